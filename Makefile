@@ -1,0 +1,53 @@
+# make quickstart | install | test | test-quick | check | format | bench | exactly-once
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: quickstart install install-dev test test-quick check format bench exactly-once clean
+
+quickstart: install
+	$(BIN)/rdstudy run studies/quickstart.yaml
+	$(BIN)/rdstudy report results/quickstart
+
+install: $(VENV)/.installed
+
+install-dev: $(VENV)/.installed-dev
+
+test: install-dev
+	$(BIN)/python -m pytest
+
+test-quick: install-dev
+	$(BIN)/python -m pytest -m "not slow"
+
+check: install-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: install-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# Speed, as ratios within one run; see tests/benchmarks/README.md.
+bench: install-dev
+	$(BIN)/python tests/benchmarks/training_speed.py
+
+# The long version of the promise: ten kills at random moments, then every value compared.
+exactly-once: install-dev
+	$(BIN)/python tests/tuning/kill_and_resume.py --cells 48 --kills 10
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+		{ echo "rdstudy needs Python 3.11 to 3.13; $(PYTHON) is $$($(PYTHON) --version). Use: make PYTHON=python3.12"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(VENV)/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --no-compile --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --no-compile --editable '.[dev]'
+	@touch $@ $(VENV)/.installed
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

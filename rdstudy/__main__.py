@@ -1,0 +1,5 @@
+"""`python -m rdstudy` is the `rdstudy` command."""
+
+from rdstudy.cli import main
+
+main()

@@ -1,0 +1,48 @@
+"""From the table of measurements to answers: tables in, tables out. Needs pandas, and neither torch nor Ray.
+
+    table = rdstudy.load_measurements("results/full")
+    rdstudy.analysis.claims(table)      # a verdict, an effect in nats and an interval for each setting
+
+A *setting* is everything that determines a cell but beta and seed; each of its seeds is a replicate of its
+whole curve over beta. Intervals are over seeds: what other seeds would give, on this training and test set.
+"""
+
+from __future__ import annotations
+
+from rdstudy.analysis.claims import CLAIMS, claims, claims_summary
+from rdstudy.analysis.convergence import convergence
+from rdstudy.analysis.frontier import best_beta, frontier, gaps, hypervolumes
+from rdstudy.analysis.health import cells, missing, trouble
+from rdstudy.analysis.hull import dominated, hypervolume, lower_hull
+from rdstudy.analysis.learning import learning
+from rdstudy.analysis.published import published_curves
+from rdstudy.analysis.saturation import information, saturation
+from rdstudy.analysis.shapes import shapes
+from rdstudy.analysis.table import CRITERIA, SETTING, final_measurements, setting_label, varying
+
+__all__ = [
+    "CLAIMS",
+    "CRITERIA",
+    "SETTING",
+    "best_beta",
+    "cells",
+    "claims",
+    "claims_summary",
+    "convergence",
+    "dominated",
+    "final_measurements",
+    "frontier",
+    "gaps",
+    "hypervolume",
+    "hypervolumes",
+    "information",
+    "learning",
+    "lower_hull",
+    "missing",
+    "published_curves",
+    "saturation",
+    "setting_label",
+    "shapes",
+    "trouble",
+    "varying",
+]

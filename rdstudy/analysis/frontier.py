@@ -1,0 +1,252 @@
+"""Rate-distortion curves: their points, the area above them, the best beta on them, and the generalization
+gap.
+
+Everything is a mean over seeds with a 95% interval over seeds. A seed is a replicate of the whole curve, so
+comparisons along a curve, and between train and test, are made within a seed. The intervals say what other
+seeds would give on this training and test set; they do not cover the drawing of another test set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float
+
+from rdstudy.analysis import hull
+from rdstudy.analysis.contrasts import above_best, effect
+from rdstudy.analysis.hull import dominated, lower_hull
+from rdstudy.analysis.intervals import mean_interval
+from rdstudy.analysis.resampling import quantile_interval, resampled_means
+from rdstudy.analysis.table import CRITERIA, SETTING, Replicates, replicates
+from rdstudy.measurement import POPULATIONS, TEST, TRAIN
+
+DRAWN = ("rate_nats", *CRITERIA)
+_PLANE = [
+    "dataset",
+    "split",
+    "population",
+]  # curves over these can be compared: they are measured on one population
+
+
+def frontier(table: pd.DataFrame | Sequence[Replicates]) -> pd.DataFrame:
+    """Every point of every rate-distortion curve, with 95% intervals over seeds.
+
+    Args:
+        table: rows as `rdstudy.load_measurements` gives them.
+
+    Returns:
+        One row per setting, population and beta, along each curve from the largest beta to the smallest: the
+        setting's columns, `population beta n_seeds`; for each of rate, distortion, negative_elbo and nll its
+        mean `*_nats` and interval `*_low *_high` (null where fewer than two seeds were measured); `on_hull`
+        and `dominated` among the points of its own curve; `on_study_hull` and `dominated_in_study` among the
+        points of all settings of its data set, split and population.
+    """
+    rows = [row for setting in replicates(table) for row in _points(setting)]
+    columns = [*SETTING, "population", "beta", "n_seeds"]
+    columns += [name for quantity in DRAWN for name in interval_columns(quantity)]
+    frame = pd.DataFrame(rows, columns=columns)
+    frame["on_hull"], frame["dominated"] = _flags(frame, [*SETTING, "population"])
+    frame["on_study_hull"], frame["dominated_in_study"] = _flags(frame, _PLANE)
+    return frame
+
+
+def interval_columns(quantity: str) -> tuple[str, str, str]:
+    """`rate_nats` -> (`rate_nats`, `rate_low`, `rate_high`)."""
+    stem = quantity.removesuffix("_nats")
+    return quantity, f"{stem}_low", f"{stem}_high"
+
+
+def _points(setting: Replicates) -> list[dict[str, Any]]:
+    rows = []
+    for population in POPULATIONS:
+        means = {quantity: mean_interval(setting.of(population, quantity)) for quantity in DRAWN}
+        for k, beta in enumerate(setting.betas):
+            if not any(means[quantity].count[k] for quantity in DRAWN):
+                continue
+            row = {**setting.setting, "population": population, "beta": float(beta)}
+            row["n_seeds"] = max(int(means[quantity].count[k]) for quantity in DRAWN)
+            for quantity in DRAWN:
+                found = means[quantity]
+                values = (found.mean[k], found.low[k], found.high[k])
+                row.update(zip(interval_columns(quantity), map(float, values), strict=True))
+            rows.append(row)
+    return rows
+
+
+def _flags(
+    frame: pd.DataFrame, group: list[str]
+) -> tuple[Bool[np.ndarray, " rows"], Bool[np.ndarray, " rows"]]:
+    on_hull = np.zeros(len(frame), dtype=bool)
+    below = np.zeros(len(frame), dtype=bool)
+    if len(frame):
+        for _, rows in frame.reset_index(drop=True).groupby(group, dropna=False):
+            rate = rows["rate_nats"].to_numpy(dtype=np.float64)
+            distortion = rows["distortion_nats"].to_numpy(dtype=np.float64)
+            on_hull[rows.index] = lower_hull(rate, distortion)
+            below[rows.index] = dominated(rate, distortion)
+    return on_hull, below
+
+
+def hypervolumes(table: pd.DataFrame | Sequence[Replicates]) -> pd.DataFrame:
+    """How much of the plane each curve covers, so that settings can be ranked by their whole curve.
+
+        area between the lower hull and (reference rate, reference distortion), in nats squared
+
+    The reference is the largest mean rate and the largest mean distortion of all settings of that data set,
+    split and population: it changes when settings are added, and areas compare only within one table.
+
+    Returns:
+        One row per setting and population with `hypervolume_nats2`, its interval (`*_low *_high`, from
+        `resampled_means`), `rank` (1 is the largest area of its data set, split and population),
+        `reference_rate_nats reference_distortion_nats` and `n_seeds`.
+    """
+    settings = replicates(table)
+    references = _references(settings)
+    rows = []
+    for setting in settings:
+        for population in POPULATIONS:
+            if not setting.measured(population, "distortion_nats"):
+                continue
+            rate, distortion = (setting.of(population, q) for q in ("rate_nats", "distortion_nats"))
+            reference = references[_plane(setting, population)]
+            low, high = quantile_interval(_resampled_areas(rate, distortion, reference))
+            rows.append(
+                {
+                    **setting.setting,
+                    "population": population,
+                    "n_seeds": int(np.isfinite(distortion).any(axis=1).sum()),
+                    "hypervolume_nats2": hull.hypervolume(
+                        mean_interval(rate).mean, mean_interval(distortion).mean, reference
+                    ),
+                    "hypervolume_low": low,
+                    "hypervolume_high": high,
+                    "reference_rate_nats": reference[0],
+                    "reference_distortion_nats": reference[1],
+                }
+            )
+    columns = [*SETTING, "population", "n_seeds", "hypervolume_nats2", "hypervolume_low", "hypervolume_high"]
+    frame = pd.DataFrame(rows, columns=[*columns, "reference_rate_nats", "reference_distortion_nats"])
+    ranks = frame.groupby(_PLANE, dropna=False)["hypervolume_nats2"].rank(ascending=False, method="min")
+    return frame.assign(rank=ranks.astype("Int64"))
+
+
+_AREA_DRAWS = 500  # a walk along a hull each
+
+
+def _resampled_areas(
+    rate: Float[np.ndarray, "seeds betas"],
+    distortion: Float[np.ndarray, "seeds betas"],
+    reference: tuple[float, float],
+) -> Float[np.ndarray, " draws"]:
+    points = rate.shape[1]
+    draws = resampled_means(np.hstack([rate, distortion]), draws=_AREA_DRAWS)
+    return hull.hypervolumes(draws[:, :points], draws[:, points:], reference)
+
+
+def _plane(setting: Replicates, population: str) -> tuple[str, ...]:
+    return (str(setting.setting["dataset"]), str(setting.setting["split"]), population)
+
+
+def _references(settings: Sequence[Replicates]) -> dict[tuple[str, ...], tuple[float, float]]:
+    references: dict[tuple[str, ...], tuple[float, float]] = {}
+    for setting in settings:
+        for population in POPULATIONS:
+            if setting.measured(population, "distortion_nats"):
+                largest = [
+                    float(np.nanmax(mean_interval(setting.of(population, q)).mean))
+                    if setting.measured(population, q)
+                    else 0.0
+                    for q in ("rate_nats", "distortion_nats")
+                ]
+                before = references.get(_plane(setting, population), (0.0, 0.0))
+                references[_plane(setting, population)] = (
+                    max(before[0], largest[0]),
+                    max(before[1], largest[1]),
+                )
+    return references
+
+
+def best_beta(table: pd.DataFrame | Sequence[Replicates]) -> pd.DataFrame:
+    """The beta with the lowest test distortion, test -ELBO and test NLL, and the betas that may be as good.
+
+    A beta stays in the interval unless it is worse than the best of the others with 95% confidence
+    (one-sided, cross-fitted: `contrasts.above_best`), so the truly best beta of the grid is left out in at
+    most about 5% of studies. The interval is the range of the betas that stay, some between them may not.
+
+    Returns:
+        One row per setting and criterion: `criterion n_seeds best_beta best_nats`, `beta_low beta_high` (null
+        with fewer than three seeds), `at_edge` (the best is the smallest or largest beta of the grid: the
+        true best may lie beyond).
+    """
+    rows = []
+    for setting in replicates(table):
+        for criterion in CRITERIA:
+            values = setting.of(TEST, criterion)
+            there = np.isfinite(values).any(axis=0)
+            if not there.any():
+                continue
+            values, betas = values[:, there], setting.betas[there]
+            means = mean_interval(values).mean
+            best = int(np.argmin(means))
+            kept = _may_be_best(values)
+            rows.append(
+                {
+                    **setting.setting,
+                    "criterion": criterion,
+                    "n_seeds": int(np.isfinite(values).any(axis=1).sum()),
+                    "best_beta": float(betas[best]),
+                    "beta_low": float(betas[kept].min()) if kept.any() else np.nan,
+                    "beta_high": float(betas[kept].max()) if kept.any() else np.nan,
+                    "best_nats": float(means[best]),
+                    "at_edge": best in (0, len(betas) - 1),
+                }
+            )
+    columns = ["criterion", "n_seeds", "best_beta", "beta_low", "beta_high", "best_nats", "at_edge"]
+    return pd.DataFrame(rows, columns=[*SETTING, *columns])
+
+
+def _may_be_best(values: Float[np.ndarray, "seeds betas"]) -> Bool[np.ndarray, " betas"]:
+    points = values.shape[1]
+    kept = np.ones(points, dtype=bool)
+    for point in range(points):
+        excess = above_best(values, point, [other for other in range(points) if other != point])
+        found = mean_interval(excess[:, None], level=0.9)  # one-sided 95%
+        if found.count[0] < 3:
+            if points > 1 and np.isfinite(values).any(axis=1).sum() < 3:
+                return np.zeros(points, dtype=bool)
+            continue
+        kept[point] = not found.low[0] > 0
+    kept[int(np.argmin(mean_interval(values).mean))] = True
+    return kept
+
+
+def gaps(table: pd.DataFrame | Sequence[Replicates]) -> pd.DataFrame:
+    """The generalization gap, test minus train within each seed, of distortion, -ELBO and NLL at every beta.
+
+    Returns:
+        One row per setting, criterion and beta: `criterion beta n_seeds gap_nats gap_low gap_high`.
+    """
+    rows = []
+    for setting in replicates(table):
+        for criterion in CRITERIA:
+            found = mean_interval(setting.of(TEST, criterion) - setting.of(TRAIN, criterion))
+            for k in np.flatnonzero(found.count):
+                rows.append(
+                    {
+                        **setting.setting,
+                        "criterion": criterion,
+                        "beta": float(setting.betas[k]),
+                        "n_seeds": int(found.count[k]),
+                        "gap_nats": float(found.mean[k]),
+                        "gap_low": float(found.low[k]),
+                        "gap_high": float(found.high[k]),
+                    }
+                )
+    columns = ["criterion", "beta", "n_seeds", "gap_nats", "gap_low", "gap_high"]
+    return pd.DataFrame(rows, columns=[*SETTING, *columns])
+
+
+__all__ = ["best_beta", "effect", "frontier", "gaps", "hypervolumes", "interval_columns"]

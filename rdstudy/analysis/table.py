@@ -1,0 +1,250 @@
+"""Which rows count: from the table of measurements to one matrix [seeds, betas] per quantity.
+
+A *setting* is everything that determines a cell but its beta and its seed. A setting has a curve over beta,
+and every seed is a replicate of that whole curve. Rows of cells that diverged or failed are left out here and
+counted by `analysis.health`; a value that is null or not finite stays NaN, never 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Int
+
+from rdstudy.errors import UserError
+from rdstudy.measurement import OK, TEST, TRAIN
+
+SETTING = (
+    "dataset",
+    "split",
+    "train_size",
+    "depth",
+    "width",
+    "latent_dim",
+    "prior",
+    "learning_rate",
+    "batch_size",
+    "optimizer",
+    "precision",
+    "steps",
+)
+"""Columns that name a setting. `steps` is the last step of the cell: its training budget."""
+
+CRITERIA = ("distortion_nats", "negative_elbo_nats", "nll_nats")
+"""What a curve may be judged by. Nats per example; less is better in all three."""
+
+QUANTITIES = (
+    "rate_nats",
+    *CRITERIA,
+    "mi_nats",
+    "mi_ceiling_nats",
+    "mi_share",
+    "marginal_kl_nats",
+    "active_units",
+)
+
+# Values that were estimated together, and the column that says by how many draws.
+_ESTIMATED_TOGETHER = (
+    ("n_examples", "distortion_nats", ("distortion_nats", "rate_nats", "elbo_nats", "active_units")),
+    ("mi_draws", "mi_nats", ("mi_nats", "mi_ceiling_nats", "marginal_kl_nats")),
+    ("nll_draws", "nll_nats", ("nll_nats", "nll_ess", "nll_unreliable_share")),
+)
+
+
+@dataclass(frozen=True)
+class Replicates:
+    """One setting: its betas, largest first (the rate rises along them), its seeds, what was measured."""
+
+    setting: Mapping[str, Any]
+    betas: Float[np.ndarray, " betas"]
+    seeds: Int[np.ndarray, " seeds"]
+    values: Mapping[tuple[str, str], Float[np.ndarray, "seeds betas"]]
+
+    def of(self, population: str, quantity: str) -> Float[np.ndarray, "seeds betas"]:
+        """One quantity on one population; all NaN where it was never measured."""
+        found = self.values.get((population, quantity))
+        return np.full((len(self.seeds), len(self.betas)), np.nan) if found is None else found
+
+    def measured(self, population: str, quantity: str) -> bool:
+        return bool(np.isfinite(self.of(population, quantity)).any())
+
+
+def with_setting_columns(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with every setting column there; one that is missing is null.
+
+    `steps` is the step of the row, so give it rows that are final.
+    """
+    absent = {name: None for name in SETTING if name not in table.columns and name != "steps"}
+    steps = table["step"] if "step" in table.columns else None
+    return table.assign(**absent, steps=table.get("steps", steps))
+
+
+def final_measurements(table: pd.DataFrame) -> pd.DataFrame:
+    """One row per finished cell and population: what was measured at the end of its training.
+
+    A cell may have been measured more than once (rows with another `evaluation_id`). Each quantity is then
+    taken from the row with the most draws for it: the most examples for distortion, rate and ELBO, `mi_draws`
+    for the mutual information and the marginal KL, `nll_draws` for the NLL; between equals, the latest.
+
+    Args:
+        table: rows as `rdstudy.load_measurements` gives them, in any order.
+
+    Returns:
+        The setting's columns, `cell_id beta seed population`, and the quantities of this module as float64,
+        with `negative_elbo_nats = D + R` and `mi_share = I / ceiling` added.
+    """
+    if "population" not in table.columns or "beta" not in table.columns:
+        raise UserError(
+            f"the table has the columns {list(table.columns)}; an analysis needs at least `beta`, "
+            "`population` and `distortion_nats`. Give it what `rdstudy.load_measurements(results)` returns."
+        )
+    finished = pd.Series(True, index=table.index)
+    if "is_final" in table.columns:
+        finished &= table["is_final"].astype(bool)
+    if "status" in table.columns:
+        finished &= table["status"] == OK
+    rows = with_setting_columns(table[finished]).reset_index(drop=True)
+    if "seed" not in rows.columns:
+        rows["seed"] = 0
+    if "cell_id" not in rows.columns:
+        rows["cell_id"] = rows.index.astype(str)
+
+    names = {name for _, _, columns in _ESTIMATED_TOGETHER for name in columns}
+    for name in [*names, *(draws for draws, _, _ in _ESTIMATED_TOGETHER)]:
+        rows[name] = _numbers(rows.get(name), len(rows))
+    if rows.duplicated(["cell_id", "population"]).any():
+        rows = _most_draws(rows)
+    negative_elbo = -rows["elbo_nats"]
+    rows["negative_elbo_nats"] = negative_elbo.where(
+        negative_elbo.notna(), rows["distortion_nats"] + rows["rate_nats"]
+    )
+    rows["mi_share"] = rows["mi_nats"] / rows["mi_ceiling_nats"].where(rows["mi_ceiling_nats"] > 0)
+    kept = [*SETTING, "cell_id", "beta", "seed", "population", *QUANTITIES, "nll_ess", "nll_unreliable_share"]
+    return rows[kept].sort_values(["cell_id", "population"], ignore_index=True)
+
+
+def _numbers(column: pd.Series | None, length: int) -> np.ndarray:
+    if column is None:
+        return np.full(length, np.nan)
+    numbers = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    return np.where(np.isfinite(numbers), numbers, np.nan)
+
+
+def _most_draws(rows: pd.DataFrame) -> pd.DataFrame:
+    key = ["cell_id", "population"]
+    latest = [name for name in ("finished_at", "evaluation_id") if name in rows.columns]
+    chosen = rows.drop_duplicates(key).set_index(key)
+    for draws, leading, columns in _ESTIMATED_TOGETHER:
+        best = (
+            rows[rows[leading].notna()]
+            .sort_values([draws, *latest], na_position="first", kind="stable")
+            .drop_duplicates(key, keep="last")
+            .set_index(key)
+        )
+        for name in columns:
+            chosen[name] = best[name].reindex(chosen.index)
+    return chosen.reset_index()
+
+
+def replicates(table: pd.DataFrame | Sequence[Replicates]) -> Sequence[Replicates]:
+    """The table's settings, in a fixed order, whatever the order of its rows.
+
+    Every analysis takes either the table or what this returns, so that several can share the work.
+
+    Two cells of one setting that share beta and seed (the same study run under two names, say) are averaged.
+    """
+    if not isinstance(table, pd.DataFrame):
+        return table
+    rows = final_measurements(table)
+    rows = rows[np.isfinite(rows["beta"].to_numpy(dtype=np.float64))]
+    settings = []
+    for values, group in rows.groupby(list(SETTING), dropna=False, sort=True):
+        betas = np.unique(group["beta"].to_numpy(dtype=np.float64))[::-1]
+        seeds = np.unique(group["seed"].to_numpy(dtype=np.int64))
+        setting = dict(zip(SETTING, values, strict=True))
+        settings.append(Replicates(setting, betas, seeds, dict(_matrices(group, betas, seeds))))
+    return settings
+
+
+def _matrices(
+    group: pd.DataFrame, betas: np.ndarray, seeds: np.ndarray
+) -> Iterable[tuple[tuple[str, str], np.ndarray]]:
+    for population, rows in group.groupby("population"):
+        at = (
+            np.searchsorted(seeds, rows["seed"].to_numpy(dtype=np.int64)),
+            np.searchsorted(-betas, -rows["beta"].to_numpy(dtype=np.float64)),
+        )
+        for quantity in QUANTITIES:
+            numbers = rows[quantity].to_numpy(dtype=np.float64)
+            there = np.isfinite(numbers)
+            if not there.any():
+                continue
+            total = np.zeros((len(seeds), len(betas)))
+            count = np.zeros_like(total)
+            np.add.at(total, (at[0][there], at[1][there]), numbers[there])
+            np.add.at(count, (at[0][there], at[1][there]), 1)
+            yield (
+                (str(population), quantity),
+                np.divide(total, count, where=count > 0, out=np.full_like(total, np.nan)),
+            )
+
+
+def varying(frame: pd.DataFrame, columns: Sequence[str] = SETTING) -> list[str]:
+    """Which of the setting's columns take more than one value in the frame.
+
+    `steps` is left out where it only follows from the other columns, as it does when the budget is given in
+    epochs.
+    """
+    there = [name for name in columns if name in frame.columns and frame[name].nunique(dropna=False) > 1]
+    others = [name for name in there if name != "steps"]
+    if (
+        "steps" in there
+        and others
+        and frame.groupby(others, dropna=False)["steps"].nunique(dropna=False).max() == 1
+    ):
+        return others
+    return there
+
+
+_WORDS = {
+    "train_size": "{:,} examples",
+    "depth": "depth {}",
+    "width": "width {}",
+    "latent_dim": "{} latent",
+    "prior": "prior {}",
+    "learning_rate": "learning rate {:g}",
+    "batch_size": "batch {}",
+    "steps": "{:,} steps",
+}
+
+
+def setting_label(setting: Mapping[str, Any] | pd.Series, columns: Sequence[str] = SETTING) -> str:
+    """The setting in words, naming only the given columns: "checkerboard, 8,192 examples, depth 3"."""
+    words = []
+    for name in columns:
+        value = setting[name]
+        if value is None or pd.isna(value):
+            continue
+        if isinstance(value, (float, np.floating)) and float(value).is_integer():
+            value = int(value)
+        words.append(_WORDS.get(name, "{}").format(value).replace("_", " "))
+    return ", ".join(words)
+
+
+__all__ = [
+    "CRITERIA",
+    "QUANTITIES",
+    "SETTING",
+    "TEST",
+    "TRAIN",
+    "Replicates",
+    "final_measurements",
+    "replicates",
+    "setting_label",
+    "varying",
+    "with_setting_columns",
+]

@@ -1,0 +1,359 @@
+"""The command line: parses, calls, prints.
+
+Exit codes: 0 all cells are finished; 1 some failed, or the run had to stop; 2 a mistake to mend (nothing was
+started); 130 interrupted (the same command goes on).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+import rdstudy
+from rdstudy.errors import UserError
+
+if TYPE_CHECKING:
+    from rdstudy.driver import Standing
+    from rdstudy.packs import Pack
+    from rdstudy.study import Study
+
+OK, FAILED, MISTAKE, INTERRUPTED = 0, 1, 2, 130
+
+app = typer.Typer(
+    help="Rate-distortion studies of variational autoencoders: plan, run, look.",
+    epilog="Exit codes: 0 all cells finished; 1 some failed; 2 a mistake to mend; 130 interrupted, run again to go on.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+studies_app = typer.Typer(help="The studies that come with rdstudy.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(studies_app, name="studies")
+
+StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study file (YAML).", show_default=False)]
+ResultsFolder = Annotated[Path, typer.Argument(metavar="RESULTS", help="A results folder.", show_default=False)]
+ResultsOption = Annotated[
+    Path | None,
+    typer.Option("--results", metavar="DIR", help="Results folder, instead of results/<name of the study>."),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Replace a setting, e.g. --set 'grid.beta=[1,0.1]'. Repeatable."),
+]
+
+
+def _console(*, stderr: bool = False) -> Console:
+    return Console(stderr=stderr, highlight=False)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"rdstudy {rdstudy.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def plan(study_file: StudyFile, results: ResultsOption = None, settings: Settings = None) -> None:
+    """Show what a run would do: cells done and missing, packs, estimated time and storage. Changes nothing."""
+    from rdstudy import estimates
+    from rdstudy.display import by_packing, duration, size
+    from rdstudy.driver import standing
+    from rdstudy.preparation import check_sizes, outline
+    from rdstudy.study import load_study
+
+    study = load_study(study_file, overrides=settings or ())
+    folder = results or Path("results") / study.name
+    dataset = outline(study)
+    n_test = check_sizes(study, dataset)
+    pixels = dataset.images.shape[1]
+    now = standing(study, folder)
+    workers = max(1, (os.cpu_count() or 1) // study.resources.cpus_per_pack)
+    packs = _packs(study, folder, now, pixels, workers=workers, device=_planned_device(study))
+    console = _console()
+    _print_standing(console, study, folder, now)
+    if not packs:
+        console.print("nothing to train")
+        return
+    measured = estimates.measured_rate(folder, study.cells, study, pixels)
+    rate = measured or estimates.EFFICIENCY * estimates.product_rate() / workers
+    seconds = [estimates.pack_seconds(pack, study, pixels, n_test, rate) for pack in packs]
+    by_pack = dict(zip((pack.id for pack in packs), seconds, strict=True))
+    console.print(by_packing(packs, lambda pack: (f"{pack.steps:,}", duration(by_pack[pack.id]))))
+    source = "from the packs finished so far" if measured else "rough, from this CPU's speed"
+    total = estimates.makespan(seconds, workers)
+    console.print(f"time: about {duration(total)} with {workers} packs side by side here ({source})")
+    console.print(f"storage: about {size(estimates.storage(now.missing, study, pixels))}")
+
+
+@app.command()
+def run(
+    study_file: StudyFile,
+    results: ResultsOption = None,
+    settings: Settings = None,
+    address: Annotated[
+        str | None,
+        typer.Option(help="A Ray cluster: auto or HOST:PORT. Else RAY_ADDRESS, else Ray on this machine."),
+    ] = None,
+    inline: Annotated[
+        bool, typer.Option("--inline", help="Train in this process, one pack after the other, without Ray.")
+    ] = False,
+) -> None:
+    """Train and measure every cell that is not finished. Interrupted? The same command goes on."""
+    from rdstudy.driver import Recorder, opened, run_inline, standing
+    from rdstudy.pack_run import Workplace, pick_device
+    from rdstudy.preparation import check_sizes, load_data
+    from rdstudy.provenance import git_commit
+    from rdstudy.study import load_study
+
+    study = load_study(study_file, overrides=settings or ())
+    folder = results or Path("results") / study.name
+    console = _console()
+    if not standing(study, folder).missing:
+        console.print(f"{study.name}: all {study.n_cells} cells are finished; nothing to train")
+        _next_commands(console, folder)
+        return
+    dataset = load_data(study)
+    check_sizes(study, dataset)
+    device = pick_device(study.resources.device)
+    at = Workplace(study, dataset, folder, device, git_commit())
+    with opened(study, folder, dataset.fingerprint) as table:
+        now = standing(study, folder)
+        _print_standing(console, study, folder, now)
+        recorder = Recorder(study, folder, table)
+        if inline:
+            packs = _packs(study, folder, now, dataset.images.shape[1], workers=1, device=device.type)
+            _execute(console, recorder, packs, run_inline, at, "in this process")
+        else:
+            from rdstudy.tuning.runner import cluster, gpus_per_pack, run_on_ray, workers
+
+            with cluster(address, object_store_bytes=dataset.images.nbytes):
+                n = workers(study.resources.cpus_per_pack, gpus_per_pack(at))
+                kind = "cuda" if gpus_per_pack(at) else device.type
+                packs = _packs(study, folder, now, dataset.images.shape[1], workers=n, device=kind)
+                _execute(console, recorder, packs, run_on_ray, at, f"on {n} workers")
+        now = standing(study, folder)
+    _print_ending(console, study, folder, now)
+    if now.missing:
+        raise typer.Exit(FAILED)
+
+
+def _execute(console: Console, recorder: Any, packs: list[Pack], executor: Any, at: Any, where: str) -> None:
+    from rdstudy.display import RunDisplay
+    from rdstudy.store import StorageError
+
+    display = RunDisplay(packs, console, where=where)
+    recorder.listener = display
+    try:
+        with display:
+            executor(packs, at, recorder)
+    except StorageError as error:
+        _console(stderr=True).print(Text(f"rdstudy: stopped: {error}", style="red"), soft_wrap=True)
+        raise typer.Exit(FAILED) from error
+
+
+def _packs(
+    study: Study, folder: Path, now: Standing, pixels: int, *, workers: int, device: str
+) -> list[Pack]:
+    from rdstudy.packs import plan_packs
+    from rdstudy.store.checkpoints import Checkpoints
+
+    try:
+        return plan_packs(
+            now.missing,
+            pixels=pixels,
+            pack_size=study.resources.pack_size,
+            device=device,
+            workers=workers,
+            memory_bytes=_memory(study, workers),
+            kept=Checkpoints(folder).begun(),
+        )
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def _memory(study: Study, workers: int) -> float:
+    """Memory that a pack may use: what the study says, or half of this machine's, shared by the workers."""
+    asked = study.resources.memory_per_pack_gib
+    if asked != "auto":
+        return asked * 2**30
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2 / workers
+
+
+def _planned_device(study: Study) -> str:
+    return study.resources.device if study.resources.device != "auto" else "cpu"
+
+
+@app.command()
+def status(results: ResultsFolder) -> None:
+    """Show how far a study is, from its results folder alone; works while it runs, and from another machine."""
+    from rdstudy.driver import recorded_study, standing
+    from rdstudy.store.checkpoints import Checkpoints
+
+    study = recorded_study(results)
+    now = standing(study, results)
+    console = _console()
+    _print_standing(console, study, results, now)
+    begun = [(members, step) for members, step in Checkpoints(results).progress() if set(members) - now.finished]
+    if begun:
+        table = Table(box=None, header_style="bold", pad_edge=False)
+        for name, justify in (("unfinished pack of", "left"), ("models", "right"), ("step", "right"), ("of", "right")):
+            table.add_column(name, justify=justify)  # type: ignore[arg-type]
+        for members, step in begun:
+            cell = study.cells.get(members[0])
+            if cell is not None:
+                table.add_row(str(cell), str(len(members)), f"{step:,}", f"{cell.steps:,}")
+        console.print(table)
+    _print_failures(console, now)
+    if now.failed:
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def report(results: ResultsFolder) -> None:
+    """Draw what the study shows, and write a page about it."""
+    from rdstudy.driver import load_study_record
+    from rdstudy.report import write_report
+    from rdstudy.store import load_measurements
+
+    study = load_study_record(results)
+    paths = write_report(results, load_measurements(results), study)
+    console = _console()
+    for path in paths:
+        console.print(str(path), soft_wrap=True)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of study files, for editors."""
+    from rdstudy.study import study_schema
+
+    print(json.dumps(study_schema(), indent=2))
+
+
+@app.command()
+def columns() -> None:
+    """Print what the table's columns mean, as Markdown."""
+    from rdstudy.measurement import columns_markdown
+
+    print(columns_markdown(), end="")
+
+
+@app.command()
+def data(study_file: StudyFile, settings: Settings = None) -> None:
+    """Make or find a study's data set, and say what is in it."""
+    from rdstudy.data.splits import split_dataset
+    from rdstudy.preparation import check_sizes, load_data
+    from rdstudy.study import load_study
+
+    study = load_study(study_file, overrides=settings or ())
+    dataset = load_data(study)
+    check_sizes(study, dataset)
+    console = _console()
+    height, width, channels = dataset.shape
+    console.print(f"{dataset.name}: {dataset.n_examples:,} images of {height}x{width}x{channels}")
+    for name in study.grid.split:
+        split = split_dataset(dataset, name, seed=study.dataset.seed, test_size=study.dataset.test_size)
+        console.print(f"split {name}: up to {len(split.train):,} for training, {len(split.test):,} for test")
+    console.print(f"fingerprint {dataset.fingerprint}", soft_wrap=True)
+
+
+@studies_app.command("list")
+def studies_list() -> None:
+    """List the packaged studies."""
+    from rdstudy.library import packaged_studies, summary
+
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for name, path in packaged_studies().items():
+        table.add_row(name, summary(path))
+    _console().print(table)
+
+
+@studies_app.command("copy")
+def studies_copy(
+    name: Annotated[str, typer.Argument(help="One of those that `rdstudy studies list` names.", show_default=False)],
+    to: Annotated[Path, typer.Option(help="Folder to copy it into.")] = Path("studies"),
+) -> None:
+    """Copy a packaged study out, to change it."""
+    from rdstudy.library import copy_study
+
+    print(copy_study(name, to))
+
+
+def _print_standing(console: Console, study: Study, folder: Path, now: Standing) -> None:
+    failed = f", {len(now.failed)} failed last time" if now.failed else ""
+    console.print(
+        f"{study.name}: {len(now.cells)} cells, {len(now.finished)} finished, {len(now.missing)} missing{failed} "
+        f"({folder})",
+        soft_wrap=True,
+    )
+
+
+def _print_failures(console: Console, now: Standing) -> None:
+    for cell_id, message in now.failed.items():
+        console.print(f"failed: {cell_id} ({now.cells[cell_id]}): {message}", soft_wrap=True)
+
+
+def _print_ending(console: Console, study: Study, folder: Path, now: Standing) -> None:
+    from rdstudy.store import load_measurements
+
+    _print_standing(console, study, folder, now)
+    _print_failures(console, now)
+    if not now.finished:
+        return
+    rows = load_measurements(folder, columns=["cell_id", "is_final", "status", "message"])
+    rows = rows[rows["is_final"] & (rows["status"] == "diverged")].drop_duplicates("cell_id")
+    for row in rows.itertuples():
+        if row.cell_id in now.cells:
+            console.print(f"diverged: {row.cell_id} ({now.cells[row.cell_id]}): {row.message}", soft_wrap=True)
+    _next_commands(console, folder)
+
+
+def _next_commands(console: Console, folder: Path) -> None:
+    console.print(f"next: rdstudy report {folder}", soft_wrap=True)
+    console.print(f"      python -c \"import rdstudy; print(rdstudy.load_measurements('{folder}'))\"", soft_wrap=True)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The `rdstudy` command."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    interrupted = False
+
+    def interrupt(signum: int, frame: object) -> None:
+        nonlocal interrupted
+        interrupted = True
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C ends at once
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
+    stderr = _console(stderr=True)
+    try:
+        app(args=arguments, prog_name="rdstudy")
+    except BaseException as error:
+        # An interrupt comes out as whatever the library it struck made of it.
+        if interrupted:
+            again = shlex.join(["rdstudy", *arguments])
+            stderr.print(f"rdstudy: interrupted; what is finished is in the table. To go on: {again}", soft_wrap=True)
+            sys.exit(INTERRUPTED)
+        if not isinstance(error, UserError):
+            raise
+        stderr.print(Text(f"rdstudy: {error}", style="red"), soft_wrap=True)
+        sys.exit(MISTAKE)

@@ -1,0 +1,167 @@
+"""What the terminal shows of a plan, a run and a standing. Draws, decides nothing."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from rdstudy.pack_run import Progress as PackProgress
+from rdstudy.packs import Pack
+from rdstudy.study import Cell
+
+PLAIN_SECONDS = 30.0
+"""Without a terminal, a line about the whole at most this often, beside one for each pack that ends."""
+
+
+def duration(seconds: float) -> str:
+    """`45 s`, `12 min`, `3.4 h`, `2.1 days`."""
+    for limit, unit, name in ((90, 1, "s"), (5400, 60, "min"), (172800, 3600, "h")):
+        if seconds < limit:
+            value = seconds / unit
+            return f"{value:.1f} {name}" if name == "h" else f"{value:.0f} {name}"
+    return f"{seconds / 86400:.1f} days"
+
+
+def size(n_bytes: float) -> str:
+    """`12 MB`, `3.4 GB`."""
+    for limit, unit, name in ((1e6, 1e3, "kB"), (1e9, 1e6, "MB"), (1e12, 1e9, "GB")):
+        if n_bytes < limit:
+            return f"{n_bytes / unit:.1f} {name}"
+    return f"{n_bytes / 1e12:.1f} TB"
+
+
+def pack_name(cells: Sequence[Cell]) -> str:
+    """What the cells of a pack have in common, in a few words."""
+    first = cells[0]
+    words = [f"{first.depth}x{first.width}", f"latent {first.latent_dim}"]
+    for name in ("split", "train_size"):
+        values = {getattr(cell, name) for cell in cells}
+        words.append(str(values.pop()) if len(values) == 1 else f"{len(values)} {name}s")
+    return ", ".join(words)
+
+
+class RunDisplay:
+    """A run as it goes: a live table on a terminal, plain lines elsewhere."""
+
+    def __init__(self, packs: Sequence[Pack], console: Console, *, where: str) -> None:
+        self.console = console
+        self.where = where
+        self.packs = list(packs)
+        self.number = {pack.id: i + 1 for i, pack in enumerate(packs)}
+        self.at_start: dict[str, int] = {}
+        self.steps: dict[str, dict[str, int]] = {pack.id: {} for pack in packs}
+        self.latest: dict[str, PackProgress] = {}
+        self.ended: Counter[str] = Counter()
+        self.n_cells = sum(len(pack) for pack in packs)
+        self.model_steps = sum(len(pack) * pack.steps for pack in packs)
+        self.started = self.last_line = time.monotonic()
+        self._live = Live(console=console, refresh_per_second=2, get_renderable=self._table, transient=True)
+
+    def __enter__(self) -> RunDisplay:
+        if self.console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self.console.is_terminal:
+            self._live.stop()
+
+    def __call__(self, pack: Pack, progress: PackProgress) -> None:
+        done = self.steps[pack.id]
+        if progress.failure is None:
+            done.update(dict.fromkeys(progress.cells, progress.step))
+        self.at_start.setdefault(pack.id, sum(done.values()))
+        self.latest[pack.id] = progress
+        if progress.staged:
+            self.ended["finished"] += len(progress.cells)
+        if progress.failure:
+            self.ended["failed"] += len(progress.cells)
+            self.console.print(
+                Text(f"cell {progress.cells[0]} failed: {progress.failure}", style="red"), soft_wrap=True
+            )
+        if not self.console.is_terminal:
+            self._plain(pack, progress)
+
+    @property
+    def rate(self) -> float:
+        """Model-steps per second since the start of this run."""
+        done = sum(sum(cells.values()) for cells in self.steps.values()) - sum(self.at_start.values())
+        return done / max(1e-9, time.monotonic() - self.started)
+
+    @property
+    def left(self) -> str:
+        """Time left at the present rate."""
+        done = sum(sum(cells.values()) for cells in self.steps.values())
+        return duration((self.model_steps - done) / self.rate) if self.rate > 1 else "not known yet"
+
+    def _overall(self) -> str:
+        ended = self.ended["finished"] + self.ended["failed"]
+        failed = f", {self.ended['failed']} failed" if self.ended["failed"] else ""
+        return (
+            f"{ended}/{self.n_cells} cells{failed}, {self.rate:,.0f} model-steps/s {self.where}, "
+            f"time left {self.left}"
+        )
+
+    def _plain(self, pack: Pack, progress: PackProgress) -> None:
+        now = time.monotonic()
+        if progress.staged:
+            distortion = (
+                "" if progress.test_distortion_nats is None else f", test D {progress.test_distortion_nats:.1f} nats"
+            )
+            self.console.print(
+                f"pack {self.number[pack.id]}/{len(self.packs)} finished: {len(progress.cells)} models "
+                f"{pack_name(pack.cells)}, {duration(progress.seconds)}{distortion} | {self._overall()}",
+                soft_wrap=True,
+            )
+            self.last_line = now
+        elif now - self.last_line > PLAIN_SECONDS:
+            self.console.print(self._overall(), soft_wrap=True)
+            self.last_line = now
+
+    def _table(self) -> Group:
+        bar = Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("cells"))
+        bar.add_task("study", total=self.n_cells, completed=self.ended["finished"] + self.ended["failed"])
+        table = Table(box=None, header_style="bold", pad_edge=False)
+        for name, justify in (("pack", "right"), ("models", "right"), ("of", "left"), ("step", "right")):
+            table.add_column(name, justify=justify)  # type: ignore[arg-type]
+        for name in ("done", "model-steps/s", "test D, nats"):
+            table.add_column(name, justify="right")
+        for pack in self.packs:
+            progress = self.latest.get(pack.id)
+            if progress is None or (progress.staged and progress.step == progress.steps):
+                continue
+            rate = progress.step * len(progress.cells) / max(progress.seconds, 1e-9)
+            distortion = progress.test_distortion_nats
+            table.add_row(
+                str(self.number[pack.id]),
+                str(len(progress.cells)),
+                pack_name(pack.cells),
+                f"{progress.step:,}",
+                f"{progress.step / progress.steps:.0%}",
+                f"{rate:,.0f}",
+                "" if distortion is None else f"{distortion:.1f}",
+            )
+        waiting = "" if self.latest else "waiting for the first pack to report"
+        return Group(bar, table, Text(waiting or self._overall(), style="dim"))
+
+
+def by_packing(packs: Sequence[Pack], describe: Callable[[Pack], Sequence[str]]) -> Table:
+    """A plan's packs, one row for each kind."""
+    kinds: dict[tuple[str, int], list[Pack]] = {}
+    for pack in packs:
+        kinds.setdefault((pack_name(pack.cells), len(pack)), []).append(pack)
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in ("packs", "models each", "steps", "time each"):
+        table.add_column(name, justify="right")
+    table.add_column("of")
+    for (name, models), same in kinds.items():
+        steps, seconds = describe(same[0])
+        table.add_row(str(len(same)), str(models), steps, seconds, name)
+    return table

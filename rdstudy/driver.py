@@ -1,0 +1,152 @@
+"""A study from its file to its table: what is missing is planned, trained by an executor, and committed.
+
+    planned cells - finished cells -> packs -> executor (inline, or Ray) -> staged rows -> the table
+
+The table is the only truth: nothing else is read to know what is finished. The driver holds the folder's lock and
+alone writes the table; executors run packs and tell a `Listener` how they fare.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from rdstudy.errors import UserError
+from rdstudy.pack_run import Progress, Workplace, failure_rows, run_pack, use_threads
+from rdstudy.packs import Pack
+from rdstudy.store.checkpoints import Checkpoints
+from rdstudy.store.files import make_folder, remove_leftovers, write_whole
+from rdstudy.store.lock import locked
+from rdstudy.store.table import Table, failed_cells, finished_cells
+from rdstudy.study import Cell, Study
+
+
+class Listener(Protocol):
+    """What an executor tells, pack by pack."""
+
+    def __call__(self, pack: Pack, progress: Progress) -> None: ...
+
+
+Executor = Callable[[list[Pack], Workplace, Listener], None]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Which of a study's cells are finished, which failed last time, and which are to be trained."""
+
+    cells: dict[str, Cell]
+    finished: set[str]
+    failed: dict[str, str]
+
+    @property
+    def missing(self) -> list[Cell]:
+        """Cells without final rows, failed ones included, in the grid's order."""
+        return [cell for cell_id, cell in self.cells.items() if cell_id not in self.finished]
+
+
+def standing(study: Study, results: Path) -> Standing:
+    """Read from the table alone how far a study is."""
+    folder = results / "measurements"
+    finished = finished_cells(folder) & study.cells.keys()
+    failed = {c: m for c, m in failed_cells(folder).items() if c in study.cells and c not in finished}
+    return Standing(study.cells, finished, failed)
+
+
+class Recorder:
+    """Commits what packs stage, and remembers what failed: the only writer of the table."""
+
+    def __init__(self, study: Study, results: Path, table: Table, listener: Listener | None = None) -> None:
+        self.study, self.results, self.table = study, results, table
+        self.checkpoints = Checkpoints(results)
+        self.failed: dict[str, str] = {}
+        self.listener = listener
+
+    def __call__(self, pack: Pack, progress: Progress) -> None:
+        if progress.staged is not None:
+            self.table.commit(self.table.staging / progress.staged)
+            self.checkpoints.remove_finished(self.table.finished)
+        if progress.failure is not None:
+            for cell_id in progress.cells:
+                if cell_id not in self.table.finished:
+                    cell = self.study.cells[cell_id]
+                    self.table.record_failure(failure_rows(self.study, cell, pack, progress.failure))
+                    self.failed[cell_id] = progress.failure
+        if self.listener is not None:
+            self.listener(pack, progress)
+
+
+@contextmanager
+def opened(study: Study, results: Path, fingerprint: str) -> Iterator[Table]:
+    """Hold a results folder for writing: lock it, tidy what a killed run left, check that it belongs to this data.
+
+    Raises:
+        UserError: another run holds it, or it holds results of other data.
+    """
+    with locked(results):
+        for name in ("measurements", "staging", "models", "sheets", "."):
+            make_folder(results / name)
+            remove_leftovers(results / name)
+        _check_data(results, study, fingerprint)
+        write_whole(results / "study.json", lambda file: file.write(_study_record(study, fingerprint)))
+        table = Table(results)
+        table.commit_staged()
+        Checkpoints(results).remove_finished(table.finished)
+        yield table
+
+
+def _study_record(study: Study, fingerprint: str) -> bytes:
+    record: dict[str, Any] = {
+        **study.model_dump(mode="json"),
+        "n_cells": study.n_cells,
+        "data_fingerprint": fingerprint,
+    }
+    return json.dumps(record, indent=1).encode()
+
+
+def load_study_record(results: Path) -> dict[str, Any]:
+    """The study as it was last run into this folder, with `n_cells` and `data_fingerprint`.
+
+    Raises:
+        UserError: the folder holds no study.
+    """
+    path = results / "study.json"
+    try:
+        record: dict[str, Any] = json.loads(path.read_text())
+        return record
+    except FileNotFoundError:
+        raise UserError(f"{results}: not a results folder: it has no study.json, which `rdstudy run` writes") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read: {error}") from error
+
+
+def recorded_study(results: Path) -> Study:
+    """The study that was last run into this folder."""
+    record = load_study_record(results)
+    return Study.model_validate({k: v for k, v in record.items() if k in Study.model_fields})
+
+
+def _check_data(results: Path, study: Study, fingerprint: str) -> None:
+    if not (results / "study.json").exists():
+        return
+    record = load_study_record(results)
+    same_identity = Study.model_validate(
+        {k: v for k, v in record.items() if k in Study.model_fields}
+    ).dataset.identity == study.dataset.identity
+    if same_identity and record["data_fingerprint"] != fingerprint:
+        raise UserError(
+            f"{results}: was made from other data: its {study.dataset.name} had the fingerprint "
+            f"{record['data_fingerprint'][:12]}, this one has {fingerprint[:12]}. The images changed; give the study "
+            "another name, or another folder with --results."
+        )
+
+
+def run_inline(packs: list[Pack], at: Workplace, listener: Listener) -> None:
+    """An executor: the packs one after the other in this process, without Ray."""
+    use_threads(at.study)
+    for pack in packs:
+        for progress in run_pack(pack, at):
+            listener(pack, progress)

@@ -1,0 +1,80 @@
+"""What a study will cost: seconds and bytes, roughly, before anything is trained."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from rdstudy.packs import Pack, flop
+from rdstudy.shapes import model_shape
+from rdstudy.study import Cell, Study
+
+EFFICIENCY = 0.45
+"""Share of the matrix-product rate that training reaches on one core (measured: 0.4-0.5 at width 512)."""
+BYTES_PER_ROW, BYTES_PER_SHEET_PIXEL = 250, 0.3
+"""Of the table and of a compressed sheet (measured on Tetrominoes and MNIST)."""
+
+
+def evaluation_flop(cell: Cell, study: Study, pixels: int, n_test: int) -> float:
+    """Arithmetic of a cell's evaluations: one forward pass over both populations at each step asked for."""
+    forward = model_shape(cell, pixels).flop_per_example() / 3
+    return forward * (cell.train_size + n_test) * len(study.evaluation.steps_of(cell.steps))
+
+
+def product_rate(seconds: float = 0.3) -> float:
+    """Floating-point operations per second of one process's float32 matrix products, on all of its threads."""
+    a = np.ones((512, 1024), dtype=np.float32)
+    b = np.ones((1024, 1024), dtype=np.float32)
+    a @ b
+    n, started = 0, time.perf_counter()
+    while time.perf_counter() - started < seconds:
+        a @ b
+        n += 1
+    return n * 2 * a.size * b.shape[1] / (time.perf_counter() - started)
+
+
+def measured_rate(results: Path, cells: dict[str, Cell], study: Study, pixels: int) -> float | None:
+    """Operations per second and pack that finished cells of this study took; None where there are none."""
+    from rdstudy.store.table import load_measurements
+
+    if not (results / "measurements").is_dir():
+        return None
+    columns = ["cell_id", "pack_id", "seconds", "is_final", "status", "n_examples", "population"]
+    table = load_measurements(results, columns=columns)
+    table = table[table["is_final"] & (table["status"] == "ok") & table["cell_id"].isin(cells.keys())]
+    if table.empty:
+        return None
+    work = 0.0
+    for cell_id, n_test in table[table["population"] == "test"][["cell_id", "n_examples"]].itertuples(index=False):
+        cell = cells[cell_id]
+        work += flop(cell, pixels) + evaluation_flop(cell, study, pixels, int(n_test))
+    return work / float(table.groupby("pack_id")["seconds"].max().sum())
+
+
+def pack_seconds(pack: Pack, study: Study, pixels: int, n_test: int, rate: float) -> float:
+    """Seconds to train and measure a pack at a rate in operations per second."""
+    return sum(flop(c, pixels) + evaluation_flop(c, study, pixels, n_test) for c in pack.cells) / rate
+
+
+def makespan(seconds: Sequence[float], workers: int) -> float:
+    """Time until all packs are done, each taken by the next free worker."""
+    free = [0.0] * max(1, workers)
+    for each in seconds:
+        free.sort()
+        free[0] += each
+    return max(free)
+
+
+def storage(cells: Iterable[Cell], study: Study, pixels: int) -> float:
+    """Bytes that the results of these cells take."""
+    total = 0.0
+    for cell in cells:
+        rows = 2 * len(study.evaluation.steps_of(cell.steps))
+        total += rows * BYTES_PER_ROW + 5 * study.evaluation.sheet_examples * pixels * BYTES_PER_SHEET_PIXEL
+        if study.resources.keep_models:
+            total += 4 * model_shape(cell, pixels).n_parameters
+    return math.ceil(total)

@@ -1,0 +1,43 @@
+"""Draws the results of `rdstudy.analysis`, and computes nothing. The only part of rdstudy that imports
+matplotlib.
+
+    points = rdstudy.analysis.frontier(table)
+    figure = rdstudy.figures.rate_distortion(points)
+    rdstudy.figures.save(figure, Path("rate_distortion"))     # .svg, .pdf and .png
+
+Every function takes a record, an optional `ax` to draw into, and returns the figure.
+"""
+
+from __future__ import annotations
+
+from rdstudy.figures.against_beta import criterion, gap, information, saturation
+from rdstudy.figures.best_beta import best_beta
+from rdstudy.figures.claims import claim_effects
+from rdstudy.figures.convergence import convergence
+from rdstudy.figures.learning import learning_curves
+from rdstudy.figures.panels import Panels, panels
+from rdstudy.figures.rate_distortion import rate_distortion
+from rdstudy.figures.sheets import reconstruction_sheet, sample_sheet
+from rdstudy.figures.style import grid, inline_svg, laid_out, pdf_pages, save, standalone_svg
+
+__all__ = [
+    "Panels",
+    "best_beta",
+    "claim_effects",
+    "convergence",
+    "criterion",
+    "gap",
+    "grid",
+    "information",
+    "inline_svg",
+    "laid_out",
+    "learning_curves",
+    "panels",
+    "pdf_pages",
+    "rate_distortion",
+    "reconstruction_sheet",
+    "sample_sheet",
+    "saturation",
+    "save",
+    "standalone_svg",
+]

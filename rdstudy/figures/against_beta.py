@@ -1,0 +1,189 @@
+"""Curves over beta: test criteria, generalization gaps, information."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from rdstudy.figures.beta_axis import positions, set_beta_axis
+from rdstudy.figures.panels import Marks, curves
+from rdstudy.figures.style import (
+    COLOURS,
+    DASHED,
+    FAINT,
+    INK,
+    axes_for,
+    figure_of,
+    legend_above,
+    new_figure,
+    styled,
+)
+from rdstudy.measurement import TEST
+
+CRITERION_LABELS = {
+    "distortion_nats": "test distortion",
+    "negative_elbo_nats": "test \u2212ELBO",
+    "nll_nats": "test NLL",
+}
+
+
+@styled
+def criterion(
+    frontier: pd.DataFrame,
+    name: str = "distortion_nats",
+    *,
+    ax: Axes | None = None,
+    marks: Marks | None = None,
+    title: str = "",
+) -> Figure:
+    """A test criterion against beta, one curve per setting, with its 95% band over seeds and a ring at its
+    best beta.
+
+    Args:
+        frontier: what `rdstudy.analysis.frontier` returns, for the settings to draw together.
+        name: `distortion_nats`, `negative_elbo_nats` or `nll_nats`.
+    """
+    axes = axes_for(ax)
+    stem = name.removesuffix("_nats")
+    handles = []
+    points = frontier[(frontier["population"] == TEST) & frontier[name].notna()]
+    for mark, curve in curves(points, marks):
+        curve = curve.sort_values("beta")
+        x, y = positions(curve["beta"].to_numpy()), curve[name].to_numpy(dtype=np.float64)
+        axes.plot(x, y, color=mark.colour, marker=mark.marker)
+        axes.fill_between(
+            x, curve[f"{stem}_low"], curve[f"{stem}_high"], color=mark.colour, alpha=0.2, linewidth=0
+        )
+        best = int(np.argmin(y))
+        axes.plot(
+            x[best], y[best], marker="o", markersize=8, markerfacecolor="none", color=INK, linestyle="none"
+        )
+        if mark.label:
+            handles.append(Line2D([], [], color=mark.colour, marker=mark.marker, label=mark.label))
+    ring = Line2D([], [], marker="o", markersize=7, markerfacecolor="none", color=INK, linestyle="none")
+    ring.set_label("best β")
+    set_beta_axis(axes, points["beta"].to_numpy())
+    axes.set_ylabel(f"{CRITERION_LABELS[name]} (nats per example)")
+    legend_above(axes, [*handles, ring], title)
+    return figure_of(axes)
+
+
+@styled
+def gap(
+    gaps: pd.DataFrame,
+    name: str = "distortion_nats",
+    *,
+    ax: Axes | None = None,
+    marks: Marks | None = None,
+    title: str = "",
+) -> Figure:
+    """The generalization gap, test minus train, against beta, with its 95% band over seeds.
+
+    Args:
+        gaps: what `rdstudy.analysis.gaps` returns, for the settings to draw together.
+        name: the criterion.
+    """
+    axes = axes_for(ax)
+    handles = []
+    points = gaps[gaps["criterion"] == name]
+    for mark, curve in curves(points, marks):
+        curve = curve.sort_values("beta")
+        x = positions(curve["beta"].to_numpy())
+        axes.plot(x, curve["gap_nats"], color=mark.colour, marker=mark.marker)
+        axes.fill_between(x, curve["gap_low"], curve["gap_high"], color=mark.colour, alpha=0.2, linewidth=0)
+        if mark.label:
+            handles.append(Line2D([], [], color=mark.colour, marker=mark.marker, label=mark.label))
+    axes.axhline(0, color=FAINT, linewidth=0.7, zorder=0)
+    set_beta_axis(axes, points["beta"].to_numpy())
+    quantity = CRITERION_LABELS[name].removeprefix("test ")
+    axes.set_ylabel(f"gap in {quantity}, test \u2212 train (nats)")
+    legend_above(axes, handles, title)
+    return figure_of(axes)
+
+
+_INFORMATION = (
+    ("rate_nats", "rate R", COLOURS[1], "s"),
+    ("mi_nats", "mutual information I", COLOURS[0], "o"),
+    ("marginal_kl_nats", "marginal KL = R \u2212 I", COLOURS[2], "^"),
+)
+
+
+@styled
+def information(
+    record: pd.DataFrame, *, ax: Axes | None = None, saturation: pd.DataFrame | None = None, title: str = ""
+) -> Figure:
+    """Rate, mutual information, its ceiling log N and the marginal KL against beta, of one setting.
+
+    Args:
+        record: what `rdstudy.analysis.information` returns, for one setting and population.
+        saturation: the row of `rdstudy.analysis.saturation` for it, to mark the beta at which I saturates.
+    """
+    axes = axes_for(ax)
+    points = record.sort_values("beta")
+    x = positions(points["beta"].to_numpy())
+    handles = []
+    for name, label, colour, marker in _INFORMATION:
+        stem = name.removesuffix("_nats")
+        # A logarithmic axis has no place for a marginal KL that Monte-Carlo error made negative.
+        y = points[name].where(points[name] > 0).to_numpy(dtype=np.float64)
+        axes.plot(x, y, color=colour, marker=marker)
+        low, high = (points[f"{stem}_{end}"].clip(lower=1e-3) for end in ("low", "high"))
+        axes.fill_between(x, low, high, where=np.isfinite(y), color=colour, alpha=0.2, linewidth=0)
+        handles.append(Line2D([], [], color=colour, marker=marker, label=label))
+    axes.plot(x, points["mi_ceiling_nats"], color=INK, linestyle=DASHED, linewidth=1)
+    handles.append(Line2D([], [], color=INK, linestyle=DASHED, linewidth=1, label="ceiling log N"))
+    axes.set_yscale("log")
+    largest = float(np.nanmax(points[["rate_nats", "mi_ceiling_nats"]].to_numpy(dtype=np.float64)))
+    axes.set_ylim(max(axes.get_ylim()[0], largest / 1e3), largest * 1.5)
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    set_beta_axis(axes, points["beta"].to_numpy())
+    axes.set_ylabel("nats per example (log scale)")
+    _mark_saturation(axes, saturation)
+    legend_above(axes, handles, title, columns=2)
+    return figure_of(axes)
+
+
+@styled
+def saturation(
+    record: pd.DataFrame, frontier: pd.DataFrame, saturation: pd.DataFrame | None = None, *, title: str = ""
+) -> Figure:
+    """Information against beta, and below it, over the same axis, the test distortion: what still changes to
+    the left.
+
+    Args:
+        record, saturation: as for `information`.
+        frontier: what `rdstudy.analysis.frontier` returns, for that setting.
+    """
+    figure = new_figure(height=4.2)
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 2])
+    information(record, ax=above, saturation=saturation, title=title)
+    points = frontier[(frontier["population"] == TEST) & frontier["distortion_nats"].notna()].sort_values(
+        "beta"
+    )
+    x = positions(points["beta"].to_numpy())
+    below.plot(x, points["distortion_nats"], color=INK, marker="o")
+    below.fill_between(
+        x, points["distortion_low"], points["distortion_high"], color=INK, alpha=0.15, linewidth=0
+    )
+    set_beta_axis(below, points["beta"].to_numpy())
+    below.set_ylabel("test distortion\n(nats)")
+    _mark_saturation(below, saturation)
+    above.set_xlabel("")
+    return figure
+
+
+def _mark_saturation(axes: Axes, saturation: pd.DataFrame | None) -> None:
+    """A line at the beta where I reaches 95% of its ceiling, and its interval as a band."""
+    if saturation is None or saturation.empty:
+        return
+    row = saturation.iloc[0]
+    left, right = axes.get_xlim()
+    low, high = float(row["beta_low"]), float(row["beta_high"])
+    if np.isfinite(low):
+        axes.axvspan(max(low, left), min(high, right), color=FAINT, alpha=0.25, linewidth=0, zorder=0)
+    if np.isfinite(row["beta"]):
+        axes.axvline(float(row["beta"]), color=FAINT, linewidth=1, zorder=0)
+    axes.set_xlim(left, right)

@@ -1,0 +1,51 @@
+"""A check of the training: the slope of every training curve against the beta it was trained with."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from rdstudy.figures.beta_axis import positions
+from rdstudy.figures.panels import Marks, curves
+from rdstudy.figures.style import FAINT, INK, axes_for, figure_of, legend_above, styled
+
+
+@styled
+def convergence(
+    record: pd.DataFrame, *, ax: Axes | None = None, marks: Marks | None = None, title: str = ""
+) -> Figure:
+    """-dD/dR between neighbouring betas, as a step from one to the other; it should cross the diagonal in
+    between.
+
+    Args:
+        record: what `rdstudy.analysis.convergence` returns, for the settings to draw together.
+    """
+    axes = axes_for(ax)
+    points = record[record["slope"] > 0]
+    handles = []
+    for mark, curve in curves(points, marks):
+        for _, row in curve.iterrows():
+            span = positions([row["beta"], row["beta_next"]])
+            axes.plot(span, [row["slope"]] * 2, color=mark.colour, linewidth=2, solid_capstyle="butt")
+            if row["slope_fits"] is False or row["slope_fits"] is np.False_:
+                axes.plot(
+                    np.sqrt(span.prod()), row["slope"], marker="x", markersize=6, color=INK, linestyle="none"
+                )
+        if mark.label:
+            handles.append(Line2D([], [], color=mark.colour, linewidth=2, label=mark.label))
+    if len(points):
+        ends = positions([points["beta_next"].min(), points["beta"].max()])
+        axes.plot(ends, ends, color=FAINT, linewidth=0.8, zorder=0)
+        handles.append(Line2D([], [], color=FAINT, linewidth=0.8, label="slope = β"))
+        handles.append(Line2D([], [], color=INK, marker="x", linestyle="none", label="does not fit"))
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.set_xlabel("β (log scale)")
+    axes.set_ylabel("\u2212dD/dR of the training curve")
+    legend_above(axes, handles, title)
+    return figure_of(axes)

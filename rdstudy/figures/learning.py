@@ -1,0 +1,51 @@
+"""Learning curves: whether training had ended, and when the test set began to suffer."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from rdstudy.figures.style import DASHED, INK, axes_for, figure_of, legend_above, styled
+from rdstudy.measurement import TEST, TRAIN
+
+_MOST_BETAS = 6
+
+
+@styled
+def learning_curves(record: pd.DataFrame, *, ax: Axes | None = None, title: str = "") -> Figure:
+    """Distortion over training steps of one setting: test solid, train dashed, colour by beta; bands span the
+    seeds.
+
+    Args:
+        record: what `rdstudy.analysis.learning` returns, for one setting. Of more than six betas, six spread
+        over the
+            grid are drawn.
+    """
+    axes = axes_for(ax)
+    betas = np.sort(record["beta"].unique())[::-1]
+    chosen = betas[
+        np.unique(np.linspace(0, len(betas) - 1, min(_MOST_BETAS, len(betas))).round().astype(int))
+    ]
+    handles = []
+    for k, beta in enumerate(chosen):
+        colour = colormaps["viridis"](0.05 + 0.8 * k / max(len(chosen) - 1, 1))
+        for population, line in ((TRAIN, DASHED), (TEST, "-")):
+            points = record[
+                (record["beta"] == beta) & (record["population"] == population) & (record["step"] > 0)
+            ]
+            points = points.sort_values("step")
+            axes.plot(points["step"], points["distortion_nats"], color=colour, linestyle=line, linewidth=1.1)
+            low, high = points["distortion_low"], points["distortion_high"]
+            axes.fill_between(points["step"], low, high, color=colour, alpha=0.15, linewidth=0)
+        handles.append(Line2D([], [], color=colour, label=f"β = {beta:g}"))
+    handles.append(Line2D([], [], color=INK, label="test"))
+    handles.append(Line2D([], [], color=INK, linestyle=DASHED, label="train"))
+    axes.set_xscale("log")
+    axes.set_xlabel("training steps (log scale)")
+    axes.set_ylabel("distortion (nats per example)")
+    legend_above(axes, handles, title, columns=4)
+    return figure_of(axes)

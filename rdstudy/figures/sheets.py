@@ -1,0 +1,77 @@
+"""Pictures of pictures: originals, reconstructions and samples, a column or a row for each beta."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from jaxtyping import UInt8
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from rdstudy.figures.style import COLUMN_INCHES, figure_of, new_figure, styled
+
+Images = UInt8[np.ndarray, "images height width channels"]
+
+_GAP = 2  # pixels between pictures
+_MOST_BETAS = 8
+
+
+@styled
+def reconstruction_sheet(
+    originals: Images, reconstructions: Mapping[float, Images], *, ax: Axes | None = None, title: str = ""
+) -> Figure:
+    """Test examples down, betas across from large to small, the originals in the first column.
+
+    Args:
+        reconstructions: beta -> the reconstructions of `originals`, in their order.
+    """
+    betas = _spread(reconstructions)
+    columns = [originals, *(reconstructions[beta] for beta in betas)]
+    rows = min(len(column) for column in columns)
+    return _sheet([c[:rows] for c in columns], ["input", *(f"{b:g}" for b in betas)], ax, title, "β")
+
+
+@styled
+def sample_sheet(samples: Mapping[float, Images], *, ax: Axes | None = None, title: str = "") -> Figure:
+    """Samples from the prior, decoded; betas across from large to small."""
+    betas = _spread(samples)
+    rows = min(len(images) for images in samples.values())
+    return _sheet([samples[b][:rows] for b in betas], [f"{b:g}" for b in betas], ax, title, "β")
+
+
+def _spread(images: Mapping[float, Images]) -> list[float]:
+    """Betas from large to small; of more than eight, eight spread over the grid."""
+    betas = sorted(images, reverse=True)
+    chosen = np.unique(np.linspace(0, len(betas) - 1, min(_MOST_BETAS, len(betas))).round().astype(int))
+    return [betas[k] for k in chosen]
+
+
+def _sheet(columns: list[Images], labels: list[str], ax: Axes | None, title: str, along: str) -> Figure:
+    mosaic, side = _mosaic(columns)
+    if ax is None:
+        height = COLUMN_INCHES * mosaic.shape[0] / mosaic.shape[1] + 0.5
+        ax = new_figure(height=height).subplots()
+    shown = np.repeat(mosaic, 3, axis=2) if mosaic.shape[2] == 1 else mosaic
+    ax.imshow(shown, interpolation="none")
+    ax.set_xticks([k * side + (side - _GAP) / 2 for k in range(len(labels))], labels, fontsize=6)
+    ax.set_yticks([])
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    ax.set_xlabel(along)
+    if title:
+        ax.set_title(title)
+    return figure_of(ax)
+
+
+def _mosaic(columns: list[Images]) -> tuple[UInt8[np.ndarray, "height width channels"], int]:
+    """The pictures on one grey ground, and the distance from one to the next."""
+    count, height, width, channels = columns[0].shape
+    ground = np.full(
+        (count * (height + _GAP) - _GAP, len(columns) * (width + _GAP) - _GAP, channels), 128, dtype=np.uint8
+    )
+    for k, images in enumerate(columns):
+        for j, image in enumerate(images):
+            y, x = j * (height + _GAP), k * (width + _GAP)
+            ground[y : y + height, x : x + width] = image
+    return ground, width + _GAP

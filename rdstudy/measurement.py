@@ -1,0 +1,161 @@
+"""What one row of the table says: names, types, units and meanings of its columns.
+
+A `Measurement` is one cell, at one training step, on one population. Everything that names a column (the Parquet
+schema, the README's table, `rdstudy columns`) is made from this record. Values are nats per example; what could not
+be measured is null, never 0. Imports neither torch nor Ray, so that a laptop can read what a cluster wrote.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import types
+import typing
+from dataclasses import dataclass
+from typing import Any
+
+OK, DIVERGED, FAILED = "ok", "diverged", "failed"
+STATUSES = (OK, DIVERGED, FAILED)
+TRAIN, TEST = "train", "test"
+POPULATIONS = (TRAIN, TEST)
+
+
+def _column(unit: str, meaning: str, *, group: str, required: bool = True) -> Any:
+    metadata = {"unit": unit, "meaning": meaning, "group": group}
+    if required:
+        return dataclasses.field(metadata=metadata)
+    return dataclasses.field(default=None, metadata=metadata)
+
+
+def _which(unit: str, meaning: str) -> Any:
+    return _column(unit, meaning, group="which")
+
+
+def _when(unit: str, meaning: str) -> Any:
+    return _column(unit, meaning, group="when and on what")
+
+
+def _value(unit: str, meaning: str) -> Any:
+    return _column(unit, meaning, group="values", required=False)
+
+
+def _provenance(unit: str, meaning: str) -> Any:
+    return _column(unit, meaning, group="provenance", required=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """One cell, evaluated at one training step on one population.
+
+    (cell_id, step, population, evaluation_id) is the row's key: it determines every value, and is in the table once.
+    A cell is finished if and only if its rows with `is_final` are in the table and their `status` is not `failed`.
+    """
+
+    study: str = _which("", "name of the study that trained the cell")
+    cell_id: str = _which("", "hash of everything that determines the trained model, and of nothing else")
+    dataset: str = _which("", "name of the data set")
+    split: str = _which("", "how train and test were divided, e.g. `checkerboard`, `holdout(7,9)`")
+    train_size: int = _which("examples", "number of training examples")
+    depth: int = _which("layers", "hidden layers of the encoder, and of the decoder")
+    width: int = _which("units", "units per hidden layer")
+    latent_dim: int = _which("dimensions", "dimensions of the code")
+    prior: str = _which("", "prior p(z)")
+    beta: float = _which("", "weight of the rate in training; the measured values are never weighted")
+    learning_rate: float = _which("", "step size of the optimizer")
+    batch_size: int = _which("examples", "examples per training step")
+    optimizer: str = _which("", "`adam`, `adamw` or `sgd`")
+    precision: str = _which("", "type of the matrix products in training; evaluation is float32 or better")
+    seed: int = _which("", "replicate number")
+
+    step: int = _when("steps", "training steps taken when this was measured")
+    epoch: float = _when("epochs", "step * batch_size / train_size")
+    is_final: bool = _when("", "whether this is the cell's last step")
+    population: str = _when("", "examples measured on: `train` or `test`; also the population of q(z)")
+    n_examples: int | None = _column(
+        "examples", "number of examples averaged over", group="when and on what", required=False
+    )
+    evaluation_id: str = _when("", "hash of the evaluation's settings (draws, subsamples), part of the row's key")
+
+    distortion_nats: float | None = _value("nats", "D = E_x E_q(z|x)[-log p(x|z)], one draw of z per example")
+    distortion_se: float | None = _value("nats", "standard error of D over examples and draws")
+    rate_nats: float | None = _value("nats", "R = E_x KL(q(z|x) || p(z)), in closed form")
+    rate_se: float | None = _value("nats", "standard error of R over examples")
+    elbo_nats: float | None = _value("nats", "-(D + R), whatever beta was trained with")
+    elbo_se: float | None = _value("nats", "standard error of the ELBO over examples and draws")
+    mi_nats: float | None = _value(
+        "nats", "I = E[log q(z|x) - log q(z)], q(z) the aggregate posterior over this row's own population"
+    )
+    mi_se: float | None = _value("nats", "standard error of I over draws")
+    mi_ceiling_nats: float | None = _value("nats", "log of the number of examples in q(z): I cannot exceed it")
+    mi_draws: int | None = _value("draws", "draws of z per example in I and the marginal KL")
+    marginal_kl_nats: float | None = _value("nats", "KL(q(z) || p(z)) = R - I; below 0 only by Monte-Carlo error")
+    marginal_kl_se: float | None = _value("nats", "standard error of the marginal KL over draws")
+    active_units: int | None = _value("dimensions", "latent dimensions with Var_x[mean_d(x)] > 0.01")
+    nll_nats: float | None = _value(
+        "nats", "-log p(x) by importance weighting: an upper bound in expectation, falling with nll_draws"
+    )
+    nll_se: float | None = _value("nats", "standard error of the NLL over examples")
+    nll_draws: int | None = _value("draws", "importance samples per example")
+    nll_examples: int | None = _value("examples", "examples the NLL was averaged over")
+    nll_ess: float | None = _value("draws", "effective sample size of the importance weights, mean over examples")
+    nll_unreliable_share: float | None = _value(
+        "", "share of examples whose importance weights have a Pareto tail index above 0.7 (unreliable)"
+    )
+
+    status: str = _column("", "`ok`, `diverged` or `failed`", group="health")
+    message: str | None = _column("", "what went wrong, in words", group="health", required=False)
+
+    pack_id: str | None = _provenance("", "the pack the cell was trained in")
+    pack_size: int | None = _provenance("models", "models trained at once in that pack")
+    device: str | None = _provenance("", "device and its model name")
+    host: str | None = _provenance("", "machine that trained the cell")
+    seconds: float | None = _provenance(
+        "seconds", "training time of the whole pack up to this row, over all its interruptions"
+    )
+    finished_at: dt.datetime | None = _provenance("UTC", "when the row was made")
+    rdstudy_version: str | None = _provenance("", "version of rdstudy")
+    torch_version: str | None = _provenance("", "version of PyTorch")
+    git_commit: str | None = _provenance("", "commit of the working directory's repository, if there is one")
+    git_dirty: bool | None = _provenance("", "whether that repository had uncommitted changes")
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of the table: name, Python type, whether null is allowed, unit, meaning, group."""
+
+    name: str
+    type: type
+    nullable: bool
+    unit: str
+    meaning: str
+    group: str
+
+
+def _columns() -> tuple[Column, ...]:
+    hints = typing.get_type_hints(Measurement)
+    columns = []
+    for field in dataclasses.fields(Measurement):
+        hint = hints[field.name]
+        nullable = isinstance(hint, types.UnionType)
+        kind = next(a for a in typing.get_args(hint) if a is not type(None)) if nullable else hint
+        columns.append(Column(field.name, kind, nullable, **field.metadata))
+    return tuple(columns)
+
+
+COLUMNS = _columns()
+KEY = ("cell_id", "step", "population", "evaluation_id")
+PROVENANCE = tuple(column.name for column in COLUMNS if column.group == "provenance")
+
+
+def columns_markdown() -> str:
+    """The table's columns as Markdown, grouped; the README's section is this text."""
+    lines = ["| column | type | unit | meaning |", "|---|---|---|---|"]
+    group = ""
+    for column in COLUMNS:
+        if column.group != group:
+            group = column.group
+            lines.append(f"| **{group}** | | | |")
+        kind = column.type.__name__ + (" or null" if column.nullable else "")
+        meaning = column.meaning.replace("|", "\\|")
+        lines.append(f"| `{column.name}` | {kind} | {column.unit} | {meaning} |")
+    return "\n".join(lines) + "\n"

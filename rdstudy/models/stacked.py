@@ -1,0 +1,176 @@
+"""K VAEs of one shape as one stack, trained at once.
+
+All parameters lie in one tensor `rows` [models, row], a model to a row, so that the optimizer is one fused pass, a
+model is a slice, and a checkpoint is a few tensors. Layers are strided views of it, multiplied with `baddbmm`.
+
+The gradient of `objective.lagrangian` is written by hand, into buffers made once:
+
+    d logits = (sigmoid(logits) - x) / B
+    d mean = dz + beta * mean / B,    d log_std = dz * std * noise + beta * (std^2 - 1) / B
+
+tested against autograd through `models.vae`. Nothing here mixes two models; on one CPU thread even the rounding of a
+model is the same in every stack, because rows and batches are padded so that no vectorised kernel ends inside a model.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from rdstudy.models.vae import VAE
+from rdstudy.seeding import generator
+from rdstudy.shapes import Layer, ModelShape
+
+ROW_MULTIPLE = 32
+"""Batches are padded to a multiple of this many rows, of weight 0 (32 = two AVX-512 vectors of float32)."""
+
+
+def initial_row(shape: ModelShape, cell_id: str, dtype: torch.dtype) -> Float[Tensor, " row"]:
+    """A cell's initial parameters: U(-1/sqrt(inputs), 1/sqrt(inputs)), the default of `torch.nn.Linear`."""
+    rng = generator(cell_id, "initialisation")
+    row = torch.zeros(shape.row, dtype=dtype)
+    for layer in (layer for part in shape.layers for layer in part):
+        bound = 1 / math.sqrt(layer.inputs)
+        n = (layer.inputs + 1) * layer.outputs
+        uniform = torch.from_numpy(rng.random(n, dtype="float32")).to(dtype)
+        row[layer.weight_at : layer.weight_at + n] = (2 * uniform - 1) * bound
+    return row
+
+
+@dataclass(frozen=True, slots=True)
+class _StackedLayer:
+    """Views of one layer of all models: parameters, their gradients, and what the layer gives for a batch."""
+
+    weight: Float[Tensor, "models inputs outputs"]
+    bias: Float[Tensor, "models 1 outputs"]
+    weight_grad: Float[Tensor, "models inputs outputs"]
+    bias_grad: Float[Tensor, "models outputs"]
+    output: Float[Tensor, "models rows outputs"]
+
+
+class StackedVAE:
+    """Parameters, gradients and work space of K models of one shape."""
+
+    def __init__(
+        self,
+        shape: ModelShape,
+        rows: Float[Tensor, "models row"],
+        *,
+        batch_size: int,
+        product_dtype: torch.dtype | None = None,
+    ) -> None:
+        """
+        Args:
+            shape: sizes of every model's layers.
+            rows: all parameters, a model to a row; owned by the stack from now on.
+            batch_size: examples per model and step.
+            product_dtype: type of the matrix products if other than the parameters' (bfloat16).
+        """
+        self.shape = shape
+        self.rows = rows
+        self.grad = torch.zeros_like(rows)
+        self.batch_size = batch_size
+        self.n_rows = math.ceil(batch_size / ROW_MULTIPLE) * ROW_MULTIPLE
+        self.product_dtype = product_dtype or rows.dtype
+        mixed = self.product_dtype != rows.dtype
+        # Mixed precision: products read rounded copies of the parameters and write rounded gradients.
+        self._rounded = torch.empty_like(rows, dtype=self.product_dtype) if mixed else None
+        self._rounded_grad = torch.zeros_like(self._rounded) if self._rounded is not None else None
+        parameters = rows if self._rounded is None else self._rounded
+        gradients = self.grad if self._rounded_grad is None else self._rounded_grad
+        encoder, decoder = shape.layers
+        self._encoder = [self._layer(layer, parameters, gradients) for layer in encoder]
+        self._decoder = [self._layer(layer, parameters, gradients) for layer in decoder]
+        weight = torch.zeros(self.n_rows, 1, dtype=rows.dtype, device=rows.device)
+        weight[:batch_size] = 1 / batch_size
+        self._row_weight = weight
+
+    def __len__(self) -> int:
+        return self.rows.shape[0]
+
+    def model(self, k: int) -> VAE:
+        """Model k as a plain module whose parameters are views of the stack's row."""
+        return VAE(self.shape, self.rows[k])
+
+    def lagrangian_gradient(
+        self,
+        images: Float[Tensor, "models rows pixels"],
+        noise: Float[Tensor, "models rows latent"],
+        beta: Float[Tensor, "models 1 1"],
+    ) -> None:
+        """Write d(D + beta * R)/d(parameters) of every model, averaged over the batch, into `grad`.
+
+        Args:
+            images: intensities in [0, 1]; rows beyond `batch_size` are padding and count nothing.
+            noise: standard normal draws for z = mean + std * noise.
+            beta: every model's weight of the rate.
+        """
+        if self._rounded is not None:
+            self._rounded.copy_(self.rows)
+        inputs = images.to(self.product_dtype)
+
+        code = _forward(self._encoder, inputs).to(self.rows.dtype)
+        mean, log_std = code.chunk(2, dim=-1)
+        std = log_std.exp()
+        latent = torch.addcmul(mean, std, noise)
+        latent_in = latent.to(self.product_dtype)
+        logits = _forward(self._decoder, latent_in)
+
+        if self._rounded is None:
+            delta = logits.sigmoid_().sub_(images).mul_(self._row_weight)
+        else:
+            delta = logits.to(self.rows.dtype).sigmoid_().sub_(images).mul_(self._row_weight)
+            delta = delta.to(self.product_dtype)
+        latent_grad = _backward(self._decoder, latent_in, delta, wants_input=True)
+        assert latent_grad is not None
+        latent_grad = latent_grad.to(self.rows.dtype)
+        weight = beta * self._row_weight
+        mean_grad = torch.addcmul(latent_grad, weight, mean)
+        log_std_grad = (latent_grad * std).mul_(noise).addcmul_(weight, std.square().sub_(1))
+        delta = torch.cat([mean_grad, log_std_grad], dim=-1).to(self.product_dtype)
+        _backward(self._encoder, inputs, delta, wants_input=False)
+        if self._rounded_grad is not None:
+            self.grad.copy_(self._rounded_grad)
+
+    def _layer(self, layer: Layer, parameters: Tensor, gradients: Tensor) -> _StackedLayer:
+        models = len(self)
+
+        def weight(rows: Tensor) -> Tensor:
+            return rows[:, layer.weight_at : layer.bias_at].view(models, layer.inputs, layer.outputs)
+
+        def bias(rows: Tensor) -> Tensor:
+            return rows[:, layer.bias_at : layer.bias_at + layer.outputs]
+
+        return _StackedLayer(
+            weight=weight(parameters),
+            bias=bias(parameters).unsqueeze(1),
+            weight_grad=weight(gradients),
+            bias_grad=bias(gradients),
+            output=parameters.new_empty(models, self.n_rows, layer.outputs),
+        )
+
+
+def _forward(layers: list[_StackedLayer], x: Tensor) -> Tensor:
+    for i, layer in enumerate(layers):
+        x = torch.baddbmm(layer.bias, x, layer.weight, out=layer.output)
+        if i < len(layers) - 1:
+            x.relu_()
+    return x
+
+
+def _backward(layers: list[_StackedLayer], x: Tensor, delta: Tensor, *, wants_input: bool) -> Tensor | None:
+    """Gradients of the layers' parameters for input x and output gradient delta; the input's too where wanted."""
+    for i in range(len(layers) - 1, -1, -1):
+        layer = layers[i]
+        before = layers[i - 1].output if i else x
+        torch.bmm(before.mT, delta, out=layer.weight_grad)
+        torch.sum(delta, dim=1, out=layer.bias_grad)
+        if i:
+            delta = torch.bmm(delta, layer.weight.mT).mul_(before.sign_())  # ReLU's derivative, in place
+        elif wants_input:
+            return torch.bmm(delta, layer.weight.mT)
+    return None

@@ -1,0 +1,54 @@
+"""Trained weights on disk: one safetensors file per cell, readable anywhere, never unpickled."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from rdstudy.errors import UserError
+from rdstudy.models.vae import VAE
+from rdstudy.shapes import ModelShape
+from rdstudy.store.files import write_whole
+
+
+def save_model(results: Path, cell_id: str, model: VAE) -> None:
+    """Write a trained model as `<results>/models/<cell_id>.safetensors`."""
+    tensors = {name: value.detach().cpu().clone() for name, value in model.named_parameters()}
+    data = save(tensors, {"shape": json.dumps(asdict(model.shape)), "cell_id": cell_id})
+    write_whole(Path(results) / "models" / f"{cell_id}.safetensors", lambda file: file.write(data))
+
+
+def load_model(results: str | Path, cell_id: str) -> VAE:
+    """The trained model of a cell.
+
+    Args:
+        results: the folder the study was run into.
+        cell_id: the cell, as in the table's column `cell_id`.
+
+    Returns:
+        A `VAE` on the CPU: `encode(images in [0, 1]) -> Posterior`, `decode(latent) -> logits`.
+
+    Raises:
+        UserError: there are no weights of this cell.
+    """
+    path = Path(results) / "models" / f"{cell_id}.safetensors"
+    try:
+        with safe_open(path, "pt") as file:
+            shape = ModelShape(**json.loads(file.metadata()["shape"]))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except FileNotFoundError:
+        raise UserError(
+            f"{path}: there are no weights of cell {cell_id}: it is not finished, or diverged, or the study was run "
+            "with resources.keep_models: false"
+        ) from None
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: not a model of rdstudy: {error}") from error
+    dtype = next(iter(tensors.values())).dtype
+    model = VAE(shape, torch.zeros(shape.row, dtype=dtype))
+    model.load_state_dict(tensors)
+    return model.eval()

@@ -1,0 +1,289 @@
+"""One pack, from wherever it stands to its staged rows: training, measurement and storage together.
+
+    checkpoint or start -> train -> measure at the steps asked for -> models, sheets -> staged rows
+
+What a Ray trial and an inline run both do; knows no Ray. Progress comes out as it is made, so that whoever runs the
+pack can report, stop between two steps, or go on.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import gc
+import io
+import logging
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from rdstudy.data.dataset import Dataset
+from rdstudy.data.splits import split_dataset
+from rdstudy.errors import UserError
+from rdstudy.evaluation import Values, measure, sheet
+from rdstudy.measurement import DIVERGED, FAILED, POPULATIONS, TEST, TRAIN, Measurement
+from rdstudy.models.weights import save_model
+from rdstudy.packs import Pack
+from rdstudy.provenance import Commit, provenance
+from rdstudy.store.checkpoints import Checkpoint, Checkpoints
+from rdstudy.store.files import StorageError, write_whole
+from rdstudy.store.table import stage
+from rdstudy.study import Cell, Study
+from rdstudy.training import CHUNK, PackTraining
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a pack is. At its end `staged` names its rows, or `failure` says why there are none."""
+
+    step: int
+    steps: int
+    cells: tuple[str, ...]
+    seconds: float
+    test_distortion_nats: float | None = None
+    staged: str | None = None
+    failure: str | None = None
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """Where and for whom a pack is trained."""
+
+    study: Study
+    dataset: Dataset
+    results: Path
+    device: torch.device
+    commit: Commit | None = None
+
+
+def pick_device(wanted: str) -> torch.device:
+    """The device that `resources.device` means on this machine.
+
+    Raises:
+        UserError: it is not there.
+    """
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if wanted == "auto":
+        return torch.device(next(name for name, is_there in there.items() if is_there))
+    if not there[wanted]:
+        raise UserError(
+            f"resources.device is {wanted}, which this machine does not have; "
+            f"it has {', '.join(name for name, is_there in there.items() if is_there)}"
+        )
+    return torch.device(wanted)
+
+
+def use_threads(study: Study) -> None:
+    """Give PyTorch the threads that the study grants a pack."""
+    torch.set_num_threads(study.resources.cpus_per_pack)
+
+
+def run_pack(pack: Pack, at: Workplace, *, attempts: int | None = None) -> Iterator[Progress]:
+    """Train and measure a pack.
+
+    An error is tried again `resources.max_failures` times, from the last checkpoint. After that, and at once where
+    memory does not suffice, the pack is halved: what ails one cell ends up with that cell alone, recorded as its
+    failure, and its companions finish.
+
+    Raises:
+        StorageError: the results folder cannot be written; trying again would not help.
+    """
+    attempts = at.study.resources.max_failures + 1 if attempts is None else attempts
+    for attempt in range(attempts):
+        try:
+            yield from _run_pack(pack, at)
+            return
+        except StorageError:
+            raise
+        except Exception as error:
+            failure = "".join(traceback.format_exception_only(error)).strip()
+            out_of_memory = _is_out_of_memory(error)
+            details = traceback.format_exc()
+        if out_of_memory:
+            gc.collect()
+            if at.device.type == "cuda":
+                torch.cuda.empty_cache()
+            break
+        _log.warning("pack %s, attempt %d of %d: %s", pack.id, attempt + 1, attempts, details)
+    if len(pack) == 1:
+        yield Progress(0, pack.steps, (pack.cells[0].id,), 0.0, failure=failure)
+        return
+    middle = len(pack) // 2
+    for half in (Pack(pack.cells[:middle]), Pack(pack.cells[middle:])):
+        yield from run_pack(half, at, attempts=1)
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    text = str(error)  # PyTorch's CPU allocator raises a plain RuntimeError
+    return "can't allocate memory" in text or "not enough memory" in text
+
+
+def _run_pack(pack: Pack, at: Workplace) -> Iterator[Progress]:
+    run = _PackRun(pack, at)
+    evaluated = {row.step for row in run.rows}
+    for target in at.study.evaluation.steps_of(pack.steps):
+        if target in evaluated:
+            continue
+        while run.training.step < target:
+            run.train(min(target, (run.training.step // CHUNK + 1) * CHUNK))
+            yield run.progress()
+        run.measure()
+        yield run.progress()
+    yield run.finish()
+
+
+class _PackRun:
+    """A pack at work: its training, the rows measured so far, and the clock."""
+
+    def __init__(self, pack: Pack, at: Workplace) -> None:
+        self.pack, self.at = pack, at
+        self.checkpoints = Checkpoints(at.results)
+        self.images = as_tensor(at.dataset.images).to(at.device)
+        self.populations = [cell_populations(at.dataset, cell) for cell in pack.cells]
+        self.training = PackTraining(pack.cells, self.images, [p[TRAIN] for p in self.populations])
+        self.rows: list[Measurement] = []
+        self.before = 0.0
+        saved = self.checkpoints.load(pack.id, [cell.id for cell in pack.cells])
+        if saved is not None:
+            self.training.restore(saved.tensors, saved.record)
+            self.before = saved.record["seconds"]
+            members = {cell.id for cell in pack.cells}
+            self.rows = [row for row in saved.rows if row.cell_id in members]
+        self.started = self.saved = time.monotonic()
+        self.provenance = {
+            **provenance(at.device, at.commit),
+            "pack_id": pack.id,
+            "pack_size": len(pack),
+        }
+
+    @property
+    def seconds(self) -> float:
+        return self.before + time.monotonic() - self.started
+
+    def progress(self, staged: Path | None = None) -> Progress:
+        test = [row.distortion_nats for row in self.rows if row.population == TEST and row.distortion_nats is not None]
+        latest = float(np.median(test[-len(self.pack) :])) if test else None
+        cells = tuple(cell.id for cell in self.pack.cells)
+        staged_name = staged.name if staged else None
+        return Progress(self.training.step, self.pack.steps, cells, self.seconds, latest, staged_name)
+
+    def train(self, until: int) -> None:
+        self.training.advance(until)
+        if time.monotonic() - self.saved > self.at.study.resources.checkpoint_seconds:
+            self.save()
+
+    def measure(self) -> None:
+        for k, (cell, populations) in enumerate(zip(self.pack.cells, self.populations, strict=True)):
+            for population in POPULATIONS:
+                if k in self.training.diverged:
+                    values = Values({}, DIVERGED, self.training.diverged[k])
+                else:
+                    values = measure(
+                        self.training.model(k),
+                        self.images,
+                        populations[population],
+                        cell_id=cell.id,
+                        step=self.training.step,
+                        population=population,
+                    )
+                self.rows.append(self.row(cell, population, values))
+
+    def row(self, cell: Cell, population: str, values: Values) -> Measurement:
+        return Measurement(
+            **cell_columns(self.at.study, cell),
+            step=self.training.step,
+            epoch=self.training.step * cell.batch_size / cell.train_size,
+            is_final=self.training.step == cell.steps,
+            population=population,
+            evaluation_id=self.at.study.evaluation.evaluation_id,
+            **values.columns,
+            status=values.status,
+            message=values.message,
+            **self.provenance,
+            seconds=self.seconds,
+            finished_at=dt.datetime.now(dt.UTC),
+        )
+
+    def save(self) -> None:
+        tensors, record = self.training.state()
+        record["seconds"] = self.seconds
+        self.checkpoints.save(self.pack.id, Checkpoint(tensors, record, tuple(self.rows)))
+        self.saved = time.monotonic()
+
+    def finish(self) -> Progress:
+        """Keep the models and sheets, then stage the rows: in that order, so that a row's model is there."""
+        study, dataset = self.at.study, self.at.dataset
+        diverged = {row.cell_id for row in self.rows if row.status == DIVERGED}
+        for k, (cell, populations) in enumerate(zip(self.pack.cells, self.populations, strict=True)):
+            if cell.id in diverged:
+                continue
+            model = self.training.model(k)
+            if study.resources.keep_models:
+                save_model(self.at.results, cell.id, model)
+            n = study.evaluation.sheet_examples
+            if n:
+                images = sheet(model, self.images, populations[TRAIN], populations[TEST], n=n, cell_id=cell.id)
+                save_sheet(self.at.results, cell.id, images, dataset.shape)
+        return self.progress(staged=stage(self.at.results, self.pack.id, self.rows))
+
+
+def cell_columns(study: Study, cell: Cell) -> dict[str, Any]:
+    """The columns that say which cell a row is of."""
+    hidden = ("dataset_seed", "dataset_size", "test_size", "steps")
+    axes = {name: value for name, value in asdict(cell).items() if name not in hidden}
+    return {"study": study.name, "cell_id": cell.id, **axes}
+
+
+def failure_rows(study: Study, cell: Cell, pack: Pack, message: str) -> list[Measurement]:
+    """The rows of a cell that could not be trained: values null, the reason in words."""
+    return [
+        Measurement(
+            **cell_columns(study, cell),
+            step=cell.steps,
+            epoch=cell.steps * cell.batch_size / cell.train_size,
+            is_final=True,
+            population=population,
+            evaluation_id=study.evaluation.evaluation_id,
+            status=FAILED,
+            message=message,
+            pack_id=pack.id,
+            pack_size=len(pack),
+            finished_at=dt.datetime.now(dt.UTC),
+        )
+        for population in POPULATIONS
+    ]
+
+
+def cell_populations(dataset: Dataset, cell: Cell) -> dict[str, np.ndarray]:
+    """Which images a cell trains on, and which it is tested on."""
+    split = split_dataset(dataset, cell.split, seed=cell.dataset_seed, test_size=cell.test_size)
+    return {TRAIN: split.training(cell.train_size), TEST: split.test}
+
+
+def as_tensor(images: np.ndarray) -> torch.Tensor:
+    """A read-only array, mapped from disk or from Ray's object store, as a tensor over the same memory."""
+    if images.flags.writeable:
+        return torch.from_numpy(images)
+    # PyTorch has no read-only tensors and warns of it; nothing here writes to the images.
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(images)
+
+
+def save_sheet(results: Path, cell_id: str, images: dict[str, np.ndarray], shape: Sequence[int]) -> None:
+    """Write a cell's reconstructions and samples, [n, height, width, channels] each."""
+    buffer = io.BytesIO()
+    shaped = {name: array.reshape(-1, *shape) for name, array in images.items()}
+    np.savez_compressed(buffer, allow_pickle=False, **shaped)
+    write_whole(Path(results) / "sheets" / f"{cell_id}.npz", lambda file: file.write(buffer.getvalue()))

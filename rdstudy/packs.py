@@ -1,0 +1,128 @@
+"""Which cells train together: packs of equal parameter shapes and training budget. Pure.
+
+One pack is one stacked model and one Ray Tune trial. How cells are packed changes speed, never a result.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from rdstudy.shapes import model_shape
+from rdstudy.study import Cell
+
+FAST_PACK = {"cpu": 8, "mps": 32, "cuda": 128}
+"""Most models in an automatic pack. On a CPU larger packs fall out of the caches and gain nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pack:
+    """Cells that train at once, and how many."""
+
+    cells: tuple[Cell, ...]
+
+    @property
+    def id(self) -> str:
+        """Hash of the member cells."""
+        members = ",".join(sorted(cell.id for cell in self.cells))
+        return "pack-" + hashlib.blake2b(members.encode(), digest_size=6).hexdigest()
+
+    @property
+    def steps(self) -> int:
+        """Training steps, the same for every member."""
+        return self.cells[0].steps
+
+    def __len__(self) -> int:
+        return len(self.cells)
+
+
+def packing_key(cell: Cell) -> tuple[object, ...]:
+    """Cells with equal keys can train together: equal parameter shapes, budget and optimizer."""
+    return (
+        *(cell.depth, cell.width, cell.latent_dim),
+        *(cell.steps, cell.batch_size, cell.optimizer, cell.learning_rate, cell.precision),
+    )
+
+
+def flop(cell: Cell, pixels: int) -> float:
+    """Arithmetic of the matrix products of a cell's whole training."""
+    return model_shape(cell, pixels).flop_per_example() * cell.batch_size * cell.steps
+
+
+def plan_packs(
+    cells: Iterable[Cell],
+    *,
+    pixels: int,
+    pack_size: int | Literal["auto"] = "auto",
+    device: str = "cpu",
+    workers: int = 1,
+    memory_bytes: float = math.inf,
+    kept: Sequence[Sequence[str]] = (),
+) -> list[Pack]:
+    """Every cell in exactly one pack, longest packs first.
+
+    Args:
+        cells: what is to be trained.
+        pixels: numbers per image.
+        pack_size: most models per pack; auto: as many as are fast on `device` and fit into `memory_bytes`, but
+            few enough that every worker has a pack.
+        workers: packs that train side by side.
+        memory_bytes: memory for one pack, its data not counted.
+        kept: members (cell ids) of packs already begun: they stay together as long as they are wanted.
+
+    Raises:
+        ValueError: one model alone does not fit into `memory_bytes`.
+    """
+    wanted = {cell.id: cell for cell in cells}
+    packs = []
+    for members in kept:
+        begun = [wanted.pop(cell_id) for cell_id in members if cell_id in wanted]
+        if begun:
+            packs.append(Pack(tuple(begun)))
+    groups: dict[tuple[object, ...], list[Cell]] = {}
+    for cell in wanted.values():
+        groups.setdefault(packing_key(cell), []).append(cell)
+    total = sum(flop(cell, pixels) for cell in wanted.values())
+    for group in groups.values():
+        size = _pack_size(group, pixels, pack_size, device, memory_bytes)
+        n_packs = math.ceil(len(group) / size)
+        if pack_size == "auto":
+            share = sum(flop(cell, pixels) for cell in group) / total
+            n_packs = max(n_packs, min(len(group), round(share * workers)))
+        # Like with like: cells of one train size take equally long to measure.
+        ordered = sorted(group, key=lambda cell: (-cell.train_size, cell.split))
+        for i in range(n_packs):
+            packs.append(
+                Pack(tuple(ordered[i * len(group) // n_packs : (i + 1) * len(group) // n_packs]))
+            )
+    return sorted(packs, key=lambda pack: -sum(flop(cell, pixels) for cell in pack.cells))
+
+
+def _pack_size(
+    group: Sequence[Cell], pixels: int, pack_size: int | Literal["auto"], device: str, memory_bytes: float
+) -> int:
+    cell = group[0]
+    if pack_size != "auto":
+        return pack_size
+    per_model = model_shape(cell, pixels).bytes_per_model(cell.batch_size)
+    fits = int(memory_bytes // per_model) if math.isfinite(memory_bytes) else len(group)
+    if fits < 1:
+        raise ValueError(
+            f"one {cell.depth}x{cell.width} model needs {per_model / 2**30:.2f} GiB, but a pack may use "
+            f"{memory_bytes / 2**30:.2f} GiB beside its data: raise resources.memory_per_pack_gib or train fewer "
+            "packs side by side (resources.cpus_per_pack, resources.gpus_per_pack)"
+        )
+    return max(1, min(fits, FAST_PACK[device]))
+
+
+def count_by_status(cells: Mapping[str, Cell], finished: Iterable[str], failed: Iterable[str]) -> dict[str, int]:
+    """How many of the cells are finished, failed and missing."""
+    finished, failed = set(finished) & cells.keys(), set(failed) & cells.keys()
+    return {
+        "finished": len(finished),
+        "failed": len(failed - finished),
+        "missing": len(cells) - len(finished | failed),
+    }

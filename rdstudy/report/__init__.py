@@ -1,0 +1,87 @@
+"""From a folder of results to one page that says what the study shows.
+
+    rdstudy report results/full
+
+Needs neither torch nor Ray nor the machine that trained, and works on a study that is still running.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from rdstudy.errors import UserError
+from rdstudy.report.findings import Findings
+from rdstudy.report.html import page, write_whole
+from rdstudy.report.illustrations import claim_illustrations, draw, illustrations
+from rdstudy.report.markdown import document
+
+FORMATS = ("html", "md")
+
+
+def write_report(
+    results: Path,
+    table: pd.DataFrame,
+    study: Mapping[str, Any],
+    *,
+    out: Path | None = None,
+    formats: Sequence[str] = ("html",),
+    compare: Path | None = None,
+    planned: pd.DataFrame | None = None,
+) -> list[Path]:
+    """Write the page (`index.html`, `index.md`), and beside it the figures and the analyses of a study.
+
+    Args:
+        results: the study's folder; `sheets/` in it is used where it is there.
+        table: what `rdstudy.load_measurements(results)` returns; the study may still be running.
+        study: `study.json` as a dictionary; whatever it lacks is left out.
+        out: where to write; `results / "report"` by default. Files of an earlier report are replaced.
+        formats: `html`, `md`, or both.
+        compare: a CSV of the paper's curves, read off its figure, to be drawn behind ours.
+        planned: the study's planned cells, one row each with `cell_id` and any of the table's columns; those
+        that are
+            not finished are listed as missing.
+
+    Returns:
+        The files that were written, the pages first.
+
+    Raises:
+        UserError: an unknown format, no finished cell in the table, or curves to compare with that cannot be
+        read.
+    """
+    unknown = [name for name in formats if name not in FORMATS]
+    if unknown or not formats:
+        raise UserError(
+            f"unknown report format {', '.join(unknown) or '(none)'}; known are {', '.join(FORMATS)}"
+        )
+    if not (table["is_final"].astype(bool) & (table["status"] == "ok")).any():
+        raise UserError(
+            f"{results}: no cell has finished yet, so there is nothing to report. "
+            "`rdstudy status` says how far the study is."
+        )
+    out = results / "report" if out is None else out
+    (out / "figures").mkdir(parents=True, exist_ok=True)
+    for stale in (out / "figures").iterdir():
+        if stale.suffix in (".svg", ".pdf", ".png"):
+            stale.unlink()
+
+    findings = Findings.of(table, planned=planned, compare=compare)
+    claims = {claim: draw(shown, out / "figures") for claim, shown in claim_illustrations(findings).items()}
+    drawn = [draw(shown, out / "figures") for shown in illustrations(findings, results)]
+
+    name = results.resolve().name
+    pages = []
+    if "html" in formats:
+        text = page(findings, study, name=name, claims=claims, drawn=drawn)
+        pages.append(write_whole(out / "index.html", text))
+    if "md" in formats:
+        text = document(findings, study, name=name, claims=claims, drawn=drawn)
+        pages.append(write_whole(out / "index.md", text))
+    figures = [path for one in (*claims.values(), *drawn) for path in one.files]
+    return [*pages, *figures, *findings.write(out / "analyses")]
+
+
+__all__ = ["FORMATS", "Findings", "write_report"]

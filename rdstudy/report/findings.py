@@ -1,0 +1,88 @@
+"""Everything the report says, computed once: each analysis of the table, and what is missing from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import pandas as pd
+
+from rdstudy import analysis
+from rdstudy.analysis.table import replicates, varying
+
+
+@dataclass(frozen=True)
+class Findings:
+    """The analyses of one table. All but `table`, `planned` and `published` are written beside the page."""
+
+    table: pd.DataFrame
+    planned: pd.DataFrame | None
+    published: pd.DataFrame | None
+
+    claims: pd.DataFrame
+    claims_summary: pd.DataFrame
+    frontier: pd.DataFrame
+    shapes: pd.DataFrame
+    best_beta: pd.DataFrame
+    gaps: pd.DataFrame
+    hypervolumes: pd.DataFrame
+    information: pd.DataFrame
+    saturation: pd.DataFrame
+    convergence: pd.DataFrame
+    learning: pd.DataFrame
+    cells: pd.DataFrame
+    trouble: pd.DataFrame
+    missing: pd.DataFrame
+    published_shapes: pd.DataFrame
+
+    @classmethod
+    def of(
+        cls, table: pd.DataFrame, *, planned: pd.DataFrame | None = None, compare: Path | None = None
+    ) -> Findings:
+        """Run every analysis. Only learning curves and the count of cells need rows that are not final."""
+        finals = replicates(table[table["is_final"].astype(bool)])
+        claims = analysis.claims(finals)
+        published = None if compare is None else analysis.published_curves(compare)
+        return cls(
+            table=table,
+            planned=planned,
+            published=None if published is None else analysis.frontier(published),
+            claims=claims,
+            claims_summary=analysis.claims_summary(claims),
+            frontier=analysis.frontier(finals),
+            shapes=analysis.shapes(finals),
+            best_beta=analysis.best_beta(finals),
+            gaps=analysis.gaps(finals),
+            hypervolumes=analysis.hypervolumes(finals),
+            information=analysis.information(finals),
+            saturation=analysis.saturation(finals),
+            convergence=analysis.convergence(finals),
+            learning=analysis.learning(table),
+            cells=analysis.cells(table),
+            trouble=analysis.trouble(table),
+            missing=pd.DataFrame() if planned is None else analysis.missing(table, planned),
+            published_shapes=pd.DataFrame() if published is None else analysis.shapes(published),
+        )
+
+    @property
+    def names(self) -> list[str]:
+        """The columns that tell this study's settings apart: every label names these and no others."""
+        return varying(self.frontier)
+
+    def write(self, folder: Path) -> list[Path]:
+        """Each analysis that has rows, as Parquet for programs and as CSV for people."""
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = []
+        for name in ANALYSES:
+            frame: pd.DataFrame = getattr(self, name)
+            for stale in (folder / f"{name}.parquet", folder / f"{name}.csv"):
+                stale.unlink(missing_ok=True)
+            if frame.empty:
+                continue
+            frame.to_parquet(folder / f"{name}.parquet", index=False)
+            frame.to_csv(folder / f"{name}.csv", index=False)
+            paths += [folder / f"{name}.parquet", folder / f"{name}.csv"]
+        return paths
+
+
+ANALYSES = tuple(f.name for f in fields(Findings) if f.name not in ("table", "planned", "published"))

@@ -1,0 +1,345 @@
+"""The report's tables: which columns of an analysis are shown, and how a number is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from rdstudy.analysis import CLAIMS, CRITERIA, SETTING
+from rdstudy.analysis.table import setting_label
+from rdstudy.measurement import TEST
+from rdstudy.report.findings import Findings
+
+CRITERION_NAMES = {
+    "distortion_nats": "test distortion",
+    "negative_elbo_nats": "test -ELBO",
+    "nll_nats": "test NLL",
+}
+NOTHING = "\u2013"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A table as it is printed: cells of text, and for each column whether it holds numbers."""
+
+    name: str
+    heading: str
+    note: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    numeric: Sequence[bool]
+    left_out: int = 0
+
+
+MOST_ROWS = 200
+
+
+def shown(
+    name: str,
+    heading: str,
+    note: str,
+    frame: pd.DataFrame,
+    columns: dict[str, Callable[[pd.Series], str]],
+    text: Sequence[str] = (),
+    names: Sequence[str] = (),
+) -> Shown:
+    """A table of one row per row of the frame: its setting in the columns `names`, then the given columns."""
+    names = [column for column in names if column in frame.columns]
+    header, rows = list(columns), []
+    if names:
+        header = ["setting", *header]
+    for _, row in frame.head(MOST_ROWS).iterrows():
+        cells = [write(row) for write in columns.values()]
+        rows.append([setting_label(row, names), *cells] if names else cells)
+    numeric = [column not in ("setting", *text) for column in header]
+    return Shown(name, heading, note, header, rows, numeric, left_out=max(len(frame) - MOST_ROWS, 0))
+
+
+def tables(findings: Findings) -> Iterator[Shown]:
+    """The report's tables in their order, without empty ones."""
+    makers = (_shapes, _best_beta, _saturation, _hypervolumes, _not_converged, _points)
+    for maker in makers:
+        made = maker(findings)
+        if made.rows:
+            yield made
+
+
+def _shapes(findings: Findings) -> Shown:
+    rows = findings.shapes
+    rows = rows[(rows["population"] == TEST) & (rows["criterion"] == CRITERIA[0])]
+    return shown(
+        "shapes",
+        "Shape of test distortion over beta",
+        "Read from the largest beta to the smallest, decided with intervals; in brackets, where that is "
+        "undecided, what "
+        "the means look like. Fall: from the largest beta to the best smaller one. Rise: from the best beta "
+        "to the "
+        "smallest one. Nats, 95% interval.",
+        rows,
+        {
+            "shape": lambda r: (
+                r["shape"] if r["shape"] != "undecided" else f"undecided ({r['shape_of_means']})"
+            ),
+            "fall": lambda r: interval(r, "fall"),
+            "rise": lambda r: interval(r, "rise"),
+            "least": lambda r: number(r["min_nats"]),
+            "at beta": lambda r: short(r["min_beta"]),
+            "seeds": lambda r: str(r["n_seeds"]),
+        },
+        text=("shape",),
+        names=findings.names,
+    )
+
+
+def _best_beta(findings: Findings) -> Shown:
+    return shown(
+        "best_beta",
+        "Best beta by each criterion",
+        "May be as good: the range of betas that are not worse than the best with 95% confidence. Edge: the "
+        "best is the "
+        "smallest or largest beta of the grid, so a better one may lie beyond.",
+        findings.best_beta,
+        {
+            "criterion": lambda r: CRITERION_NAMES[r["criterion"]],
+            "best beta": lambda r: short(r["best_beta"]),
+            "may be as good": lambda r: beta_range(r["beta_low"], r["beta_high"]),
+            "nats there": lambda r: number(r["best_nats"]),
+            "edge": lambda r: "edge" if r["at_edge"] else "",
+            "seeds": lambda r: str(r["n_seeds"]),
+        },
+        text=("criterion", "edge"),
+        names=findings.names,
+    )
+
+
+def _saturation(findings: Findings) -> Shown:
+    rows = findings.saturation[findings.saturation["saturates"] != "not measured"]
+    return shown(
+        "saturation",
+        "Saturation of the mutual information",
+        "The beta at which I reaches 95% of its ceiling log N, interpolated in log beta, with its 95% "
+        "interval. Changes "
+        "of test distortion below the largest saturated beta of the grid: fall to the best smaller beta "
+        "(positive: "
+        "better), change to the smallest (positive: worse). Nats.",
+        rows,
+        {
+            "population": lambda r: r["population"],
+            "saturates": lambda r: short(r["beta"]) if r["saturates"] == "at" else r["saturates"],
+            "interval": lambda r: beta_range(r["beta_low"], r["beta_high"]),
+            "most I / log N": lambda r: share(r["largest_share"]),
+            "marginal KL there": lambda r: number(r["marginal_kl_nats_at"]),
+            "at least beta": lambda r: number(r["marginal_kl_nats_last"]),
+            "fall below it": lambda r: interval(r, "distortion_fall"),
+            "change to least beta": lambda r: interval(r, "distortion_change"),
+        },
+        text=("population",),
+        names=findings.names,
+    )
+
+
+def _hypervolumes(findings: Findings) -> Shown:
+    rows = findings.hypervolumes.sort_values(["dataset", "split", "population", "rank"], kind="stable")
+    return shown(
+        "hypervolumes",
+        "Settings ranked by their whole curve",
+        "Area between the lower hull of the curve and a reference point, the largest mean rate and "
+        "distortion of the "
+        "same data set, split and population; larger is better.",
+        rows,
+        {
+            "population": lambda r: r["population"],
+            "rank": lambda r: str(r["rank"]),
+            "area (nats\u00b2)": lambda r: f"{r['hypervolume_nats2']:,.0f}",
+            "interval": lambda r: (
+                NOTHING
+                if pd.isna(r["hypervolume_low"])
+                else f"{r['hypervolume_low']:,.0f} to {r['hypervolume_high']:,.0f}"
+            ),
+        },
+        text=("population",),
+        names=findings.names,
+    )
+
+
+def _not_converged(findings: Findings) -> Shown:
+    rows = findings.convergence
+    rows = rows[(rows["converged"] == "no") | (rows["slope_fits"].astype("boolean").fillna(True) == False)]  # noqa: E712
+    return shown(
+        "convergence",
+        "Points that fail the check of the training",
+        "Regret: by how much the model of another beta is better at this beta's own objective D + beta R on "
+        "the training "
+        "set. Slope: -dD/dR to the next smaller beta, which should lie between the two.",
+        rows.sort_values("regret_nats", ascending=False, kind="stable"),
+        {
+            "beta": lambda r: short(r["beta"]),
+            "regret (nats)": lambda r: interval(r, "regret"),
+            "converged": lambda r: r["converged"],
+            "slope": lambda r: short(r["slope"]),
+            "should lie in": lambda r: beta_range(r["beta_next"], r["beta"]),
+        },
+        text=("converged",),
+        names=findings.names,
+    )
+
+
+def _points(findings: Findings) -> Shown:
+    return shown(
+        "frontier",
+        "Every point of every curve",
+        "Means over seeds with 95% intervals, nats per example. Hull: on the lower convex hull of its "
+        "curve. Dominated: "
+        "another point of its curve has no more rate and no more distortion.",
+        findings.frontier,
+        {
+            "population": lambda r: r["population"],
+            "beta": lambda r: short(r["beta"]),
+            "rate": lambda r: interval(r, "rate"),
+            "distortion": lambda r: interval(r, "distortion"),
+            "-ELBO": lambda r: interval(r, "negative_elbo"),
+            "NLL": lambda r: interval(r, "nll"),
+            "": lambda r: "hull" if r["on_hull"] else "dominated" if r["dominated"] else "",
+            "seeds": lambda r: str(r["n_seeds"]),
+        },
+        text=("population", ""),
+        names=findings.names,
+    )
+
+
+def claim_table(findings: Findings, claim: str) -> Shown:
+    """All settings and criteria of one claim."""
+    rows = findings.claims[findings.claims["claim"] == claim]
+    return shown(
+        f"claim_{claim}",
+        f"{CLAIMS[claim]} Each setting",
+        "",
+        rows,
+        {
+            "criterion": lambda r: (
+                "train distortion" if claim == "underfitting" else CRITERION_NAMES[r["criterion"]]
+            ),
+            "verdict": lambda r: r["verdict"],
+            "effect (nats)": lambda r: interval(r, "effect"),
+            "seeds": lambda r: str(r["n_seeds"]),
+            "more runs": lambda r: NOTHING if pd.isna(r["more_runs"]) else f"{int(r['more_runs']):,}",
+            "in words": lambda r: _capital(r["sentence"].split(": ", 1)[1]),
+        },
+        text=("criterion", "verdict", "in words"),
+        names=findings.names,
+    )
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def trouble_table(findings: Findings) -> Shown:
+    """Cells that diverged or failed, by what they said."""
+    return shown(
+        "trouble",
+        "What failed or diverged",
+        "A diverged cell is a result and is not trained again; a failed one is tried again by the next run. "
+        "Neither "
+        "enters a mean: intervals are over the cells that are left.",
+        findings.trouble,
+        {
+            "status": lambda r: r["status"],
+            "cells": lambda r: str(r["n_cells"]),
+            "betas": lambda r: r["betas"],
+            "seeds": lambda r: r["seeds"],
+            "why": lambda r: NOTHING if pd.isna(r["message"]) else str(r["message"]),
+            "one of them": lambda r: r["cell_id"],
+        },
+        text=("status", "betas", "seeds", "why", "one of them"),
+        names=findings.names,
+    )
+
+
+def missing_table(findings: Findings) -> Shown:
+    """Planned cells that are not finished, counted by setting."""
+    frame = findings.missing
+    names = [name for name in SETTING if name in frame.columns]
+    if frame.empty:
+        return Shown("missing", "What is missing", "", [], [], [])
+    counted = frame.groupby([*names, "status"], dropna=False, sort=True).size().reset_index(name="n_cells")
+    return shown(
+        "missing",
+        "What is missing",
+        "Planned cells that are not finished. The same command goes on from where it stopped.",
+        counted,
+        {"status": lambda r: r["status"], "cells": lambda r: f"{r['n_cells']:,}"},
+        text=("status",),
+        names=findings.names,
+    )
+
+
+def published_table(findings: Findings) -> Shown:
+    """The published curves beside ours, in the plane where they can be compared."""
+    rows = findings.published_shapes
+    if rows.empty:
+        return Shown("published", "", "", [], [], [])
+    rows = rows[rows["criterion"] == CRITERIA[0]]
+    ours = findings.shapes
+    ours = ours[(ours["criterion"] == CRITERIA[0]) & (ours["split"] == "checkerboard")]
+    ours = ours[(ours["dataset"] == "tetrominoes") & (ours["train_size"] == ours["train_size"].max())]
+
+    def beside(row: pd.Series) -> str:
+        same = ours[(ours["depth"] == row["depth"]) & (ours["population"] == row["population"])]
+        return "; ".join(f"{_shape(r)}, least {r['min_nats']:.1f}" for _, r in same.iterrows()) or NOTHING
+
+    return shown(
+        "published",
+        "The published curves and ours",
+        "Shapes of the published curves are those of the points read off the figure: without replicates "
+        "there is no "
+        "interval. Ours: Tetrominoes, checkerboard split, the largest training set of this study, same "
+        "depth.",
+        rows,
+        {
+            "network": lambda r: {1: "shallow", 3: "deep"}.get(int(r["depth"]), f"depth {r['depth']}"),
+            "population": lambda r: r["population"],
+            "published": lambda r: f"{r['shape_of_means']}, least {r['min_nats']:.1f}",
+            "this study": beside,
+        },
+        text=("network", "population", "published", "this study"),
+    )
+
+
+def _shape(row: pd.Series) -> str:
+    return str(row["shape"]) if row["shape"] != "undecided" else f"undecided ({row['shape_of_means']})"
+
+
+def number(value: Any) -> str:
+    """One decimal, a real minus sign, and no minus before 0.0."""
+    return NOTHING if pd.isna(value) else f"{round(value, 1) + 0.0:.1f}".replace("-", "\u2212")
+
+
+def short(value: Any) -> str:
+    return NOTHING if pd.isna(value) else f"{value:.3g}"
+
+
+def share(value: Any) -> str:
+    return NOTHING if pd.isna(value) else f"{value:.0%}"
+
+
+def interval(row: pd.Series, stem: str) -> str:
+    """ "78.1 (77.8 to 78.4)", or the mean alone where there is no interval."""
+    mean, low, high = row[f"{stem}_nats"], row[f"{stem}_low"], row[f"{stem}_high"]
+    if pd.isna(low):
+        return number(mean)
+    return f"{number(mean)} ({number(low)} to {number(high)})"
+
+
+def beta_range(low: Any, high: Any) -> str:
+    """ "0.7 to 1"; an end of 0 or infinity lies outside the grid."""
+    if pd.isna(low):
+        return NOTHING
+    if low == high:
+        return {0.0: "never", float("inf"): "everywhere"}.get(float(low), short(low))
+    if low == 0:
+        return "or never" if high == float("inf") else f"never, or up to {short(high)}"
+    return f"{short(low)} or more" if high == float("inf") else f"{short(low)} to {short(high)}"

@@ -1,0 +1,25 @@
+"""What a study leaves behind, in one folder that can be moved, copied and read anywhere.
+
+    <results>/study.json                   the study as it was last run
+    <results>/measurements/*.parquet       the table: the only truth about what is finished
+    <results>/models/<cell>.safetensors    trained weights
+    <results>/sheets/<cell>.npz            some reconstructions and samples, as uint8
+    <results>/checkpoints/<pack>/          unfinished packs
+    <results>/staging/                     finished packs on their way into the table
+    <results>/lock                         who is writing
+"""
+
+from rdstudy.store.files import StorageError
+from rdstudy.store.lock import LockedError, locked
+from rdstudy.store.table import Table, failed_cells, finished_cells, load_measurements, stage
+
+__all__ = [
+    "LockedError",
+    "StorageError",
+    "Table",
+    "failed_cells",
+    "finished_cells",
+    "load_measurements",
+    "locked",
+    "stage",
+]

@@ -1,0 +1,142 @@
+"""Packs that are not finished: their newest states, from which training goes on bit for bit.
+
+    checkpoints/<pack>/<step>.safetensors    tensors, and as metadata the record and the rows measured so far
+
+The newest two are kept: one that a dying disk left damaged is passed over for the one before. Nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from safetensors import SafetensorError, safe_open
+
+from rdstudy.measurement import Measurement
+from rdstudy.store.files import ASIDE, explained, remove, write_whole
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+KEPT = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """A pack's state at one step: what `PackTraining.state` gave, and the rows measured up to it."""
+
+    tensors: dict[str, Tensor]
+    record: dict[str, Any]
+    rows: tuple[Measurement, ...]
+
+
+class Checkpoints:
+    """The unfinished packs in one results folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.folder = root / "checkpoints"
+
+    def save(self, pack_id: str, checkpoint: Checkpoint) -> None:
+        """Write a checkpoint, then remove all but the newest two."""
+        from safetensors.torch import save
+
+        metadata = {
+            "record": json.dumps(checkpoint.record),
+            "rows": json.dumps([_row_to_json(row) for row in checkpoint.rows]),
+        }
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
+        data = save(tensors, metadata)
+        folder = self.folder / pack_id
+        write_whole(folder / f"{checkpoint.record['step']:012d}.safetensors", lambda file: file.write(data))
+        for old in self._files(folder)[KEPT:]:
+            remove(old)
+
+    def load(self, pack_id: str, cells: Sequence[str]) -> Checkpoint | None:
+        """The newest whole checkpoint that holds all these cells: the pack's own, or a larger pack's."""
+        own = self.folder / pack_id
+        others = [folder for folder in self._folders() if folder != own]
+        for folder in [own, *others]:
+            for path in self._files(folder):
+                members = _members(path)
+                if members is None or not set(cells) <= set(members):
+                    continue
+                checkpoint = _load(path)
+                if checkpoint is not None:
+                    return checkpoint
+        return None
+
+    def begun(self) -> list[list[str]]:
+        """Members (cell ids) of every begun pack; parts of a halved pack come before the pack."""
+        found = []
+        for folder in self._folders():
+            members = next((m for m in map(_members, self._files(folder)) if m is not None), None)
+            if members:
+                found.append(members)
+        return sorted(found, key=len)
+
+    def progress(self) -> Iterator[tuple[list[str], int]]:
+        """Members and step of every begun pack."""
+        for folder in self._folders():
+            for path in self._files(folder):
+                members = _members(path)
+                if members is not None:
+                    yield members, int(path.stem)
+                    break
+
+    def remove_finished(self, finished: set[str]) -> None:
+        """Remove the checkpoints of packs whose members are all finished."""
+        for folder in self._folders():
+            members = [m for m in map(_members, self._files(folder)) if m is not None]
+            if all(set(m) <= finished for m in members):
+                with explained(folder, "removing a finished pack's checkpoints"):
+                    shutil.rmtree(folder, ignore_errors=False)
+
+    def _folders(self) -> list[Path]:
+        return sorted(path for path in self.folder.iterdir() if path.is_dir()) if self.folder.is_dir() else []
+
+    @staticmethod
+    def _files(folder: Path) -> list[Path]:
+        """Checkpoints of one pack, newest first."""
+        if not folder.is_dir():
+            return []
+        return sorted((p for p in folder.glob("*.safetensors") if not p.name.startswith(ASIDE)), reverse=True)
+
+
+def _members(path: Path) -> list[str] | None:
+    """Cell ids in a checkpoint; None where the file is damaged or gone."""
+    try:
+        with safe_open(path, "numpy") as file:
+            members: list[str] = json.loads(file.metadata()["record"])["cells"]
+            return members
+    except (SafetensorError, FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _load(path: Path) -> Checkpoint | None:
+    """A checkpoint; None where the file is damaged or gone."""
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata()
+            rows = tuple(_row_from_json(row) for row in json.loads(metadata["rows"]))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return Checkpoint(tensors, json.loads(metadata["record"]), rows)
+    except (SafetensorError, FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _row_to_json(row: Measurement) -> dict[str, Any]:
+    record = dataclasses.asdict(row)
+    if row.finished_at is not None:
+        record["finished_at"] = row.finished_at.isoformat()
+    return {name: value for name, value in record.items() if value is not None}
+
+
+def _row_from_json(record: dict[str, Any]) -> Measurement:
+    if "finished_at" in record:
+        record["finished_at"] = dt.datetime.fromisoformat(record["finished_at"])
+    return Measurement(**record)

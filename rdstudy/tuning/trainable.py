@@ -1,0 +1,64 @@
+"""A pack as a Ray Tune trial: a few lines over `pack_run`.
+
+Tune's own checkpoints are not used: a trial that starts again, wherever, goes on from the results folder, which is
+the only truth. So every file of Ray's can be lost.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+
+from rdstudy.data.dataset import Dataset
+from rdstudy.pack_run import Progress, Workplace, pick_device, run_pack, use_threads
+from rdstudy.packs import Pack
+from rdstudy.provenance import Commit
+from rdstudy.store.files import StorageError
+from rdstudy.study import Cell, Study
+
+REPORT_SECONDS = 10.0
+"""A pack reports at most this often, so that hundreds of packs do not crowd the driver."""
+
+
+class PackTrainable(tune.Trainable):  # type: ignore[misc]  # Ray is untyped
+    """One pack; a step is a few seconds of it."""
+
+    def setup(self, config: dict[str, Any], dataset: Dataset, study: str, results: str, commit: Commit | None) -> None:
+        self.at = Workplace(
+            study=Study.model_validate_json(study),
+            dataset=dataset,
+            results=Path(results),
+            device=pick_device(Study.model_validate_json(study).resources.device),
+            commit=commit,
+        )
+        use_threads(self.at.study)
+        self._start(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take the next pack in the same process, which saves starting one."""
+        self._start(new_config)
+        return True
+
+    def _start(self, config: dict[str, Any]) -> None:
+        self.progress: Iterator[Progress] = run_pack(Pack(tuple(Cell(**cell) for cell in config["cells"])), self.at)
+
+    def step(self) -> dict[str, Any]:
+        """Work until it is time to report, or the pack ends."""
+        until = time.monotonic() + REPORT_SECONDS
+        latest, events = None, []
+        try:
+            for progress in self.progress:
+                latest = asdict(progress)
+                if progress.staged or progress.failure:
+                    events.append(latest)
+                    latest = None
+                if time.monotonic() > until:
+                    return {"events": [*events, *([latest] if latest else [])], "done": False}
+        except StorageError as error:
+            return {"events": events, "storage_error": str(error), "done": True}
+        return {"events": events, "done": True}

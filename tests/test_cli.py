@@ -1,0 +1,384 @@
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import rdstudy
+from rdstudy import cli, pack_run
+from rdstudy.measurement import PROVENANCE, columns_markdown
+from rdstudy.store import StorageError, locked
+from rdstudy.store import stage as real_stage
+from rdstudy.study import study_schema
+from rdstudy.training import PackTraining
+
+
+class Ended(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def command(capsys, monkeypatch, tmp_path) -> Callable[..., Ended]:
+    """Run `rdstudy ...` in this process, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments: object) -> Ended:
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            with pytest.raises(SystemExit) as ended:
+                cli.main([str(argument) for argument in arguments])
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+        out, err = capsys.readouterr()
+        code = ended.value.code
+        return Ended(code if isinstance(code, int) else 0, out, err)
+
+    return run
+
+
+def refused(ended: Ended, *words: str) -> None:
+    """The user's mistake: one message, no traceback."""
+    assert ended.code == 2
+    assert ended.err.startswith("rdstudy: ")
+    assert "Traceback" not in ended.err
+    assert ended.err.count("rdstudy: ") == 1
+    for each in words:
+        assert each in ended.err
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() if path.is_file() else b"" for path in folder.rglob("*")}
+
+
+def values(results: Path) -> pd.DataFrame:
+    return rdstudy.load_measurements(results).drop(columns=list(PROVENANCE))
+
+
+# --- plan, run, status ---
+
+
+def test_a_study_is_planned_run_and_found_finished(command, study_file, tmp_path):
+    before = contents(tmp_path)
+    planned = command("plan", study_file)
+    assert planned.code == 0
+    assert "tiny: 4 cells, 0 finished, 4 missing (results/tiny)" in planned.out
+    assert "time: about" in planned.out
+    assert "storage: about" in planned.out
+    assert contents(tmp_path) == before
+
+    ran = command("run", study_file, "--inline")
+    assert (ran.code, ran.err) == (0, "")
+    assert "tiny: 4 cells, 4 finished, 0 missing" in ran.out
+    assert "next: rdstudy report results/tiny" in ran.out
+    assert len(rdstudy.load_measurements("results/tiny")) == 4 * 4 * 2
+
+    before = contents(tmp_path)
+    assert "nothing to train" in command("plan", study_file).out
+    again = command("run", study_file, "--inline")
+    assert (again.code, "all 4 cells are finished; nothing to train" in again.out) == (0, True)
+    status = command("status", "results/tiny")
+    assert (status.code, "4 finished, 0 missing" in status.out) == (0, True)
+    assert contents(tmp_path) == before
+
+
+def test_an_extended_grid_trains_only_the_new_cells(command, study_file, tmp_path):
+    command("run", study_file, "--inline", "--set", "grid.beta=[1]")
+    before = values(tmp_path / "results" / "tiny")
+    assert "4 cells, 2 finished, 2 missing" in command("plan", study_file).out
+    ran = command("run", study_file, "--inline")
+    assert "4 cells, 2 finished, 2 missing" in ran.out
+    assert "2/2 cells" in ran.out
+    after = values(tmp_path / "results" / "tiny")
+    pd.testing.assert_frame_equal(after[after["beta"] == 1].reset_index(drop=True), before)
+
+
+def test_results_can_be_elsewhere_and_be_moved(command, study_file, tmp_path):
+    command("run", study_file, "--inline", "--results", tmp_path / "here")
+    assert not (tmp_path / "results").exists()
+    shutil.move(tmp_path / "here", tmp_path / "there")
+    assert "nothing to train" in command("run", study_file, "--inline", "--results", tmp_path / "there").out
+    assert command("status", tmp_path / "there").code == 0
+
+
+def test_a_status_needs_neither_the_study_file_nor_its_data_nor_the_lock(
+    command, study_file, images_file, tmp_path
+):
+    command("run", study_file, "--inline", "--set", "grid.beta=[1]")
+    study_file.unlink()
+    images_file.unlink()
+    with locked(tmp_path / "results" / "tiny"):
+        assert "2 cells, 2 finished" in command("status", tmp_path / "results" / "tiny").out
+
+
+def test_ctrl_c_ends_a_run_cleanly_and_the_status_shows_its_unfinished_packs(
+    command, study_file, monkeypatch
+):
+    def stop(self, until):
+        if self.step >= 64:
+            signal.raise_signal(signal.SIGINT)
+        PackTraining.advance(self, until)
+
+    with monkeypatch.context() as stopped:
+        stopped.setattr(pack_run, "PackTraining", type("Stopping", (PackTraining,), {"advance": stop}))
+        ran = command("run", study_file, "--inline", "--set", "resources.checkpoint_seconds=1e-9")
+    assert ran.code == 130
+    assert ran.err.startswith(
+        "rdstudy: interrupted; what is finished is in the table. To go on: rdstudy run "
+    )
+    status = command("status", "results/tiny")
+    assert "4 cells, 0 finished, 4 missing" in status.out
+    assert status.out.split()[-4:] == ["seed=0", "4", "64", "130"]  # of a pack of four, at step 64 of 130
+    assert command("run", study_file, "--inline").code == 0
+
+
+def test_a_failed_cell_is_named_and_the_exit_code_is_one(command, study_file, tmp_path, monkeypatch):
+    def fail(self, until):
+        if any(cell.beta == 0.1 and cell.seed == 1 for cell in self.cells):
+            raise ZeroDivisionError("a poisoned cell")
+        PackTraining.advance(self, until)
+
+    with monkeypatch.context() as poison:
+        poison.setattr(pack_run, "PackTraining", type("Faulty", (PackTraining,), {"advance": fail}))
+        ran = command("run", study_file, "--inline", "--set", "resources.max_failures=0")
+    assert ran.code == 1
+    assert "4 cells, 3 finished, 1 missing, 1 failed last time" in ran.out
+    assert "beta=0.1 seed=1): ZeroDivisionError: a poisoned cell" in ran.out
+    assert "Traceback" not in ran.out + ran.err
+    status = command("status", "results/tiny")
+    assert status.code == 1
+    assert "a poisoned cell" in status.out
+    assert command("run", study_file, "--inline").code == 0
+    assert command("status", "results/tiny").code == 0
+
+
+def test_a_diverged_cell_is_named_and_counts_as_finished(command, study_file):
+    settings = ("--set", "training.optimizer=sgd", "--set", "grid.beta=[1, 1e30]", "--set", "grid.seed=[0]")
+    ran = command("run", study_file, "--inline", *settings)
+    assert ran.code == 0
+    assert "2 finished" in ran.out
+    assert "beta=1e+30 seed=0): " in ran.out.partition("diverged: ")[2]
+
+
+def test_a_disk_that_fills_up_during_a_run_loses_nothing(command, study_file, tmp_path, monkeypatch):
+    staged: list[Path] = []
+
+    def stage(*arguments):
+        if staged:
+            raise StorageError(
+                "results/tiny/staging/x.parquet: writing failed: the disk is full: free some space"
+            )
+        staged.append(real_stage(*arguments))
+        return staged[0]
+
+    with monkeypatch.context() as full:
+        full.setattr(pack_run, "stage", stage)
+        ran = command("run", study_file, "--inline", "--set", "resources.pack_size=2")
+    assert ran.code == 1
+    assert ran.err.startswith("rdstudy: stopped: ")
+    assert "the disk is full" in ran.err
+    assert "Traceback" not in ran.err
+    assert "2 finished, 2 missing" in command("status", "results/tiny").out
+    assert command("run", study_file, "--inline").code == 0
+    command("run", study_file, "--inline", "--results", "undisturbed")
+    pd.testing.assert_frame_equal(values(tmp_path / "results" / "tiny"), values(tmp_path / "undisturbed"))
+
+
+# --- mistakes ---
+
+
+@pytest.mark.parametrize("verb", [("plan",), ("run", "--inline"), ("data",)], ids=lambda verb: verb[0])
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("grid.bta=[1]", "grid.bta: unknown key; allowed: split, beta"),
+        (
+            "grid.train_size=[81]",
+            "train_size=81, but split random of images (100 examples) has 80 training examples",
+        ),
+        ("dataset.test_size=21", "test_size=21, but split random of images"),
+        ("dataset.path=gone.npz", "gone.npz does not exist"),
+        ("dataset.path=garbage.npz", "garbage.npz cannot be read"),
+        ("grid", "--set grid: expected KEY.KEY=VALUE"),
+    ],
+)
+def test_a_mistake_is_one_message_and_nothing_is_started(command, study_file, tmp_path, verb, setting, words):
+    (tmp_path / "garbage.npz").write_bytes(b"not an archive")
+    before = contents(tmp_path)
+    name, *options = verb
+    refused(command(name, study_file, *options, "--set", setting), words)
+    assert contents(tmp_path) == before
+
+
+def test_a_study_file_with_a_mistake_is_answered_with_its_line(command, study_file):
+    study_file.write_text(study_file.read_text().replace("depth: [1]", "dept: [1]"))
+    refused(
+        command("run", study_file, "--inline"),
+        f"{study_file}:6: grid.dept: unknown key",
+        "did you mean `depth`?",
+    )
+    refused(command("run", "gone.yaml", "--inline"), "gone.yaml: cannot be read: No such file")
+
+
+def test_a_device_that_is_not_there_is_a_mistake(command, study_file):
+    device = "mps" if torch.cuda.is_available() else "cuda"
+    refused(
+        command("run", study_file, "--inline", "--set", f"resources.device={device}"),
+        f"resources.device is {device}",
+    )
+
+
+def test_too_little_memory_is_a_mistake(command, study_file):
+    for verb in (("plan",), ("run", "--inline")):
+        name, *options = verb
+        refused(
+            command(name, study_file, *options, "--set", "resources.memory_per_pack_gib=1e-6"),
+            "raise resources.memory_per_pack_gib",
+        )
+
+
+def test_a_folder_that_cannot_be_written_is_a_mistake(command, study_file, tmp_path):
+    (tmp_path / "file").write_text("")
+    refused(
+        command("run", study_file, "--inline", "--results", tmp_path / "file" / "results"),
+        "file/results: making the folder failed: a file stands where a folder is needed",
+    )
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_read_only_folder_is_a_mistake(command, study_file, tmp_path):
+    (tmp_path / "locked").mkdir(mode=0o500)
+    refused(
+        command("run", study_file, "--inline", "--results", tmp_path / "locked" / "x"), "permission denied"
+    )
+
+
+def test_a_part_that_is_not_parquet_is_a_mistake_that_names_it(command, study_file, tmp_path):
+    command("run", study_file, "--inline", "--set", "grid.beta=[1]")
+    part = tmp_path / "results" / "tiny" / "measurements" / "notes.parquet"
+    part.write_text("not Parquet")
+    before = contents(tmp_path)
+    for verb in (("plan", study_file), ("run", study_file, "--inline"), ("status", "results/tiny")):
+        refused(command(*verb), "notes.parquet: not a part of the table")
+    assert contents(tmp_path) == before
+    part.unlink()
+    assert command("run", study_file, "--inline").code == 0
+
+
+def test_changed_data_is_a_mistake(command, study_file, images_file):
+    command("run", study_file, "--inline", "--set", "grid.beta=[1]")
+    with np.load(images_file) as file:
+        images = 255 - file["images"]
+    np.savez(images_file, images=images)
+    refused(command("run", study_file, "--inline"), "was made from other data")
+
+
+def test_a_second_run_is_a_mistake_that_names_the_first(command, study_file, tmp_path):
+    with locked(tmp_path / "results" / "tiny"):
+        refused(command("run", study_file, "--inline"), f"is being written by process {os.getpid()} ")
+
+
+@pytest.mark.parametrize("verb", ["status", "report"])
+def test_a_folder_without_results_is_a_mistake(command, verb, tmp_path):
+    refused(command(verb, tmp_path), "not a results folder: it has no study.json")
+    (tmp_path / "study.json").write_text("{}")
+    refused(command(verb, tmp_path), str(tmp_path))
+
+
+@pytest.mark.parametrize("arguments", [("fly",), ("run",), ("run", "x.yaml", "--fast")])
+def test_a_misspelt_command_is_a_mistake(command, arguments):
+    assert command(*arguments).code == 2
+
+
+# --- the small commands ---
+
+
+def test_schema_and_columns_are_the_ones_of_the_code(command):
+    assert json.loads(command("schema").out) == study_schema()
+    assert command("columns").out == columns_markdown()
+
+
+def test_data_says_what_is_in_a_data_set(command, study_file, dataset):
+    ended = command("data", study_file)
+    assert ended.code == 0
+    assert "images: 100 images of 3x5x1" in ended.out
+    assert "split random: up to 80 for training, 20 for test" in ended.out
+    assert f"fingerprint {dataset.fingerprint}" in ended.out
+
+
+def test_packaged_studies_can_be_listed_and_copied_out_once(command, tmp_path):
+    listed = command("studies", "list")
+    assert "quickstart" in listed.out
+    copied = command("studies", "copy", "quickstart", "--to", "mine")
+    assert copied.out == "mine/quickstart.yaml\n"
+    assert rdstudy.load_study(tmp_path / "mine" / "quickstart.yaml").name == "quickstart"
+    refused(command("studies", "copy", "quickstart", "--to", "mine"), "is there already")
+    refused(command("studies", "copy", "quickstrat"), "there is no packaged study 'quickstrat'", "quickstart")
+
+
+def test_a_report_names_the_files_it_writes(command, study_file):
+    command("run", study_file, "--inline")
+    ended = command("report", "results/tiny")
+    assert ended.code == 0
+    paths = [Path(line) for line in ended.out.splitlines()]
+    assert paths
+    assert all(path.stat().st_size > 0 for path in paths)
+
+
+def test_help_and_version_are_there(command):
+    assert command("--version").out == f"rdstudy {rdstudy.__version__}\n"
+    assert "130 interrupted" in " ".join(command("--help").out.split())
+    for verb in ("plan", "run", "status", "report", "schema", "columns", "data", "studies"):
+        assert command(verb, "--help").code == 0
+
+
+# --- as a process ---
+
+
+def test_an_inline_run_does_not_import_ray(study_file, tmp_path):
+    program = (
+        "import sys; from rdstudy.cli import main\n"
+        "try: main(sys.argv[1:])\n"
+        "finally: print('ray' in sys.modules, 'matplotlib' in sys.modules)"
+    )
+    arguments = ["run", str(study_file), "--inline", "--set", "grid.beta=[1]", "--set", "grid.seed=[0]"]
+    ended = subprocess.run(
+        [sys.executable, "-c", program, *arguments], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert ended.stdout.splitlines()[-1] == "False False"
+
+
+def test_a_terminated_run_ends_cleanly_and_says_how_to_go_on(study_file, tmp_path):
+    settings = ["--set", "training.steps=100000000", "--set", "resources.checkpoint_seconds=0.01"]
+    arguments = ["run", str(study_file), "--inline", "--results", "here", *settings]
+    with subprocess.Popen(
+        [sys.executable, "-m", "rdstudy", *arguments],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        until = time.monotonic() + 60
+        while not list(tmp_path.glob("here/checkpoints/*/*.safetensors")) and time.monotonic() < until:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted; what is finished is in the table. To go on: rdstudy run" in err
+    assert "--results here" in err
+    assert "Traceback" not in err
+    with locked(tmp_path / "here"):
+        pass

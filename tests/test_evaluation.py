@@ -1,0 +1,154 @@
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from rdstudy import evaluation
+from rdstudy.evaluation import Values, measure, sheet
+from rdstudy.measurement import DIVERGED, OK
+from rdstudy.models.stacked import initial_row
+from rdstudy.models.vae import VAE
+from rdstudy.seeding import generator
+from rdstudy.shapes import ModelShape
+from rdstudy.training import PackTraining
+
+SHAPE = ModelShape(15, 1, 9, 3)
+POPULATION = np.random.default_rng(3).permutation(100)[:37]
+
+
+@pytest.fixture(scope="module")
+def images(dataset) -> torch.Tensor:
+    return torch.from_numpy(dataset.images.copy())
+
+
+def model(cell_id: str = "a", scale: float = 1.5) -> VAE:
+    """An untrained model, with larger weights than training starts from."""
+    return VAE(SHAPE, scale * initial_row(SHAPE, cell_id, torch.float32))
+
+
+def measured(vae: VAE, images: torch.Tensor, indices: np.ndarray = POPULATION, **changes: Any) -> Values:
+    at = {"cell_id": "a", "step": 7, "population": "test", **changes}
+    return measure(vae, images, indices, **at)
+
+
+def by_hand(vae: VAE, images: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Rate and distortion of every example of the population at once, in NumPy and double precision."""
+    p = {name: value.detach().double().numpy() for name, value in vae.named_parameters()}
+
+    def mlp(x: np.ndarray, part: str) -> np.ndarray:
+        hidden = np.maximum(x @ p[f"{part}.0.weight"] + p[f"{part}.0.bias"], 0)
+        return np.asarray(hidden @ p[f"{part}.2.weight"] + p[f"{part}.2.bias"])
+
+    x = images.numpy()[POPULATION] / 255
+    mean, log_std = np.split(mlp(x, "encoder"), 2, axis=1)
+    noise = generator("a", "evaluation", 7, "test").standard_normal(mean.shape, dtype=np.float32)
+    logits = mlp(mean + np.exp(log_std) * noise, "decoder")
+    p_white = 1 / (1 + np.exp(-logits))
+    distortion = -(x * np.log(p_white) + (1 - x) * np.log(1 - p_white)).sum(axis=1)
+    rate = 0.5 * (mean**2 + np.exp(2 * log_std) - 1 - 2 * log_std).sum(axis=1)
+    return rate, distortion
+
+
+@pytest.mark.parametrize("at_once", [1024, 37, 16, 1])
+def test_values_are_means_over_every_example_with_their_standard_errors(images, monkeypatch, at_once):
+    """At 16, two chunks and a rest of five."""
+    monkeypatch.setattr(evaluation, "EXAMPLES_AT_ONCE", at_once)
+    values = measured(model(), images)
+    rate, distortion = by_hand(model(), images)
+    assert (values.status, values.message) == (OK, None)
+    assert values.columns["n_examples"] == 37
+    for name, each in (("rate", rate), ("distortion", distortion), ("elbo", -(rate + distortion))):
+        assert values.columns[f"{name}_nats"] == pytest.approx(each.mean(), rel=1e-5)
+        assert values.columns[f"{name}_se"] == pytest.approx(each.std(ddof=1) / math.sqrt(37), rel=1e-4)
+
+
+def test_every_example_counts_once(images):
+    """Two parts of a population, weighted by their sizes, make the whole; the rate has no draws in it."""
+    whole, first, rest = (
+        measured(model(), images, part).columns["rate_nats"]
+        for part in (POPULATION, POPULATION[:30], POPULATION[30:])
+    )
+    assert whole == pytest.approx((30 * first + 7 * rest) / 37, rel=1e-6)
+
+
+def test_the_elbo_is_what_distortion_and_rate_leave_whatever_beta(images):
+    columns = measured(model(), images).columns
+    assert columns["elbo_nats"] == pytest.approx(
+        -(columns["distortion_nats"] + columns["rate_nats"]), rel=1e-12
+    )
+
+
+def test_standard_errors_cover_the_populations_mean(images):
+    """Samples of 20 of the 100 images, with replacement: means lie about their own mean as the errors say."""
+    rng = np.random.default_rng(0)
+    samples = [measured(model(), images, rng.integers(0, 100, 20), step=i).columns for i in range(300)]
+    for name in ("rate", "distortion", "elbo"):
+        means = np.array([columns[f"{name}_nats"] for columns in samples])
+        errors = np.array([columns[f"{name}_se"] for columns in samples])
+        ratio = means.var(ddof=1) / np.mean(errors**2)
+        assert abs(ratio - 1) < 4 * math.sqrt(2 / 299)  # a variance of 300 values, within 4 standard errors
+
+
+def test_draws_depend_on_cell_step_and_population_and_on_nothing_else(images):
+    distortion = measured(model(), images).columns["distortion_nats"]
+    assert measured(model(), images).columns["distortion_nats"] == distortion
+    for change in ({"cell_id": "b"}, {"step": 8}, {"population": "train"}):
+        other = measured(model(), images, **change).columns
+        assert other["distortion_nats"] != distortion
+        assert other["rate_nats"] == measured(model(), images).columns["rate_nats"]
+
+
+def test_values_do_not_depend_on_the_pack(images, make_cell):
+    cells = [make_cell(seed=seed, precision="bfloat16", steps=20) for seed in range(3)]
+    train = [np.arange(40)] * 3
+    pack, alone = PackTraining(cells, images, train), PackTraining(cells[1:2], images, train[1:2])
+    pack.advance(20)
+    alone.advance(20)
+    assert measured(pack.model(1), images).columns == measured(alone.model(0), images).columns
+
+
+def test_of_one_example_there_is_no_standard_error(images):
+    columns = measured(model(), images, POPULATION[:1]).columns
+    assert columns["n_examples"] == 1
+    assert columns["distortion_se"] is None
+    assert columns["distortion_nats"] > 0
+
+
+def test_measuring_leaves_the_model_and_the_images_alone(images):
+    vae, before = model(), images.clone()
+    measured(vae, images)
+    assert torch.equal(vae.row(), model().row())
+    assert torch.equal(images, before)
+    assert all(parameter.grad is None for parameter in vae.parameters())
+
+
+def test_what_is_not_finite_is_diverged_and_null(images):
+    values = measured(model(scale=1e30), images)
+    assert values.status == DIVERGED
+    assert "not finite at step 7" in (values.message or "")
+    assert values.columns == {"n_examples": 37}
+
+
+def test_weights_that_are_not_finite_are_not_said_to_be(images):
+    """Training looks at weights only every so many steps, so measuring may meet them first."""
+    values = measured(model(scale=math.nan), images)
+    assert values.status == DIVERGED
+    assert "though the weights were" not in (values.message or "")
+    assert values.columns == {"n_examples": 37}
+
+
+def test_a_sheet_shows_images_as_they_are_and_as_the_model_makes_them(images):
+    vae, train, test = model(), POPULATION[:20], POPULATION[20:]
+    found = sheet(vae, images, train, test, n=4, cell_id="a")
+    assert {name: (array.shape, array.dtype) for name, array in found.items()} == dict.fromkeys(
+        ["train_images", "train_reconstructions", "test_images", "test_reconstructions", "samples"],
+        ((4, 15), np.dtype(np.uint8)),
+    )
+    assert np.array_equal(found["test_images"], images.numpy()[test[:4]])
+    intensity = vae.decode(vae.encode(images[torch.from_numpy(train[:4])] / 255).mean).sigmoid() * 255
+    assert np.abs(found["train_reconstructions"] - intensity.detach().numpy()).max() <= 0.51
+    again = sheet(vae, images, train, test, n=4, cell_id="a")
+    assert np.array_equal(found["samples"], again["samples"])
+    assert (sheet(vae, images, train, test, n=4, cell_id="b")["samples"] != found["samples"]).any()

@@ -1,0 +1,343 @@
+import dataclasses
+import itertools
+import json
+from collections.abc import Generator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from rdstudy import pack_run
+from rdstudy.evaluation import measure
+from rdstudy.measurement import COLUMNS, PROVENANCE
+from rdstudy.models.weights import load_model
+from rdstudy.pack_run import Progress, Workplace, pick_device, run_pack
+from rdstudy.packs import Pack
+from rdstudy.store import StorageError
+from rdstudy.store.checkpoints import Checkpoints
+from rdstudy.study import Cell
+from rdstudy.training import PackTraining
+
+
+@pytest.fixture
+def workplace(dataset, make_study, tmp_path):
+    """Where the tiny study is trained: `workplace("folder", settings)`."""
+
+    def make(name: str = "results", *settings: str) -> Workplace:
+        return Workplace(make_study(*settings), dataset, tmp_path / name, torch.device("cpu"))
+
+    return make
+
+
+def pack_of(at: Workplace) -> Pack:
+    return Pack(tuple(at.study.cells.values()))
+
+
+def begin(at: Workplace) -> Generator[Progress, None, None]:
+    """The study's cells as one pack, to be interrupted with `close`."""
+    running = run_pack(pack_of(at), at)
+    assert isinstance(running, Generator)
+    return running
+
+
+def rows(results: Path, staged: Sequence[Progress]) -> dict[tuple, dict]:
+    """Staged rows by cell, step and population, without their provenance."""
+    found = {}
+    for progress in staged:
+        if progress.staged is not None:
+            for row in pq.read_table(results / "staging" / progress.staged).to_pylist():
+                key = (row["cell_id"], row["step"], row["population"])
+                assert key not in found
+                found[key] = {name: value for name, value in row.items() if name not in PROVENANCE}
+    return found
+
+
+def trained(at: Workplace) -> dict[tuple, dict]:
+    """Rows of an uninterrupted run of the study's cells as one pack."""
+    return rows(at.results, list(run_pack(pack_of(at), at)))
+
+
+# --- one pack ---
+
+
+def test_a_pack_gives_one_row_per_cell_step_and_population(workplace):
+    at = workplace()
+    found = trained(at)
+    assert found.keys() == {
+        (cell_id, step, population)
+        for cell_id in at.study.cells
+        for step in (40, 64, 100, 130)
+        for population in ("train", "test")
+    }
+    for (cell_id, step, population), row in found.items():
+        cell = at.study.cells[cell_id]
+        for field in dataclasses.fields(Cell):
+            if field.name in row:
+                assert row[field.name] == getattr(cell, field.name)
+        assert (row["study"], row["status"], row["message"]) == ("tiny", "ok", None)
+        assert row["epoch"] == step * 10 / 40
+        assert row["is_final"] == (step == 130)
+        assert row["n_examples"] == {"train": 40, "test": 20}[population]
+        assert row["distortion_nats"] > 0
+
+
+def test_rows_say_how_they_were_made(workplace):
+    at = workplace()
+    *_, last = run_pack(pack_of(at), at)
+    for row in pq.read_table(at.results / "staging" / last.staged).to_pylist():
+        assert (row["pack_id"], row["pack_size"]) == (pack_of(at).id, 4)
+        assert row["device"].startswith("cpu (")
+        assert row["seconds"] > 0
+        assert row["torch_version"] == torch.__version__
+        assert all(row[name] is not None for name in PROVENANCE if not name.startswith("git_"))
+
+
+def test_progress_rises_to_the_end_and_ends_staged(workplace):
+    at = workplace()
+    progress = list(run_pack(pack_of(at), at))
+    steps = [each.step for each in progress]
+    assert steps == sorted(steps)
+    assert steps[-1] == 130
+    assert [each.staged is not None for each in progress] == [False] * (len(progress) - 1) + [True]
+    assert all(each.cells == tuple(at.study.cells) and each.failure is None for each in progress)
+    assert progress[0].test_distortion_nats is None
+    assert (progress[-1].test_distortion_nats or 0) > 0
+
+
+def test_models_and_sheets_are_kept_of_what_the_rows_say(workplace, dataset):
+    at = workplace()
+    found = trained(at)
+    for cell_id in at.study.cells:
+        values = measure(
+            load_model(at.results, cell_id),
+            torch.from_numpy(dataset.images.copy()),
+            pack_run.cell_populations(dataset, at.study.cells[cell_id])["test"],
+            cell_id=cell_id,
+            step=130,
+            population="test",
+        )
+        row = found[cell_id, 130, "test"]
+        assert {name: row[name] for name in values.columns} == values.columns
+        with np.load(at.results / "sheets" / f"{cell_id}.npz") as sheet:
+            assert {name: sheet[name].shape for name in sheet} == dict.fromkeys(sheet, (2, 3, 5, 1))
+            assert "test_reconstructions" in sheet
+
+
+def test_models_and_sheets_can_be_left_out(workplace):
+    at = workplace("results", "resources.keep_models=false", "evaluation.sheet_examples=0")
+    trained(at)
+    assert sorted(path.name for path in at.results.iterdir()) == ["staging"]
+
+
+def test_a_row_does_not_depend_on_the_pack(workplace):
+    expected = trained(workplace("together"))
+    at = workplace("apart")
+    cells = pack_of(at).cells
+    progress = [
+        each for pack in (Pack(cells[2:]), Pack(cells[:1]), Pack(cells[1:2])) for each in run_pack(pack, at)
+    ]
+    assert rows(at.results, progress) == expected
+
+
+def test_a_value_does_not_depend_on_when_else_was_measured(workplace):
+    expected = trained(workplace("often"))
+    seldom = trained(workplace("seldom", "evaluation.steps=[100]"))
+    assert seldom == {key: row for key, row in expected.items() if key[1] in (100, 130)}
+
+
+def test_a_diverged_cell_ends_in_nulls_and_leaves_its_companions_alone(workplace):
+    at = workplace("results", "training.optimizer=sgd", "grid.beta=[1, 1e+30]", "grid.seed=[0]")
+    steady, wild = at.study.cells
+    found = trained(at)
+    alone = workplace("alone", "training.optimizer=sgd", "grid.beta=[1]", "grid.seed=[0]")
+    assert {key: row for key, row in found.items() if key[0] == steady} == trained(alone)
+    values = [column.name for column in COLUMNS if column.group == "values"]
+    last = found[wild, 130, "test"]
+    assert (last["status"], last["is_final"]) == ("diverged", True)
+    assert "not finite" in last["message"]
+    assert all(last[name] is None for name in values)
+    assert (at.results / "models" / f"{steady}.safetensors").exists()
+    assert not (at.results / "models" / f"{wild}.safetensors").exists()
+
+
+# --- interruption ---
+
+
+@pytest.mark.parametrize("checkpoint_seconds", ["1e-9", "1e+9"], ids=["many checkpoints", "no checkpoints"])
+def test_a_pack_interrupted_at_any_moments_gives_the_same_rows(workplace, checkpoint_seconds):
+    expected = trained(workplace("expected"))
+    rng = np.random.default_rng(0)
+    for trial in range(4):
+        at = workplace(f"interrupted-{trial}", f"resources.checkpoint_seconds={checkpoint_seconds}")
+        for n in rng.integers(1, 8, 3):
+            running = begin(at)
+            list(itertools.islice(running, n))
+            running.close()
+        assert rows(at.results, list(run_pack(pack_of(at), at))) == expected
+
+
+def test_a_pack_goes_on_from_its_newest_whole_checkpoint(workplace):
+    expected = trained(workplace("expected"))
+    at = workplace("results", "resources.checkpoint_seconds=1e-9")
+    running = begin(at)
+    for progress in running:
+        if progress.step == 128:
+            break
+    running.close()
+    newest, before = sorted((at.results / "checkpoints" / pack_of(at).id).iterdir(), reverse=True)
+    newest.write_bytes(newest.read_bytes()[:1000])
+    first, *others = list(run_pack(pack_of(at), at))
+    assert int(before.stem) <= first.step <= 128
+    assert first.step > 64
+    assert rows(at.results, [first, *others]) == expected
+
+
+def test_time_is_counted_over_all_interruptions(workplace):
+    at = workplace("results", "resources.checkpoint_seconds=1e-9")
+    running = begin(at)
+    next(running)
+    running.close()
+    (path,) = (at.results / "checkpoints" / pack_of(at).id).iterdir()
+    saved = Checkpoints(at.results).load(pack_of(at).id, list(at.study.cells))
+    assert saved is not None
+    saved.record["seconds"] = 1000.0
+    Checkpoints(at.results).save(pack_of(at).id, saved)
+    assert path.exists()
+    assert next(run_pack(pack_of(at), at)).seconds > 1000
+
+
+# --- errors ---
+
+
+@pytest.fixture
+def fault(monkeypatch):
+    """Make `PackTraining` raise for some packs; the sizes of the packs that it was asked for."""
+
+    def inject(when, error: Exception) -> list[int]:
+        asked = []
+
+        class Faulty(PackTraining):
+            def __init__(self, cells, images, train_indices):
+                asked.append(len(cells))
+                super().__init__(cells, images, train_indices)
+
+            def advance(self, until):
+                if when(self.cells, len(asked)):
+                    raise error
+                super().advance(until)
+
+        monkeypatch.setattr(pack_run, "PackTraining", Faulty)
+        return asked
+
+    return inject
+
+
+def real_out_of_memory() -> RuntimeError:
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(1 << 60, dtype=torch.uint8)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory"), real_out_of_memory()], ids=type
+)
+def test_a_pack_that_does_not_fit_into_memory_is_halved_at_once(workplace, fault, error):
+    expected = trained(workplace("expected"))
+    asked = fault(lambda cells, attempt: len(cells) > 2, error)
+    at = workplace()
+    progress = list(run_pack(pack_of(at), at))
+    assert asked == [4, 2, 2]
+    assert not any(each.failure for each in progress)
+    assert rows(at.results, progress) == expected
+
+
+def test_an_error_that_passes_is_tried_again_from_the_checkpoint(workplace, fault, caplog):
+    expected = trained(workplace("expected"))
+    at = workplace("results", "resources.checkpoint_seconds=1e-9")
+    running = begin(at)
+    assert next(progress.step for progress in running if progress.step > 40) == 64
+    running.close()
+    asked = fault(lambda cells, attempt: attempt <= 2, OSError("the network hiccuped"))
+    progress = list(run_pack(pack_of(at), at))
+    assert asked == [4, 4, 4]
+    assert progress[0].step == 64
+    assert rows(at.results, progress) == expected
+    assert "attempt 2 of 3" in caplog.text
+    assert "the network hiccuped" in caplog.text
+
+
+def test_a_cell_that_always_raises_ends_alone_and_its_companions_finish(workplace, fault):
+    expected = trained(workplace("expected"))
+    at = workplace("results", "resources.max_failures=1")
+    bad = list(at.study.cells)[2]
+    asked = fault(
+        lambda cells, attempt: bad in {cell.id for cell in cells}, ZeroDivisionError("a poisoned cell")
+    )
+    progress = list(run_pack(pack_of(at), at))
+    assert asked == [4, 4, 2, 2, 1, 1]
+    (failed,) = [each for each in progress if each.failure]
+    assert failed.cells == (bad,)
+    assert failed.failure == "ZeroDivisionError: a poisoned cell"
+    assert rows(at.results, progress) == {key: row for key, row in expected.items() if key[0] != bad}
+
+
+def test_a_single_cell_that_raises_is_tried_as_often_as_asked(workplace, fault):
+    at = workplace("results", "resources.max_failures=3")
+    asked = fault(lambda cells, attempt: True, ZeroDivisionError("no"))
+    (failed,) = list(run_pack(Pack(pack_of(at).cells[:1]), at))
+    assert asked == [1] * 4
+    assert failed.failure == "ZeroDivisionError: no"
+
+
+def test_a_results_folder_that_cannot_be_written_ends_the_pack_at_once(workplace, fault):
+    asked = fault(lambda cells, attempt: False, ZeroDivisionError())
+    at = workplace()
+    at.results.write_text("a file in the way")
+    with pytest.raises(StorageError, match="a file stands where a folder is needed"):
+        list(run_pack(pack_of(at), at))
+    assert asked == [4]
+
+
+def test_what_failed_is_said_in_rows_without_values(workplace):
+    at = workplace()
+    cell = pack_of(at).cells[1]
+    for row in pack_run.failure_rows(at.study, cell, pack_of(at), "it broke"):
+        assert (row.cell_id, row.step, row.is_final, row.status, row.message) == (
+            cell.id,
+            130,
+            True,
+            "failed",
+            "it broke",
+        )
+        assert all(getattr(row, column.name) is None for column in COLUMNS if column.group == "values")
+
+
+# --- devices ---
+
+
+def test_a_device_that_is_not_there_is_refused_with_those_that_are():
+    assert pick_device("cpu") == torch.device("cpu")
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    for name in ("cuda", "mps"):
+        if not there[name]:
+            with pytest.raises(
+                ValueError, match=f"resources.device is {name}, which this machine does not have.*cpu"
+            ):
+                pick_device(name)
+    assert pick_device("auto").type == next((name for name, is_there in there.items() if is_there), "cpu")
+
+
+def test_rows_can_be_kept_in_a_checkpoint(workplace):
+    """What a checkpoint says about a pack is JSON: readable without rdstudy."""
+    at = workplace("results", "resources.checkpoint_seconds=1e-9")
+    running = begin(at)
+    for progress in running:
+        if progress.step == 100:
+            break
+    running.close()
+    saved = Checkpoints(at.results).load(pack_of(at).id, list(at.study.cells))
+    assert saved is not None
+    assert json.loads(json.dumps(saved.record)) == saved.record
+    assert {row.step for row in saved.rows} == {40, 64}
