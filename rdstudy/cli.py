@@ -169,9 +169,7 @@ def _execute(console: Console, recorder: Any, packs: list[Pack], executor: Any, 
         raise typer.Exit(FAILED) from error
 
 
-def _packs(
-    study: Study, folder: Path, now: Standing, pixels: int, *, workers: int, device: str
-) -> list[Pack]:
+def _packs(study: Study, folder: Path, now: Standing, pixels: int, *, workers: int, device: str) -> list[Pack]:
     from rdstudy.packs import plan_packs
     from rdstudy.store.checkpoints import Checkpoints
 
@@ -320,9 +318,9 @@ def _print_ending(console: Console, study: Study, folder: Path, now: Standing) -
         return
     rows = load_measurements(folder, columns=["cell_id", "is_final", "status", "message"])
     rows = rows[rows["is_final"] & (rows["status"] == "diverged")].drop_duplicates("cell_id")
-    for row in rows.itertuples():
-        if row.cell_id in now.cells:
-            console.print(f"diverged: {row.cell_id} ({now.cells[row.cell_id]}): {row.message}", soft_wrap=True)
+    for cell_id, message in zip(rows["cell_id"].astype(str), rows["message"].astype(str), strict=True):
+        if cell_id in now.cells:
+            console.print(f"diverged: {cell_id} ({now.cells[cell_id]}): {message}", soft_wrap=True)
     _next_commands(console, folder)
 
 

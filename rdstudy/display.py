@@ -105,8 +105,7 @@ class RunDisplay:
         ended = self.ended["finished"] + self.ended["failed"]
         failed = f", {self.ended['failed']} failed" if self.ended["failed"] else ""
         return (
-            f"{ended}/{self.n_cells} cells{failed}, {self.rate:,.0f} model-steps/s {self.where}, "
-            f"time left {self.left}"
+            f"{ended}/{self.n_cells} cells{failed}, {self.rate:,.0f} model-steps/s {self.where}, time left {self.left}"
         )
 
     def _plain(self, pack: Pack, progress: PackProgress) -> None:

@@ -133,9 +133,10 @@ def _check_data(results: Path, study: Study, fingerprint: str) -> None:
     if not (results / "study.json").exists():
         return
     record = load_study_record(results)
-    same_identity = Study.model_validate(
-        {k: v for k, v in record.items() if k in Study.model_fields}
-    ).dataset.identity == study.dataset.identity
+    same_identity = (
+        Study.model_validate({k: v for k, v in record.items() if k in Study.model_fields}).dataset.identity
+        == study.dataset.identity
+    )
     if same_identity and record["data_fingerprint"] != fingerprint:
         raise UserError(
             f"{results}: was made from other data: its {study.dataset.name} had the fingerprint "

@@ -95,9 +95,7 @@ def plan_packs(
         # Like with like: cells of one train size take equally long to measure.
         ordered = sorted(group, key=lambda cell: (-cell.train_size, cell.split))
         for i in range(n_packs):
-            packs.append(
-                Pack(tuple(ordered[i * len(group) // n_packs : (i + 1) * len(group) // n_packs]))
-            )
+            packs.append(Pack(tuple(ordered[i * len(group) // n_packs : (i + 1) * len(group) // n_packs])))
     return sorted(packs, key=lambda pack: -sum(flop(cell, pixels) for cell in pack.cells))
 
 

@@ -44,7 +44,8 @@ class StudyError(UserError):
 
 
 def _unique(values: list[Any]) -> list[Any]:
-    repeated = sorted({f"{value:g}" if isinstance(value, float) else str(value) for value in values if values.count(value) > 1})
+    twice = [value for value in values if values.count(value) > 1]
+    repeated = sorted({f"{value:g}" if isinstance(value, float) else str(value) for value in twice})
     if repeated:
         raise ValueError(f"{', '.join(repeated)} stands in the list more than once; list each value once")
     return values
@@ -427,7 +428,7 @@ def parse_study(text: str, *, where: str = "study", overrides: Sequence[str] = (
     try:
         return Study.model_validate(data)
     except ValidationError as error:
-        problems = {}
+        problems: dict[str, str] = {}
         for e in error.errors():
             path = tuple(e["loc"])
             problems.setdefault(_explain(e), _locate(path, lines, overridden, where))

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Int64, UInt8
 from torch import Tensor
 
 from rdstudy.models.stacked import StackedVAE, initial_row
@@ -31,7 +31,9 @@ CHUNK = 64
 OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
 
 
-def batch_indices(cell_id: str, n_train: int, batch_size: int, start: int, stop: int) -> Int64[np.ndarray, "steps batch"]:
+def batch_indices(
+    cell_id: str, n_train: int, batch_size: int, start: int, stop: int
+) -> Int64[np.ndarray, "steps batch"]:
     """Positions within the training set of the examples of steps `start` to `stop`.
 
     Epoch after epoch, each a fresh permutation, is one endless sequence that batches are cut from: every example is
@@ -148,9 +150,7 @@ class PackTraining:
             moments["step"] = torch.tensor(float(self.step), device=rows.device if rows.is_cuda else "cpu")
         self._optimizer.state[rows] = moments
         self.diverged = {
-            self._ids.index(cell_id): message
-            for cell_id, message in record["diverged"].items()
-            if cell_id in self._ids
+            self._ids.index(cell_id): message for cell_id, message in record["diverged"].items() if cell_id in self._ids
         }
         self._chunk = None
 

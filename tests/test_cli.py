@@ -114,9 +114,7 @@ def test_results_can_be_elsewhere_and_be_moved(command, study_file, tmp_path):
     assert command("status", tmp_path / "there").code == 0
 
 
-def test_a_status_needs_neither_the_study_file_nor_its_data_nor_the_lock(
-    command, study_file, images_file, tmp_path
-):
+def test_a_status_needs_neither_the_study_file_nor_its_data_nor_the_lock(command, study_file, images_file, tmp_path):
     command("run", study_file, "--inline", "--set", "grid.beta=[1]")
     study_file.unlink()
     images_file.unlink()
@@ -124,9 +122,7 @@ def test_a_status_needs_neither_the_study_file_nor_its_data_nor_the_lock(
         assert "2 cells, 2 finished" in command("status", tmp_path / "results" / "tiny").out
 
 
-def test_ctrl_c_ends_a_run_cleanly_and_the_status_shows_its_unfinished_packs(
-    command, study_file, monkeypatch
-):
+def test_ctrl_c_ends_a_run_cleanly_and_the_status_shows_its_unfinished_packs(command, study_file, monkeypatch):
     def stop(self, until):
         if self.step >= 64:
             signal.raise_signal(signal.SIGINT)
@@ -136,13 +132,19 @@ def test_ctrl_c_ends_a_run_cleanly_and_the_status_shows_its_unfinished_packs(
         stopped.setattr(pack_run, "PackTraining", type("Stopping", (PackTraining,), {"advance": stop}))
         ran = command("run", study_file, "--inline", "--set", "resources.checkpoint_seconds=1e-9")
     assert ran.code == 130
-    assert ran.err.startswith(
-        "rdstudy: interrupted; what is finished is in the table. To go on: rdstudy run "
-    )
+    assert ran.err.startswith("rdstudy: interrupted; what is finished is in the table. To go on: rdstudy run ")
     status = command("status", "results/tiny")
     assert "4 cells, 0 finished, 4 missing" in status.out
     assert status.out.split()[-4:] == ["seed=0", "4", "64", "130"]  # of a pack of four, at step 64 of 130
     assert command("run", study_file, "--inline").code == 0
+
+
+def test_an_inline_run_does_without_ray(command, study_file, monkeypatch):
+    for name in ("ray", "rdstudy.tuning", "rdstudy.tuning.runner"):
+        monkeypatch.setitem(sys.modules, name, None)  # importing it raises from now on
+    assert command("run", study_file, "--inline").code == 0
+    with pytest.raises(ModuleNotFoundError):
+        command("run", study_file, "--results", "another")
 
 
 def test_a_failed_cell_is_named_and_the_exit_code_is_one(command, study_file, tmp_path, monkeypatch):
@@ -178,9 +180,7 @@ def test_a_disk_that_fills_up_during_a_run_loses_nothing(command, study_file, tm
 
     def stage(*arguments):
         if staged:
-            raise StorageError(
-                "results/tiny/staging/x.parquet: writing failed: the disk is full: free some space"
-            )
+            raise StorageError("results/tiny/staging/x.parquet: writing failed: the disk is full: free some space")
         staged.append(real_stage(*arguments))
         return staged[0]
 
@@ -261,9 +261,7 @@ def test_a_folder_that_cannot_be_written_is_a_mistake(command, study_file, tmp_p
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_read_only_folder_is_a_mistake(command, study_file, tmp_path):
     (tmp_path / "locked").mkdir(mode=0o500)
-    refused(
-        command("run", study_file, "--inline", "--results", tmp_path / "locked" / "x"), "permission denied"
-    )
+    refused(command("run", study_file, "--inline", "--results", tmp_path / "locked" / "x"), "permission denied")
 
 
 def test_a_part_that_is_not_parquet_is_a_mistake_that_names_it(command, study_file, tmp_path):
@@ -346,19 +344,6 @@ def test_help_and_version_are_there(command):
 
 
 # --- as a process ---
-
-
-def test_an_inline_run_does_not_import_ray(study_file, tmp_path):
-    program = (
-        "import sys; from rdstudy.cli import main\n"
-        "try: main(sys.argv[1:])\n"
-        "finally: print('ray' in sys.modules, 'matplotlib' in sys.modules)"
-    )
-    arguments = ["run", str(study_file), "--inline", "--set", "grid.beta=[1]", "--set", "grid.seed=[0]"]
-    ended = subprocess.run(
-        [sys.executable, "-c", program, *arguments], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
-    assert ended.stdout.splitlines()[-1] == "False False"
 
 
 def test_a_terminated_run_ends_cleanly_and_says_how_to_go_on(study_file, tmp_path):

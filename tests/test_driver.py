@@ -96,17 +96,13 @@ def test_a_study_of_another_name_finds_its_cells_finished(make_study, dataset, t
 
 def test_other_data_is_refused_and_nothing_is_changed(make_study, dataset, tmp_path):
     run(make_study("grid.seed=[0]"), dataset, tmp_path)
-    before = {
-        path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file() and path.name != "lock"
-    }
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file() and path.name != "lock"}
     pixels = np.array(dataset.images)
     pixels[0, 0] += 1
     changed = make_dataset("images", pixels, dataset.shape)
     with pytest.raises(UserError, match="was made from other data"):
         run(make_study(), changed, tmp_path)
-    assert before == {
-        path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file() and path.name != "lock"
-    }
+    assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file() and path.name != "lock"}
 
 
 def test_a_second_run_is_refused_while_the_first_is_at_work(make_study, dataset, tmp_path):
@@ -123,9 +119,7 @@ def test_what_a_dead_run_left_is_tidied_and_taken_over(make_study, dataset, tmp_
     at = Workplace(study, dataset, tmp_path, torch.device("cpu"))
     staged = list(run_pack(Pack(tuple(study.cells.values())[:2]), at))[-1]
     assert standing(study, tmp_path).finished == set()
-    leftovers = [
-        tmp_path / folder / f"{ASIDE}0" for folder in ("measurements", "staging", "models", "sheets", ".")
-    ]
+    leftovers = [tmp_path / folder / f"{ASIDE}0" for folder in ("measurements", "staging", "models", "sheets", ".")]
     for leftover in leftovers:
         leftover.parent.mkdir(exist_ok=True)
         leftover.write_bytes(b"half")

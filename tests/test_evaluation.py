@@ -67,17 +67,14 @@ def test_values_are_means_over_every_example_with_their_standard_errors(images, 
 def test_every_example_counts_once(images):
     """Two parts of a population, weighted by their sizes, make the whole; the rate has no draws in it."""
     whole, first, rest = (
-        measured(model(), images, part).columns["rate_nats"]
-        for part in (POPULATION, POPULATION[:30], POPULATION[30:])
+        measured(model(), images, part).columns["rate_nats"] for part in (POPULATION, POPULATION[:30], POPULATION[30:])
     )
     assert whole == pytest.approx((30 * first + 7 * rest) / 37, rel=1e-6)
 
 
 def test_the_elbo_is_what_distortion_and_rate_leave_whatever_beta(images):
     columns = measured(model(), images).columns
-    assert columns["elbo_nats"] == pytest.approx(
-        -(columns["distortion_nats"] + columns["rate_nats"]), rel=1e-12
-    )
+    assert columns["elbo_nats"] == pytest.approx(-(columns["distortion_nats"] + columns["rate_nats"]), rel=1e-12)
 
 
 def test_standard_errors_cover_the_populations_mean(images):

@@ -118,16 +118,12 @@ def test_no_modules_import_each_other_in_a_circle():
     TopologicalSorter({module: ours(module, top=True) - {module} for module in MODULES}).prepare()
 
 
-@pytest.mark.parametrize(
-    ("library", "home"), [("ray", "tuning"), ("optuna", "tuning"), ("matplotlib", "figures")]
-)
+@pytest.mark.parametrize(("library", "home"), [("ray", "tuning"), ("optuna", "tuning"), ("matplotlib", "figures")])
 def test_a_heavy_library_is_imported_in_one_room_only(library, home):
     assert {room(module) for module in MODULES if library in roots(set(imports(module)))} <= {home}
 
 
-@pytest.mark.parametrize(
-    "rooms", ["analysis figures report", "study store measurement library errors", "cli"]
-)
+@pytest.mark.parametrize("rooms", ["analysis figures report", "study store measurement library errors", "cli"])
 def test_what_a_laptop_needs_to_read_a_table_is_neither_torch_nor_ray(rooms):
     assert not roots(reached(rooms, top=True)) & {"torch", "torchvision", "ray", "optuna"}
 

@@ -17,9 +17,7 @@ def test_rate_is_the_mean_of_the_log_ratio_of_posterior_and_prior():
     posterior = Posterior(random(5, 3), random(5, 3, seed=1, scale=0.7))
     draws = 40_000
     z = posterior.sample(random(draws, 5, 3, seed=2))
-    log_ratio = (
-        Normal(posterior.mean, posterior.log_std.exp()).log_prob(z) - Normal(0.0, 1.0).log_prob(z)
-    ).sum(-1)
+    log_ratio = (Normal(posterior.mean, posterior.log_std.exp()).log_prob(z) - Normal(0.0, 1.0).log_prob(z)).sum(-1)
     error = log_ratio.std(0) / math.sqrt(draws)
     deviations = (log_ratio.mean(0) - rate(posterior)) / error
     assert deviations.abs().max() < 4  # standard errors, of 5 examples
@@ -37,9 +35,7 @@ numbers = st.floats(-20, 20)
 @settings(deadline=None)
 @given(mean=numbers, log_std=numbers)
 def test_rate_is_nothing_exactly_at_the_prior_and_more_elsewhere(mean, log_std):
-    nats = rate(
-        Posterior(torch.tensor([mean], dtype=torch.float64), torch.tensor([log_std], dtype=torch.float64))
-    )
+    nats = rate(Posterior(torch.tensor([mean], dtype=torch.float64), torch.tensor([log_std], dtype=torch.float64)))
     assert nats >= -1e-15  # rounding
     if abs(mean) > 1e-6 or abs(log_std) > 1e-6:
         assert nats > 0

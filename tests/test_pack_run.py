@@ -59,6 +59,12 @@ def trained(at: Workplace) -> dict[tuple, dict]:
     return rows(at.results, list(run_pack(pack_of(at), at)))
 
 
+@pytest.fixture(scope="module")
+def expected(dataset, make_study, tmp_path_factory) -> dict[tuple, dict]:
+    """Rows of the tiny study, trained without interruption as one pack."""
+    return trained(Workplace(make_study(), dataset, tmp_path_factory.mktemp("expected"), torch.device("cpu")))
+
+
 # --- one pack ---
 
 
@@ -131,18 +137,14 @@ def test_models_and_sheets_can_be_left_out(workplace):
     assert sorted(path.name for path in at.results.iterdir()) == ["staging"]
 
 
-def test_a_row_does_not_depend_on_the_pack(workplace):
-    expected = trained(workplace("together"))
+def test_a_row_does_not_depend_on_the_pack(workplace, expected):
     at = workplace("apart")
     cells = pack_of(at).cells
-    progress = [
-        each for pack in (Pack(cells[2:]), Pack(cells[:1]), Pack(cells[1:2])) for each in run_pack(pack, at)
-    ]
+    progress = [each for pack in (Pack(cells[2:]), Pack(cells[:1]), Pack(cells[1:2])) for each in run_pack(pack, at)]
     assert rows(at.results, progress) == expected
 
 
-def test_a_value_does_not_depend_on_when_else_was_measured(workplace):
-    expected = trained(workplace("often"))
+def test_a_value_does_not_depend_on_when_else_was_measured(workplace, expected):
     seldom = trained(workplace("seldom", "evaluation.steps=[100]"))
     assert seldom == {key: row for key, row in expected.items() if key[1] in (100, 130)}
 
@@ -166,10 +168,9 @@ def test_a_diverged_cell_ends_in_nulls_and_leaves_its_companions_alone(workplace
 
 
 @pytest.mark.parametrize("checkpoint_seconds", ["1e-9", "1e+9"], ids=["many checkpoints", "no checkpoints"])
-def test_a_pack_interrupted_at_any_moments_gives_the_same_rows(workplace, checkpoint_seconds):
-    expected = trained(workplace("expected"))
+def test_a_pack_interrupted_at_any_moments_gives_the_same_rows(workplace, checkpoint_seconds, expected):
     rng = np.random.default_rng(0)
-    for trial in range(4):
+    for trial in range(2):
         at = workplace(f"interrupted-{trial}", f"resources.checkpoint_seconds={checkpoint_seconds}")
         for n in rng.integers(1, 8, 3):
             running = begin(at)
@@ -178,8 +179,7 @@ def test_a_pack_interrupted_at_any_moments_gives_the_same_rows(workplace, checkp
         assert rows(at.results, list(run_pack(pack_of(at), at))) == expected
 
 
-def test_a_pack_goes_on_from_its_newest_whole_checkpoint(workplace):
-    expected = trained(workplace("expected"))
+def test_a_pack_goes_on_from_its_newest_whole_checkpoint(workplace, expected):
     at = workplace("results", "resources.checkpoint_seconds=1e-9")
     running = begin(at)
     for progress in running:
@@ -243,8 +243,7 @@ def real_out_of_memory() -> RuntimeError:
 @pytest.mark.parametrize(
     "error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory"), real_out_of_memory()], ids=type
 )
-def test_a_pack_that_does_not_fit_into_memory_is_halved_at_once(workplace, fault, error):
-    expected = trained(workplace("expected"))
+def test_a_pack_that_does_not_fit_into_memory_is_halved_at_once(workplace, fault, error, expected):
     asked = fault(lambda cells, attempt: len(cells) > 2, error)
     at = workplace()
     progress = list(run_pack(pack_of(at), at))
@@ -253,8 +252,7 @@ def test_a_pack_that_does_not_fit_into_memory_is_halved_at_once(workplace, fault
     assert rows(at.results, progress) == expected
 
 
-def test_an_error_that_passes_is_tried_again_from_the_checkpoint(workplace, fault, caplog):
-    expected = trained(workplace("expected"))
+def test_an_error_that_passes_is_tried_again_from_the_checkpoint(workplace, fault, caplog, expected):
     at = workplace("results", "resources.checkpoint_seconds=1e-9")
     running = begin(at)
     assert next(progress.step for progress in running if progress.step > 40) == 64
@@ -268,13 +266,10 @@ def test_an_error_that_passes_is_tried_again_from_the_checkpoint(workplace, faul
     assert "the network hiccuped" in caplog.text
 
 
-def test_a_cell_that_always_raises_ends_alone_and_its_companions_finish(workplace, fault):
-    expected = trained(workplace("expected"))
+def test_a_cell_that_always_raises_ends_alone_and_its_companions_finish(workplace, fault, expected):
     at = workplace("results", "resources.max_failures=1")
     bad = list(at.study.cells)[2]
-    asked = fault(
-        lambda cells, attempt: bad in {cell.id for cell in cells}, ZeroDivisionError("a poisoned cell")
-    )
+    asked = fault(lambda cells, attempt: bad in {cell.id for cell in cells}, ZeroDivisionError("a poisoned cell"))
     progress = list(run_pack(pack_of(at), at))
     assert asked == [4, 4, 2, 2, 1, 1]
     (failed,) = [each for each in progress if each.failure]
@@ -322,9 +317,7 @@ def test_a_device_that_is_not_there_is_refused_with_those_that_are():
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     for name in ("cuda", "mps"):
         if not there[name]:
-            with pytest.raises(
-                ValueError, match=f"resources.device is {name}, which this machine does not have.*cpu"
-            ):
+            with pytest.raises(ValueError, match=f"resources.device is {name}, which this machine does not have.*cpu"):
                 pick_device(name)
     assert pick_device("auto").type == next((name for name, is_there in there.items() if is_there), "cpu")
 

@@ -46,9 +46,7 @@ def test_every_cell_is_in_exactly_one_pack_of_its_like(data, make_cell):
     assert all(set(pack) in members for pack in begun)
     limit = FAST_PACK["cpu"] if size == "auto" else size
     assert all(
-        len(pack) <= limit
-        for pack, ids in zip(packs, members, strict=True)
-        if sorted(ids) not in map(sorted, begun)
+        len(pack) <= limit for pack, ids in zip(packs, members, strict=True) if sorted(ids) not in map(sorted, begun)
     )
     work = [sum(flop(cell, PIXELS) for cell in pack.cells) for pack in packs]
     assert all(a >= b for a, b in pairwise(work))

@@ -136,9 +136,7 @@ def test_a_mistake_is_answered_with_file_line_and_what_is_allowed(right, wrong, 
 
 def test_a_split_that_does_not_go_with_the_data_set_is_answered_with_its_line():
     message = refusal(TEXT.replace("[checkerboard, random]", "[checkerboard, standard]"))
-    assert (
-        "split 'standard' does not go with data set tetrominoes, which allows random, checkerboard" in message
-    )
+    assert "split 'standard' does not go with data set tetrominoes, which allows random, checkerboard" in message
     assert message.startswith("example.yaml:4: ")
 
 
@@ -169,9 +167,7 @@ def test_a_setting_with_two_spellings_is_named_as_the_user_wrote_it(addition, wo
     ],
 )
 def test_an_unknown_key_inside_a_spelling_is_answered_with_the_allowed_one(right, wrong, allowed):
-    assert re.search(
-        f"unknown key; allowed: {allowed}; did you mean `{allowed}`", refusal(TEXT.replace(right, wrong))
-    )
+    assert re.search(f"unknown key; allowed: {allowed}; did you mean `{allowed}`", refusal(TEXT.replace(right, wrong)))
 
 
 @pytest.mark.parametrize(
@@ -230,9 +226,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
 
 
 def test_settings_replace_the_files():
-    study = parse_study(
-        TEXT, overrides=["grid.beta=[5]", "grid.seed.count=2", "evaluation.steps={log_spaced: 4}"]
-    )
+    study = parse_study(TEXT, overrides=["grid.beta=[5]", "grid.seed.count=2", "evaluation.steps={log_spaced: 4}"])
     assert study.grid.beta == [5.0]
     assert study.grid.seed == [0, 1]
     assert study.evaluation.steps == LogSpaced(log_spaced=4)
@@ -313,12 +307,8 @@ def test_cells_are_the_product_of_the_grid_in_its_order():
 def test_a_hundred_thousand_cells_can_be_made(tmp_path):
     """In a process of its own, where no annotations are checked."""
     path = tmp_path / "large.yaml"
-    path.write_text(
-        TEXT.replace("checkerboard, ", "").replace("[1, 3]", "[1]").replace("count: 3", "count: 25000")
-    )
-    program = (
-        f"from rdstudy.study import load_study; s = load_study({str(path)!r}); print(s.n_cells, len(s.cells))"
-    )
+    path.write_text(TEXT.replace("checkerboard, ", "").replace("[1, 3]", "[1]").replace("count: 3", "count: 25000"))
+    program = f"from rdstudy.study import load_study; s = load_study({str(path)!r}); print(s.n_cells, len(s.cells))"
     made = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert made.stdout.split() == ["100000", "100000"]
 

@@ -52,9 +52,7 @@ def training_set(cell: Cell) -> np.ndarray:
 
 
 def weights(training: PackTraining) -> dict[str, torch.Tensor]:
-    return {
-        cell.id: row.clone() for cell, row in zip(training.cells, training.stack.rows.detach(), strict=True)
-    }
+    return {cell.id: row.clone() for cell, row in zip(training.cells, training.stack.rows.detach(), strict=True)}
 
 
 def some_cells(make_cell, **changes) -> list[Cell]:
@@ -94,9 +92,7 @@ def test_on_one_thread_a_cell_has_the_same_bits_in_any_company(make_cell, train,
     assert torch.get_num_threads() == 1
     names = ("depth", "width", "latent_dim", "batch_size")
     sizes = dict(zip(names, sizes, strict=True))
-    cells = some_cells(
-        make_cell, **sizes, optimizer=optimizer, precision=precision, learning_rate=3e-3, steps=70
-    )
+    cells = some_cells(make_cell, **sizes, optimizer=optimizer, precision=precision, learning_rate=3e-3, steps=70)
     first, *others = [train([cells[k] for k in company]) for company in COMPANIES]
     for other in others:
         for cell_id, row in other.items():
@@ -121,9 +117,7 @@ def test_training_lowers_what_it_minimises(make_cell, images):
         with torch.no_grad():
             posterior = model.encode(x)
             noise = torch.randn(posterior.mean.shape, generator=torch.Generator().manual_seed(0))
-            return lagrangian(
-                distortion(model.decode(posterior.sample(noise)), x), rate(posterior), 1.0
-            ).item()
+            return lagrangian(distortion(model.decode(posterior.sample(noise)), x), rate(posterior), 1.0).item()
 
     before = loss()
     training.advance(400)
@@ -259,11 +253,7 @@ def test_a_part_of_a_pack_knows_which_of_its_own_diverged(make_cell, images):
 def test_order_does_not_depend_on_how_the_steps_are_cut(n_train, batch_size, steps, data):
     cut = data.draw(st.integers(0, steps))
     whole = batch_indices("a", n_train, batch_size, 0, steps)
-    parts = [
-        batch_indices("a", n_train, batch_size, *part)
-        for part in [(0, cut), (cut, steps)]
-        if part[0] < part[1]
-    ]
+    parts = [batch_indices("a", n_train, batch_size, *part) for part in [(0, cut), (cut, steps)] if part[0] < part[1]]
     assert np.array_equal(np.concatenate(parts), whole)
     assert whole.shape == (steps, batch_size)
 

@@ -30,12 +30,12 @@ def lower_hull(
     on_hull = np.zeros(len(rate), dtype=bool)
     finite = np.flatnonzero(np.isfinite(rate) & np.isfinite(distortion))
     chain: list[int] = []
-    for point in finite[np.lexsort((distortion[finite], rate[finite]))]:
+    for point in finite[np.lexsort((distortion[finite], rate[finite]))].tolist():
         if chain and distortion[point] >= distortion[chain[-1]]:
             continue  # more rate and no less distortion
         while len(chain) > 1 and not _turns_left(chain[-2], chain[-1], point, rate, distortion):
             chain.pop()
-        chain.append(int(point))
+        chain.append(point)
     on_hull[chain] = True
     return on_hull
 

@@ -184,7 +184,8 @@ def load_measurements(results: str | Path, *, columns: Iterable[str] | None = No
     table = _read(folder, list(dict.fromkeys([*KEY, *wanted])))
     _check_unique(table, folder)
     order = [("cell_id", "ascending"), ("step", "ascending"), ("population", "descending")]
-    return table.sort_by([*order, ("evaluation_id", "ascending")]).select(wanted).to_pandas()
+    frame: pd.DataFrame = table.sort_by([*order, ("evaluation_id", "ascending")]).select(wanted).to_pandas()
+    return frame
 
 
 def _check_unique(table: pa.Table, folder: Path) -> None:

@@ -88,9 +88,7 @@ def test_no_model_touches_anothers_gradient(product_dtype):
     shape = ModelShape(15, 1, 9, 3)
     images, noise = batch_of(shape, 10, torch.float32)
     rows = rows_of(shape, torch.float32)
-    first = gradient(
-        StackedVAE(shape, rows.clone(), batch_size=10, product_dtype=product_dtype), images, noise
-    )
+    first = gradient(StackedVAE(shape, rows.clone(), batch_size=10, product_dtype=product_dtype), images, noise)
     rows[1] = math.nan
     images[1], noise[1] = math.inf, math.nan
     second = gradient(StackedVAE(shape, rows, batch_size=10, product_dtype=product_dtype), images, noise)
@@ -136,9 +134,7 @@ def test_a_cell_is_initialised_as_a_linear_layer_is():
         for values in (row[layer.weight_at : layer.bias_at], row[layer.bias_at :][: layer.outputs]):
             n = len(values)
             assert values.abs().max() <= bound
-            assert (
-                values.abs().max() > 0.8 * bound
-            )  # n >= 20 draws: fails once in 0.8^20 = 1%, with a fixed seed
+            assert values.abs().max() > 0.8 * bound  # n >= 20 draws: fails once in 0.8^20 = 1%, with a fixed seed
             assert abs(values.mean()) < 4 * bound / math.sqrt(3 * n)
             # The variance of a square of U(-1, 1) is 4/45.
             assert abs((values / bound).square().mean() - 1 / 3) < 4 * math.sqrt(4 / 45 / n)

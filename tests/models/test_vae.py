@@ -48,9 +48,7 @@ def test_encoder_and_decoder_are_affine_maps_with_relu_between(shape):
     def mlp(x: torch.Tensor, part: int) -> torch.Tensor:
         for i, layer in enumerate(shape.layers[part]):
             weight = row[layer.weight_at : layer.bias_at].reshape(layer.inputs, layer.outputs)
-            x = functional.linear(
-                x if i == 0 else x.clamp(min=0), weight.T, row[layer.bias_at :][: layer.outputs]
-            )
+            x = functional.linear(x if i == 0 else x.clamp(min=0), weight.T, row[layer.bias_at :][: layer.outputs])
         return x
 
     code = mlp(images, 0)
@@ -64,9 +62,7 @@ def test_any_leading_axes_are_examples():
     shape = SHAPES[1]
     model = VAE(shape, random_row(shape))
     images = torch.rand(2, 3, 15, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    torch.testing.assert_close(
-        model.encode(images).mean.flatten(0, 1), model.encode(images.flatten(0, 1)).mean
-    )
+    torch.testing.assert_close(model.encode(images).mean.flatten(0, 1), model.encode(images.flatten(0, 1)).mean)
     torch.testing.assert_close(model.encode(images[0, 0]).log_std, model.encode(images[:, 0]).log_std[0])
 
 

@@ -113,9 +113,7 @@ def test_a_process_that_may_write_no_more_keeps_the_old_file(tmp_path):
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
         "write_whole(Path(sys.argv[1]), lambda file: file.write(bytes(100_000)))"
     )
-    ended = subprocess.run(
-        [sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=False
-    )
+    ended = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=False)
     assert ended.stderr.splitlines()[-1].startswith(
         f"rdstudy.store.files.StorageError: {path}: writing failed: File too"
     )

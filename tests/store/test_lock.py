@@ -21,9 +21,7 @@ with locked(Path(sys.argv[1])):
 @pytest.fixture
 def holder(tmp_path: Path):
     """Another process that holds the lock."""
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True
-    ) as process:
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "held\n"
         yield process

@@ -166,17 +166,12 @@ def test_a_staged_part_that_is_not_whole_is_made_again(table, tmp_path):
 
 
 def test_a_cell_is_finished_by_its_final_rows_only(table, tmp_path):
-    table.commit(
-        stage(tmp_path, "one", [row for row in rows_of("a", "b") if row.cell_id == "b" or not row.is_final])
-    )
+    table.commit(stage(tmp_path, "one", [row for row in rows_of("a", "b") if row.cell_id == "b" or not row.is_final]))
     assert finished_cells(tmp_path / "measurements") == {"b"}
 
 
 def test_a_diverged_cell_is_finished(table, tmp_path):
-    rows = [
-        dataclasses.replace(row, status="diverged", distortion_nats=None, message="why")
-        for row in rows_of("a")
-    ]
+    rows = [dataclasses.replace(row, status="diverged", distortion_nats=None, message="why") for row in rows_of("a")]
     table.commit(stage(tmp_path, "one", rows))
     assert finished_cells(tmp_path / "measurements") == {"a"}
     assert failed_cells(tmp_path / "measurements") == {}
@@ -253,9 +248,7 @@ def test_rows_that_stand_twice_are_found(table, tmp_path):
     table.commit(stage(tmp_path, "one", rows_of("a", "b")))
     folder = tmp_path / "measurements"
     (folder / "copy.parquet").write_bytes((folder / "one.parquet").read_bytes())
-    with pytest.raises(
-        StorageError, match=r"8 rows appear more than once, the first: cell .*Remove the copy"
-    ):
+    with pytest.raises(StorageError, match=r"8 rows appear more than once, the first: cell .*Remove the copy"):
         load_measurements(tmp_path)
 
 

@@ -27,8 +27,8 @@ import pandas as pd
 import psutil
 
 import rdstudy
-from rdstudy.store import finished_cells
 from rdstudy.measurement import PROVENANCE
+from rdstudy.store import finished_cells
 
 STUDY = """
 name: interrupted

@@ -1,4 +1,4 @@
-"""The promise: every cell exactly once, the same bits, whatever was killed when. The long version is `make exactly-once`."""
+"""The promise: every cell exactly once, the same bits, whatever was killed when. Longer: `make exactly-once`."""
 
 from pathlib import Path
 

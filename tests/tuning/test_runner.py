@@ -30,7 +30,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Runs, Runs]:
 
 
 def test_ray_gives_the_bits_that_one_process_gives(runs: tuple[Runs, Runs]):
-    pd.testing.assert_frame_equal(*(values(run.results) for run in runs), check_exact=True)
+    on_ray, inline = (values(run.results) for run in runs)
+    pd.testing.assert_frame_equal(on_ray, inline, check_exact=True)
 
 
 def test_a_finished_study_trains_nothing_again(runs: tuple[Runs, Runs]):
