@@ -23,8 +23,8 @@ import rdstudy
 from rdstudy.errors import UserError
 
 if TYPE_CHECKING:
-    from rdstudy.driver import Standing
     from rdstudy.packs import Pack
+    from rdstudy.standing import Standing
     from rdstudy.study import Study
 
 OK, FAILED, MISTAKE, INTERRUPTED = 0, 1, 2, 130
@@ -55,7 +55,7 @@ def _console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, highlight=False)
 
 
-def _version(wanted: bool) -> None:
+def _version(wanted: bool | None) -> None:
     if wanted:
         print(f"rdstudy {rdstudy.__version__}")
         raise typer.Exit
@@ -64,8 +64,8 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
-    ] = False,
+        bool | None, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
+    ] = None,
 ) -> None:
     pass
 
@@ -75,8 +75,8 @@ def plan(study_file: StudyFile, results: ResultsOption = None, settings: Setting
     """Show what a run would do: cells done and missing, packs, estimated time and storage. Changes nothing."""
     from rdstudy import estimates
     from rdstudy.display import by_packing, duration, size
-    from rdstudy.driver import standing
     from rdstudy.preparation import check_sizes, outline
+    from rdstudy.standing import standing
     from rdstudy.study import load_study
 
     study = load_study(study_file, overrides=settings or ())
@@ -117,10 +117,11 @@ def run(
     ] = False,
 ) -> None:
     """Train and measure every cell that is not finished. Interrupted? The same command goes on."""
-    from rdstudy.driver import Recorder, opened, run_inline, standing
+    from rdstudy.driver import Recorder, opened, run_inline
     from rdstudy.pack_run import Workplace, pick_device
     from rdstudy.preparation import check_sizes, load_data
     from rdstudy.provenance import git_commit
+    from rdstudy.standing import standing
     from rdstudy.study import load_study
 
     study = load_study(study_file, overrides=settings or ())
@@ -202,7 +203,7 @@ def _planned_device(study: Study) -> str:
 @app.command()
 def status(results: ResultsFolder) -> None:
     """Show how far a study is, from its results folder alone; works while it runs, and from another machine."""
-    from rdstudy.driver import recorded_study, standing
+    from rdstudy.standing import recorded_study, standing
     from rdstudy.store.checkpoints import Checkpoints
 
     study = recorded_study(results)
@@ -225,17 +226,34 @@ def status(results: ResultsFolder) -> None:
 
 
 @app.command()
-def report(results: ResultsFolder) -> None:
-    """Draw what the study shows, and write a page about it."""
-    from rdstudy.driver import load_study_record
+def report(
+    results: ResultsFolder,
+    formats: Annotated[str, typer.Option("--format", help="html, md, or html,md.")] = "html",
+    compare: Annotated[
+        Path | None, typer.Option(help="A CSV of published curves, to be drawn behind ours.", show_default=False)
+    ] = None,
+    open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+) -> None:
+    """Say what a study shows: a page, its figures and the analyses behind them. Works while the study runs."""
+    import dataclasses
+    import webbrowser
+
+    import pandas as pd
+
     from rdstudy.report import write_report
+    from rdstudy.standing import load_study_record, recorded_study
     from rdstudy.store import load_measurements
 
-    study = load_study_record(results)
-    paths = write_report(results, load_measurements(results), study)
-    console = _console()
-    for path in paths:
-        console.print(str(path), soft_wrap=True)
+    record = load_study_record(results)
+    cells = recorded_study(results).cells
+    planned = pd.DataFrame([{"cell_id": cell_id, **dataclasses.asdict(cell)} for cell_id, cell in cells.items()])
+    chosen = [name.strip() for name in formats.split(",")]
+    paths = write_report(results, load_measurements(results), record, formats=chosen, compare=compare, planned=planned)
+    folder = paths[0].parent
+    print(f"{paths[0]}: the page")
+    print(f"{folder / 'figures'}: {sum(p.suffix == '.png' for p in paths)} figures, as PNG, SVG and PDF")
+    if open_page:
+        webbrowser.open(paths[0].resolve().as_uri())
 
 
 @app.command()

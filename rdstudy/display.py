@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -12,9 +13,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from rdstudy.pack_run import Progress as PackProgress
 from rdstudy.packs import Pack
 from rdstudy.study import Cell
+
+if TYPE_CHECKING:
+    from rdstudy.pack_run import Progress as PackProgress
 
 PLAIN_SECONDS = 30.0
 """Without a terminal, a line about the whole at most this often, beside one for each pack that ends."""

@@ -11,20 +11,21 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from rdstudy.errors import UserError
 from rdstudy.pack_run import Progress, Workplace, failure_rows, run_pack, use_threads
 from rdstudy.packs import Pack
+from rdstudy.standing import load_study_record, recorded_study
 from rdstudy.store.checkpoints import Checkpoints
 from rdstudy.store.files import make_folder, remove_leftovers, write_whole
 from rdstudy.store.lock import locked
-from rdstudy.store.table import Table, failed_cells, finished_cells
-from rdstudy.study import Cell, Study
+from rdstudy.store.table import Table
+from rdstudy.study import Study
 
 
+@runtime_checkable
 class Listener(Protocol):
     """What an executor tells, pack by pack."""
 
@@ -32,28 +33,6 @@ class Listener(Protocol):
 
 
 Executor = Callable[[list[Pack], Workplace, Listener], None]
-
-
-@dataclass(frozen=True)
-class Standing:
-    """Which of a study's cells are finished, which failed last time, and which are to be trained."""
-
-    cells: dict[str, Cell]
-    finished: set[str]
-    failed: dict[str, str]
-
-    @property
-    def missing(self) -> list[Cell]:
-        """Cells without final rows, failed ones included, in the grid's order."""
-        return [cell for cell_id, cell in self.cells.items() if cell_id not in self.finished]
-
-
-def standing(study: Study, results: Path) -> Standing:
-    """Read from the table alone how far a study is."""
-    folder = results / "measurements"
-    finished = finished_cells(folder) & study.cells.keys()
-    failed = {c: m for c, m in failed_cells(folder).items() if c in study.cells and c not in finished}
-    return Standing(study.cells, finished, failed)
 
 
 class Recorder:
@@ -107,36 +86,11 @@ def _study_record(study: Study, fingerprint: str) -> bytes:
     return json.dumps(record, indent=1).encode()
 
 
-def load_study_record(results: Path) -> dict[str, Any]:
-    """The study as it was last run into this folder, with `n_cells` and `data_fingerprint`.
-
-    Raises:
-        UserError: the folder holds no study.
-    """
-    path = results / "study.json"
-    try:
-        record: dict[str, Any] = json.loads(path.read_text())
-        return record
-    except FileNotFoundError:
-        raise UserError(f"{results}: not a results folder: it has no study.json, which `rdstudy run` writes") from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from error
-
-
-def recorded_study(results: Path) -> Study:
-    """The study that was last run into this folder."""
-    record = load_study_record(results)
-    return Study.model_validate({k: v for k, v in record.items() if k in Study.model_fields})
-
-
 def _check_data(results: Path, study: Study, fingerprint: str) -> None:
     if not (results / "study.json").exists():
         return
     record = load_study_record(results)
-    same_identity = (
-        Study.model_validate({k: v for k, v in record.items() if k in Study.model_fields}).dataset.identity
-        == study.dataset.identity
-    )
+    same_identity = recorded_study(results).dataset.identity == study.dataset.identity
     if same_identity and record["data_fingerprint"] != fingerprint:
         raise UserError(
             f"{results}: was made from other data: its {study.dataset.name} had the fingerprint "

@@ -77,4 +77,4 @@ def storage(cells: Iterable[Cell], study: Study, pixels: int) -> float:
         total += rows * BYTES_PER_ROW + 5 * study.evaluation.sheet_examples * pixels * BYTES_PER_SHEET_PIXEL
         if study.resources.keep_models:
             total += 4 * model_shape(cell, pixels).n_parameters
-    return math.ceil(total)
+    return float(math.ceil(total))

@@ -90,7 +90,7 @@ def measure(
     }
     bad = [name for name, value in columns.items() if value is not None and not math.isfinite(value)]
     if bad:
-        message = f"{', '.join(bad)} not finite at step {step}, though the weights were"
+        message = f"{', '.join(bad)} not finite at step {step}"
         return Values({"n_examples": len(indices)}, DIVERGED, message)
     posterior = Posterior(torch.cat(seen.mean), torch.cat(seen.log_std))
     return Values(columns)

@@ -91,7 +91,7 @@ def plan_packs(
         n_packs = math.ceil(len(group) / size)
         if pack_size == "auto":
             share = sum(flop(cell, pixels) for cell in group) / total
-            n_packs = max(n_packs, min(len(group), round(share * workers)))
+            n_packs = max(n_packs, min(len(group), math.ceil(share * workers)))
         # Like with like: cells of one train size take equally long to measure.
         ordered = sorted(group, key=lambda cell: (-cell.train_size, cell.split))
         for i in range(n_packs):
@@ -105,7 +105,8 @@ def _pack_size(
     cell = group[0]
     if pack_size != "auto":
         return pack_size
-    per_model = model_shape(cell, pixels).bytes_per_model(cell.batch_size)
+    number = 8 if cell.precision == "float64" else 4
+    per_model = model_shape(cell, pixels).bytes_per_model(cell.batch_size, bytes_per_number=number)
     fits = int(memory_bytes // per_model) if math.isfinite(memory_bytes) else len(group)
     if fits < 1:
         raise ValueError(

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import (
@@ -31,6 +31,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from rdstudy.data.split_spec import check_split, parse_split
 from rdstudy.errors import UserError
@@ -56,7 +57,9 @@ def _split(value: object) -> str:
 
 
 Axis = Field(min_length=1)
-PositiveInt = Annotated[int, Field(ge=1)]
+LARGEST = 2**63 - 1
+"""The largest whole number that a column of the table can hold."""
+PositiveInt = Annotated[int, Field(ge=1, le=LARGEST)]
 Unique = AfterValidator(_unique)
 Split = Annotated[str, BeforeValidator(_split)]
 
@@ -71,7 +74,9 @@ class DatasetSpec(_Strict):
     name: Literal["tetrominoes", "mnist", "fashion_mnist", "kmnist", "cifar10", "images"] = Field(
         description="A generated or torchvision data set, or `images` for your own (needs `path`)."
     )
-    seed: int = Field(0, ge=0, description="Determines the generated images, the split and the nested subsets.")
+    seed: int = Field(
+        0, ge=0, le=LARGEST, description="Determines the generated images, the split and the nested subsets."
+    )
     size: PositiveInt | None = Field(
         None, description="Use this many images of a generated data set instead of all (tetrominoes: 163840)."
     )
@@ -122,7 +127,7 @@ class Grid(_Strict):
     prior: Annotated[list[Literal["standard_normal"]], Unique, Axis] = Field(
         ["standard_normal"], description="Prior p(z)."
     )
-    seed: Annotated[list[Annotated[int, Field(ge=0)]], Unique, Axis] = Field(
+    seed: Annotated[list[Annotated[int, Field(ge=0, le=LARGEST)]], Unique, Axis] = Field(
         [0], description="Replicates, as a list or as {count: N} for 0 to N-1."
     )
 
@@ -138,7 +143,7 @@ class Training(_Strict):
     """How long and with what; the same for every cell."""
 
     steps: PositiveInt | None = Field(None, description="Training steps, the same for every data size.")
-    epochs: Annotated[float, Field(gt=0)] | None = Field(
+    epochs: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)] | None = Field(
         None, description="Instead of steps: passes through the training set, so that larger sets train longer."
     )
     batch_size: PositiveInt = Field(128, description="Examples per step.")
@@ -273,8 +278,15 @@ class Study(_Strict):
 
     @model_validator(mode="after")
     def _splits_belong_to_the_data_set(self) -> Study:
-        for split in self.grid.split:
-            check_split(split, self.dataset.name)
+        wrong: list[InitErrorDetails] = []
+        for i, split in enumerate(self.grid.split):
+            try:
+                check_split(split, self.dataset.name)
+            except ValueError as error:
+                problem = PydanticCustomError("split", "{problem}", {"problem": str(error)})
+                wrong.append({"type": problem, "loc": ("grid", "split", i), "input": split})
+        if wrong:
+            raise ValidationError.from_exception_data("Study", wrong)
         return self
 
     @property
@@ -321,6 +333,11 @@ class _Loader(yaml.SafeLoader):
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(?:\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
 )
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in _Loader.yaml_implicit_resolvers.items()
+}  # what looks like a date is text: no setting is a date, and an impossible one would be an error without a line
 
 _Path = tuple[str | int, ...]
 
@@ -375,39 +392,55 @@ def _override(data: Any, setting: str) -> _Path:
     return tuple(keys)
 
 
-def _allowed_keys(model: type[BaseModel], path: Sequence[str | int]) -> list[str]:
+def _document_path(error: Any, data: Any) -> _Path:
+    """Where in the document an error is: pydantic's location without its names for alternative spellings."""
+    path: list[str | int] = []
+    for i, part in enumerate(error["loc"]):
+        if (isinstance(data, dict) and part in data) or (
+            isinstance(data, list) and isinstance(part, int) and part < len(data)
+        ):
+            data = data[part]
+        elif not (error["type"] == "missing" and i == len(error["loc"]) - 1):
+            continue
+        path.append(part)
+    return tuple(path)
+
+
+def _allowed_keys(path: _Path) -> list[str]:
     """Keys that the mapping at `path` may have, where it is one of ours."""
+    model: type[BaseModel] = Study
     for part in path:
         field = model.model_fields.get(str(part))
-        kind = field.annotation if field else None
-        if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
+        spellings = [field.annotation, *get_args(field.annotation)] if field else []
+        if part == "seed" and model is Grid:
+            spellings = [SeedCount]
+        ours = [kind for kind in spellings if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        if not ours:
             return []
-        model = kind
+        model = ours[0]
     return list(model.model_fields)
 
 
-def _explain(error: Any) -> str:
+def _explain(error: Any, path: _Path) -> str:
     """One pydantic error in a sentence."""
-    path = tuple(error["loc"])
-    shown = ".".join(str(part) for part in path if not str(part)[:1].isupper() and "[" not in str(part))
-    found = error["input"]
+    shown = ".".join(map(str, path))
     if error["type"] == "extra_forbidden":
-        allowed = _allowed_keys(Study, path[:-1])
-        near = difflib.get_close_matches(str(path[-1]), allowed, n=1)
+        allowed = _allowed_keys(path[:-1])
+        near = difflib.get_close_matches(str(path[-1]).lower(), allowed, n=1)
         guess = f"; did you mean `{near[0]}`?" if near else ""
         return f"{shown}: unknown key; allowed: {', '.join(allowed) or 'none here'}{guess}"
     if error["type"] == "missing":
         return f"{shown}: required, but not given"
     message = error["msg"].removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
-    if isinstance(found, dict):
+    if isinstance(error["input"], dict) or error["type"] == "split":
         return f"{shown}: {message}" if shown else message
-    return f"{shown}: {message}; found {found!r}"
+    return f"{shown}: {message}; found {error['input']!r}"
 
 
 def _locate(path: _Path, lines: dict[_Path, int], overridden: Iterable[_Path], where: str) -> str:
     for setting in overridden:
-        if path[: len(setting)] == setting:
+        if path and (path[: len(setting)] == setting or setting[: len(path)] == path):
             return "--set"
     for n in range(len(path), 0, -1):
         if path[:n] in lines:
@@ -430,8 +463,8 @@ def parse_study(text: str, *, where: str = "study", overrides: Sequence[str] = (
     except ValidationError as error:
         problems: dict[str, str] = {}
         for e in error.errors():
-            path = tuple(e["loc"])
-            problems.setdefault(_explain(e), _locate(path, lines, overridden, where))
+            path = _document_path(e, data)
+            problems.setdefault(_explain(e, path), _locate(path, lines, overridden, where))
         raise StudyError("\n".join(f"{place}: {text}" for text, place in problems.items())) from None
 
 

@@ -10,11 +10,12 @@ import torch
 
 from rdstudy import pack_run
 from rdstudy.data.dataset import Dataset, make_dataset
-from rdstudy.driver import Recorder, load_study_record, opened, recorded_study, run_inline, standing
+from rdstudy.driver import Recorder, opened, run_inline
 from rdstudy.errors import UserError
 from rdstudy.measurement import PROVENANCE
 from rdstudy.pack_run import Workplace, run_pack
 from rdstudy.packs import Pack, plan_packs
+from rdstudy.standing import load_study_record, recorded_study, standing
 from rdstudy.store import LockedError, load_measurements
 from rdstudy.store.checkpoints import Checkpoints
 from rdstudy.store.files import ASIDE

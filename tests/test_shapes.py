@@ -60,7 +60,7 @@ def test_arithmetic_is_two_forward_and_four_backward_per_weight_but_for_the_imag
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "float64"])
-@pytest.mark.parametrize(("depth", "width", "batch_size"), [(1, 64, 128), (3, 32, 64), (0, 1, 96)])
+@pytest.mark.parametrize(("depth", "width", "batch_size"), [(1, 64, 128), (3, 32, 64), (0, 1, 96), (1, 256, 32)])
 def test_a_model_takes_no_more_memory_than_is_planned_for_it(make_cell, dataset, depth, width, batch_size, precision):
     """Counted are the tensors that live from step to step; what a step makes and frees comes on top."""
     cells = [

@@ -63,11 +63,10 @@ def some_cells(make_cell, **changes) -> list[Cell]:
 
 # --- packed equals alone ---
 
-COMPANIES = [[0, 1, 2, 3, 4], [4, 2, 0], [3, 1], [0], [4]]
+COMPANIES = [[0, 1, 2, 3, 4], [4, 2, 0], [3, 1], [0]]
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
-@pytest.mark.parametrize("depth", [0, 1, 3])
+@pytest.mark.parametrize(("depth", "optimizer"), [(0, "adam"), (1, "adam"), (3, "adam"), (1, "adamw"), (1, "sgd")])
 def test_in_double_precision_a_cell_trains_in_any_company_as_alone(make_cell, train, depth, optimizer):
     cells = some_cells(make_cell, depth=depth, optimizer=optimizer, precision="float64", learning_rate=3e-3)
     first, *others = [train([cells[k] for k in company]) for company in COMPANIES]

@@ -260,8 +260,7 @@ def _sentence(
         text += f" {seeds} seed{'s' if seeds > 1 else ''} cannot decide (at least {MIN_SEEDS} are needed)."
     if needed is not None:
         return text + (
-            f" About {needed} seeds, {more_runs} more runs, would settle it "
-            "if the effect is as large as it looks."
+            f" About {needed} seeds, {more_runs} more runs, would settle it if the effect is as large as it looks."
         )
     if not np.isfinite(tested.effect.sd) and not np.isfinite(spread):
         return text + " How many more would settle it cannot be told from one seed."

@@ -76,9 +76,7 @@ def _points(setting: Replicates) -> list[dict[str, Any]]:
     return rows
 
 
-def _flags(
-    frame: pd.DataFrame, group: list[str]
-) -> tuple[Bool[np.ndarray, " rows"], Bool[np.ndarray, " rows"]]:
+def _flags(frame: pd.DataFrame, group: list[str]) -> tuple[Bool[np.ndarray, " rows"], Bool[np.ndarray, " rows"]]:
     on_hull = np.zeros(len(frame), dtype=bool)
     below = np.zeros(len(frame), dtype=bool)
     if len(frame):

@@ -22,9 +22,7 @@ def cells(table: pd.DataFrame) -> pd.DataFrame:
     rows = table[["cell_id", "step", "is_final", "status", "message", *named]]
     # The best final row speaks for the cell; without one it is still running.
     standing = rows["status"].map({OK: 0, DIVERGED: 1, FAILED: 2}).where(rows["is_final"].astype(bool), 3)
-    rows = rows.assign(standing=standing).sort_values(
-        ["standing", "step"], ascending=[True, False], kind="stable"
-    )
+    rows = rows.assign(standing=standing).sort_values(["standing", "step"], ascending=[True, False], kind="stable")
     chosen = rows.drop_duplicates("cell_id").copy()
     chosen["status"] = chosen["status"].where(chosen["standing"] < 3, "running")
     columns = [*named, "cell_id", "step", "status", "message"]

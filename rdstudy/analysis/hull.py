@@ -79,10 +79,7 @@ def hypervolumes(
         if not walking.any():
             break
         run = np.where(ahead, rate - x[:, None], 1.0)
-        slope = (
-            np.where(ahead, np.where(ahead, distortion, 0.0) - np.where(walking, y, 0.0)[:, None], np.inf)
-            / run
-        )
+        slope = np.where(ahead, np.where(ahead, distortion, 0.0) - np.where(walking, y, 0.0)[:, None], np.inf) / run
         steepest = np.argmin(slope, axis=1)
         following_x = np.where(walking, rate[every, steepest], x)
         following_y = np.where(walking, distortion[every, steepest], y)

@@ -90,9 +90,7 @@ def share_interval(successes: int, trials: int, level: float = LEVEL) -> tuple[f
         raise ValueError(f"{successes} of {trials} is not a share")
     tail = (1 - level) / 2
     low = 0.0 if successes == 0 else _share_where(lambda p: 1 - _binomial(successes - 1, trials, p), tail)
-    high = (
-        1.0 if successes == trials else 1 - _share_where(lambda p: _binomial(successes, trials, 1 - p), tail)
-    )
+    high = 1.0 if successes == trials else 1 - _share_where(lambda p: _binomial(successes, trials, 1 - p), tail)
     return low, high
 
 

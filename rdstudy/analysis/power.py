@@ -11,9 +11,7 @@ POWER = 0.8
 MOST_SEEDS = 100
 
 
-def seeds_needed(
-    found: Effect, smallest: float = SMALLEST_EFFECT_NATS, *, sd: float | None = None
-) -> int | None:
+def seeds_needed(found: Effect, smallest: float = SMALLEST_EFFECT_NATS, *, sd: float | None = None) -> int | None:
     """Seeds in all after which a question is settled in 80 of 100 studies, if the effect is as large as it
     now looks.
 

@@ -38,9 +38,7 @@ def published_curves(path: Path) -> pd.DataFrame:
     read = pd.read_csv(path)
     missing = [name for name in _NEEDED if name not in read.columns]
     if missing:
-        raise UserError(
-            f"{Path(path).name} lacks the column(s) {', '.join(missing)}; it has {', '.join(read.columns)}"
-        )
+        raise UserError(f"{Path(path).name} lacks the column(s) {', '.join(missing)}; it has {', '.join(read.columns)}")
     unknown = sorted(set(read["network"]) - set(_NETWORKS))
     if unknown:
         raise UserError(f"{Path(path).name} names the networks {unknown}; known are {sorted(_NETWORKS)}")
@@ -49,9 +47,7 @@ def published_curves(path: Path) -> pd.DataFrame:
         curve = curve.sort_values("order_high_to_low_beta")
         stars = np.flatnonzero(curve["star"].to_numpy() == 1)
         if len(stars) != 1:
-            raise UserError(
-                f"the {network} {population} curve has {len(stars)} stars; it needs one, at beta = 1"
-            )
+            raise UserError(f"the {network} {population} curve has {len(stars)} stars; it needs one, at beta = 1")
         curves.append(
             pd.DataFrame(
                 {
@@ -75,7 +71,5 @@ def _betas(length: int, star: int) -> list[float]:
     before = INFERRED_BETAS[: INFERRED_BETAS.index(1.0)][-star:] if star else ()
     after = INFERRED_BETAS[INFERRED_BETAS.index(1.0) :][: length - star]
     if len(before) + len(after) != length:
-        raise UserError(
-            f"a curve of {length} points with its star at {star} does not fit the grid {INFERRED_BETAS}"
-        )
+        raise UserError(f"a curve of {length} points with its star at {star} does not fit the grid {INFERRED_BETAS}")
     return [*before, *after]

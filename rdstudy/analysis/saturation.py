@@ -50,9 +50,7 @@ def information(table: pd.DataFrame | Sequence[Replicates]) -> pd.DataFrame:
                     row.update(zip(interval_columns(name), map(float, values), strict=True))
                 rows.append(row)
     columns = [*SETTING, "population", "beta", "n_seeds", "mi_ceiling_nats"]
-    columns += [
-        c for q in ("rate_nats", "mi_nats", "marginal_kl_nats", "mi_share") for c in interval_columns(q)
-    ]
+    columns += [c for q in ("rate_nats", "mi_nats", "marginal_kl_nats", "mi_share") for c in interval_columns(q)]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -76,9 +74,7 @@ def saturation(table: pd.DataFrame | Sequence[Replicates], *, share: float = SAT
     rows = []
     for setting in replicates(table):
         for population in POPULATIONS:
-            rows.append(
-                {**setting.setting, "population": population, **_saturation(setting, population, share)}
-            )
+            rows.append({**setting.setting, "population": population, **_saturation(setting, population, share)})
     return pd.DataFrame(rows, columns=[*SETTING, "population", *_SATURATION_COLUMNS])
 
 
@@ -122,15 +118,11 @@ def _saturation(setting: Replicates, population: str, share: float) -> dict[str,
         return row
     kl = mean_interval(setting.of(population, "marginal_kl_nats")).mean
     row["marginal_kl_nats_at"] = float(kl[edge])
-    row["marginal_kl_nats_last"] = (
-        float(kl[np.flatnonzero(np.isfinite(kl))[-1]]) if np.isfinite(kl).any() else np.nan
-    )
+    row["marginal_kl_nats_last"] = float(kl[np.flatnonzero(np.isfinite(kl))[-1]]) if np.isfinite(kl).any() else np.nan
     for criterion, stem in zip(CRITERIA, _STEMS, strict=True):
         fall, change = below(setting, criterion, edge)
         row |= dict(zip(_effect_columns(f"{stem}_fall"), (fall.nats, fall.low, fall.high), strict=True))
-        row |= dict(
-            zip(_effect_columns(f"{stem}_change"), (change.nats, change.low, change.high), strict=True)
-        )
+        row |= dict(zip(_effect_columns(f"{stem}_change"), (change.nats, change.low, change.high), strict=True))
     return row
 
 

@@ -119,9 +119,7 @@ def final_measurements(table: pd.DataFrame) -> pd.DataFrame:
     if rows.duplicated(["cell_id", "population"]).any():
         rows = _most_draws(rows)
     negative_elbo = -rows["elbo_nats"]
-    rows["negative_elbo_nats"] = negative_elbo.where(
-        negative_elbo.notna(), rows["distortion_nats"] + rows["rate_nats"]
-    )
+    rows["negative_elbo_nats"] = negative_elbo.where(negative_elbo.notna(), rows["distortion_nats"] + rows["rate_nats"])
     rows["mi_share"] = rows["mi_nats"] / rows["mi_ceiling_nats"].where(rows["mi_ceiling_nats"] > 0)
     kept = [*SETTING, "cell_id", "beta", "seed", "population", *QUANTITIES, "nll_ess", "nll_unreliable_share"]
     return rows[kept].sort_values(["cell_id", "population"], ignore_index=True)
@@ -201,11 +199,7 @@ def varying(frame: pd.DataFrame, columns: Sequence[str] = SETTING) -> list[str]:
     """
     there = [name for name in columns if name in frame.columns and frame[name].nunique(dropna=False) > 1]
     others = [name for name in there if name != "steps"]
-    if (
-        "steps" in there
-        and others
-        and frame.groupby(others, dropna=False)["steps"].nunique(dropna=False).max() == 1
-    ):
+    if "steps" in there and others and frame.groupby(others, dropna=False)["steps"].nunique(dropna=False).max() == 1:
         return others
     return there
 

@@ -72,13 +72,9 @@ def load_dataset(
     if name not in SPLITS:
         raise ValueError(f"data set {name!r} is not known; known are {', '.join(SPLITS)}")
     if path is not None and name != "images":
-        raise ValueError(
-            f"path={str(path)!r} was given with data set {name}; only data set images has a path"
-        )
+        raise ValueError(f"path={str(path)!r} was given with data set {name}; only data set images has a path")
     if size is not None and name != "tetrominoes":
-        raise ValueError(
-            f"size={size} was given with data set {name}; only generated data (tetrominoes) has a size"
-        )
+        raise ValueError(f"size={size} was given with data set {name}; only generated data (tetrominoes) has a size")
     if name == "tetrominoes":
         from rdstudy.data.tetrominoes import load_tetrominoes
 
@@ -92,9 +88,7 @@ def load_dataset(
     from rdstudy.data.cache import cache_folder
     from rdstudy.data.torchvision_data import load_torchvision
 
-    return load_torchvision(
-        name, root=cache_folder(cache) / "torchvision" if root is None else root, download=download
-    )
+    return load_torchvision(name, root=cache_folder(cache) / "torchvision" if root is None else root, download=download)
 
 
 def make_dataset(
@@ -124,9 +118,7 @@ def make_dataset(
     """
     assert images.shape[1] == math.prod(shape), f"{images.shape[1]} pixels per image, but shape {shape}"
     assert images.flags.c_contiguous, "images must be C-contiguous"
-    assert standard_train is None or 0 < standard_train < len(images), (
-        f"{standard_train} of {len(images)} examples"
-    )
+    assert standard_train is None or 0 < standard_train < len(images), f"{standard_train} of {len(images)} examples"
     content = {
         "shape": shape,
         "examples": len(images),
@@ -162,8 +154,6 @@ def data_generator(seed: int, purpose: str) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=int.from_bytes(key, "little")))
 
 
-def shuffled(
-    indices: Int64[np.ndarray, " examples"], seed: int, purpose: str
-) -> Int64[np.ndarray, " examples"]:
+def shuffled(indices: Int64[np.ndarray, " examples"], seed: int, purpose: str) -> Int64[np.ndarray, " examples"]:
     """The indices in an order determined by seed and purpose: a uniformly random permutation."""
     return indices[np.argsort(data_generator(seed, purpose).random(len(indices)), kind="stable")]

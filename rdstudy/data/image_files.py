@@ -83,8 +83,7 @@ def _from_folder(folder: Path) -> Dataset:
         (
             file.relative_to(folder)
             for file in folder.rglob("*")
-            if file.suffix.lower() in SUFFIXES
-            and not any(part[0] == "." for part in file.relative_to(folder).parts)
+            if file.suffix.lower() in SUFFIXES and not any(part[0] == "." for part in file.relative_to(folder).parts)
         ),
         key=lambda file: file.parts,
     )
@@ -127,9 +126,7 @@ def _read(folder: Path, file: Path) -> np.ndarray:
     except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise ValueError(f"images: {folder / file} cannot be read as an image: {error}") from error
     if mode not in ("L", "RGB"):
-        raise ValueError(
-            f"images: {folder / file} has mode {mode}; save it as grey (L) or RGB, eight bits per channel"
-        )
+        raise ValueError(f"images: {folder / file} has mode {mode}; save it as grey (L) or RGB, eight bits per channel")
     return np.asarray(pixels.reshape(*pixels.shape[:2], -1), dtype=np.uint8)
 
 

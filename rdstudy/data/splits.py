@@ -79,13 +79,9 @@ def split_dataset(
     train, test = _parts(dataset, spec, seed)
     name = f"split {spec} of {dataset.name} ({dataset.n_examples} examples)"
     if len(train) == 0 or len(test) == 0:
-        raise ValueError(
-            f"{name} leaves {len(train)} training and {len(test)} test examples; it needs one of each"
-        )
+        raise ValueError(f"{name} leaves {len(train)} training and {len(test)} test examples; it needs one of each")
     if test_size is not None and not 1 <= test_size <= len(test):
-        raise ValueError(
-            f"test_size={test_size}, but {name} has {len(test)} test examples; allowed: 1 to {len(test)}"
-        )
+        raise ValueError(f"test_size={test_size}, but {name} has {len(test)} test examples; allowed: 1 to {len(test)}")
     train = shuffled(train, seed, f"{spec}: order of train")
     test = shuffled(test, seed, f"{spec}: order of test")[:test_size]
     train.setflags(write=False)

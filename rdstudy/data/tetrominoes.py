@@ -245,9 +245,7 @@ def _render_part(factors: Float64[np.ndarray, "images 5"], pixels: UInt8[np.ndar
     edge = np.flatnonzero(np.abs(depth) < reach[:, None, None])
 
     image = edge // _WINDOW**2
-    coverage = _edge_coverage(
-        u.reshape(-1)[edge], v.reshape(-1)[edge], cosine[image], sine[image], reach[image]
-    )
+    coverage = _edge_coverage(u.reshape(-1)[edge], v.reshape(-1)[edge], cosine[image], sine[image], reach[image])
     in_window = (np.arange(_WINDOW)[:, None] * 32 + np.arange(_WINDOW)).reshape(-1)
     first = np.arange(len(factors)) * 32 * 32 + top * 32 + left
     colour = (255 * _rgb(hue)).astype(np.float32)
@@ -347,9 +345,7 @@ def _mean_of_ramp(
         step = across[part]
         inverse = 1 / step
         row = value[part] + down[part] * _COUNT
-        above_0 = np.clip(
-            np.ceil(row * -inverse), 0, SAMPLES
-        )  # number of the first sample above 0, and at or above 1
+        above_0 = np.clip(np.ceil(row * -inverse), 0, SAMPLES)  # number of the first sample above 0, and at or above 1
         above_1 = np.clip(np.ceil((1 - row) * inverse), 0, SAMPLES)
         rising = (above_1 - above_0) * (row + step * ((above_0 + above_1 - 1) * np.float32(0.5)))
         mean[part] = (rising - above_1).sum(axis=0)
@@ -361,9 +357,7 @@ def _mean_of_product(u: _Ramp, v: _Ramp) -> Float32[np.ndarray, " pixels"]:
     mean = np.empty_like(u[0])
     for start in range(0, len(mean), _PIXELS):
         part = slice(start, start + _PIXELS)
-        (u_value, u_across, u_down), (v_value, v_across, v_down) = (
-            [x[part] for x in ramp] for ramp in (u, v)
-        )
+        (u_value, u_across, u_down), (v_value, v_across, v_down) = ([x[part] for x in ramp] for ramp in (u, v))
         u_row, v_row = u_value + u_down * _COUNT, v_value + v_down * _COUNT
         total = np.zeros_like(u_row)
         u_clipped, v_clipped = np.empty_like(u_row), np.empty_like(v_row)

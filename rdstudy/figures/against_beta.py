@@ -54,13 +54,9 @@ def criterion(
         curve = curve.sort_values("beta")
         x, y = positions(curve["beta"].to_numpy()), curve[name].to_numpy(dtype=np.float64)
         axes.plot(x, y, color=mark.colour, marker=mark.marker)
-        axes.fill_between(
-            x, curve[f"{stem}_low"], curve[f"{stem}_high"], color=mark.colour, alpha=0.2, linewidth=0
-        )
+        axes.fill_between(x, curve[f"{stem}_low"], curve[f"{stem}_high"], color=mark.colour, alpha=0.2, linewidth=0)
         best = int(np.argmin(y))
-        axes.plot(
-            x[best], y[best], marker="o", markersize=8, markerfacecolor="none", color=INK, linestyle="none"
-        )
+        axes.plot(x[best], y[best], marker="o", markersize=8, markerfacecolor="none", color=INK, linestyle="none")
         if mark.label:
             handles.append(Line2D([], [], color=mark.colour, marker=mark.marker, label=mark.label))
     ring = Line2D([], [], marker="o", markersize=7, markerfacecolor="none", color=INK, linestyle="none")
@@ -160,14 +156,10 @@ def saturation(
     figure = new_figure(height=4.2)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 2])
     information(record, ax=above, saturation=saturation, title=title)
-    points = frontier[(frontier["population"] == TEST) & frontier["distortion_nats"].notna()].sort_values(
-        "beta"
-    )
+    points = frontier[(frontier["population"] == TEST) & frontier["distortion_nats"].notna()].sort_values("beta")
     x = positions(points["beta"].to_numpy())
     below.plot(x, points["distortion_nats"], color=INK, marker="o")
-    below.fill_between(
-        x, points["distortion_low"], points["distortion_high"], color=INK, alpha=0.15, linewidth=0
-    )
+    below.fill_between(x, points["distortion_low"], points["distortion_high"], color=INK, alpha=0.15, linewidth=0)
     set_beta_axis(below, points["beta"].to_numpy())
     below.set_ylabel("test distortion\n(nats)")
     _mark_saturation(below, saturation)

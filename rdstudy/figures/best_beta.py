@@ -48,9 +48,7 @@ def best_beta(
         x = int(np.searchsorted(sizes, row["train_size"]))
         y = int(np.flatnonzero(order == label)[0])
         colour = colormaps["cividis"](norm(positions([row["best_beta"], *scale])[0]))
-        axes.fill(
-            [x - 0.48, x + 0.48, x + 0.48, x - 0.48], [y - 0.46, y - 0.46, y + 0.46, y + 0.46], color=colour
-        )
+        axes.fill([x - 0.48, x + 0.48, x + 0.48, x - 0.48], [y - 0.46, y - 0.46, y + 0.46, y + 0.46], color=colour)
         ink = "black" if np.dot(colour[:3], (0.299, 0.587, 0.114)) > 0.5 else "white"
         interval = "" if np.isnan(row["beta_low"]) else f"{row['beta_low']:g} \u2013 {row['beta_high']:g}"
         axes.text(x, y - 0.12, f"{row['best_beta']:g}", ha="center", va="center", color=ink, fontsize=8)

@@ -14,9 +14,7 @@ from rdstudy.figures.style import FAINT, INK, axes_for, figure_of, legend_above,
 
 
 @styled
-def convergence(
-    record: pd.DataFrame, *, ax: Axes | None = None, marks: Marks | None = None, title: str = ""
-) -> Figure:
+def convergence(record: pd.DataFrame, *, ax: Axes | None = None, marks: Marks | None = None, title: str = "") -> Figure:
     """-dD/dR between neighbouring betas, as a step from one to the other; it should cross the diagonal in
     between.
 
@@ -31,9 +29,7 @@ def convergence(
             span = positions([row["beta"], row["beta_next"]])
             axes.plot(span, [row["slope"]] * 2, color=mark.colour, linewidth=2, solid_capstyle="butt")
             if row["slope_fits"] is False or row["slope_fits"] is np.False_:
-                axes.plot(
-                    np.sqrt(span.prod()), row["slope"], marker="x", markersize=6, color=INK, linestyle="none"
-                )
+                axes.plot(np.sqrt(span.prod()), row["slope"], marker="x", markersize=6, color=INK, linestyle="none")
         if mark.label:
             handles.append(Line2D([], [], color=mark.colour, linewidth=2, label=mark.label))
     if len(points):

@@ -27,16 +27,12 @@ def learning_curves(record: pd.DataFrame, *, ax: Axes | None = None, title: str 
     """
     axes = axes_for(ax)
     betas = np.sort(record["beta"].unique())[::-1]
-    chosen = betas[
-        np.unique(np.linspace(0, len(betas) - 1, min(_MOST_BETAS, len(betas))).round().astype(int))
-    ]
+    chosen = betas[np.unique(np.linspace(0, len(betas) - 1, min(_MOST_BETAS, len(betas))).round().astype(int))]
     handles = []
     for k, beta in enumerate(chosen):
         colour = colormaps["viridis"](0.05 + 0.8 * k / max(len(chosen) - 1, 1))
         for population, line in ((TRAIN, DASHED), (TEST, "-")):
-            points = record[
-                (record["beta"] == beta) & (record["population"] == population) & (record["step"] > 0)
-            ]
+            points = record[(record["beta"] == beta) & (record["population"] == population) & (record["step"] > 0)]
             points = points.sort_values("step")
             axes.plot(points["step"], points["distortion_nats"], color=colour, linestyle=line, linewidth=1.1)
             low, high = points["distortion_low"], points["distortion_high"]

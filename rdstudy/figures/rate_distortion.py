@@ -76,7 +76,7 @@ def rate_distortion(
     unit = "bits" if bits else "nats"
     axes.set_xlabel(f"rate ({unit} per example)")
     axes.set_ylabel(f"distortion ({unit} per example)")
-    axes.margins(0.06)
+    _frame(axes, [frontier] if published is None else [frontier, published], scale)
     if reconstructions and drawn:
         _thumbnails(axes, drawn[0][1], drawn[0][0].colour, reconstructions, scale)
     _iso_lines(axes)
@@ -118,15 +118,24 @@ def _behind(axes: Axes, published: pd.DataFrame, scale: float) -> Line2D:
         line: Any = "-" if population == TEST else DASHED
         axes.plot(rate, distortion, color=FAINT, linestyle=line, linewidth=0.9, marker=".", zorder=1)
         star = points["beta"] == 1
-        axes.plot(
-            rate[star], distortion[star], color=FAINT, marker="*", markersize=7, linestyle="none", zorder=1
-        )
+        axes.plot(rate[star], distortion[star], color=FAINT, marker="*", markersize=7, linestyle="none", zorder=1)
         end = points.iloc[-1]
         name = {1: "shallow", 3: "deep"}.get(int(end["depth"]), "")
         if population == TEST:
             at = (float(end["rate_nats"]) * scale, float(end["distortion_nats"]) * scale)
             axes.annotate(name, at, (0, 3), textcoords="offset points", ha="center", color=FAINT, fontsize=6)
     return Line2D([], [], color=FAINT, marker=".", label="published")
+
+
+def _frame(axes: Axes, tables: list[pd.DataFrame], scale: float) -> None:
+    """Limits around the points: an interval of two seeds can be wider than all curves, and runs off the panel."""
+    points = pd.concat([table[["rate_nats", "distortion_nats"]] for table in tables]).dropna() * scale
+    if points.empty:
+        return
+    for limit, name in ((axes.set_xlim, "rate_nats"), (axes.set_ylim, "distortion_nats")):
+        low, high = float(points[name].min()), float(points[name].max())
+        margin = 0.08 * (high - low) or 1.0
+        limit(low - margin, high + margin)
 
 
 def _iso_lines(axes: Axes) -> None:
@@ -136,9 +145,7 @@ def _iso_lines(axes: Axes) -> None:
     magnitude = 10 ** np.floor(np.log10(span / 7))
     step = float(next(m * magnitude for m in (1, 2, 5, 10) if m * magnitude >= span / 7))
     for total in np.arange(np.ceil((left + bottom) / step) * step, right + top, step):
-        axes.plot(
-            [left, right], [total - left, total - right], color=FAINT, linewidth=0.5, alpha=0.6, zorder=0
-        )
+        axes.plot([left, right], [total - left, total - right], color=FAINT, linewidth=0.5, alpha=0.6, zorder=0)
         at_right = bottom <= total - right <= top
         at = (right, total - right) if at_right else (total - bottom, bottom)
         if total - left < bottom + 0.06 * (top - bottom):
@@ -161,17 +168,13 @@ def _iso_lines(axes: Axes) -> None:
 _MOST_THUMBNAILS = 7
 
 
-def _thumbnails(
-    axes: Axes, curve: pd.DataFrame, colour: str, images: Mapping[float, Image], scale: float
-) -> None:
+def _thumbnails(axes: Axes, curve: pd.DataFrame, colour: str, images: Mapping[float, Image], scale: float) -> None:
     """A row of reconstructions above the curves, in the order of their rates, each tied to its point."""
     points = curve[(curve["population"] == TEST) & curve["beta"].isin(list(images))].sort_values("rate_nats")
     points = points[np.isfinite(points["rate_nats"].to_numpy(dtype=np.float64))]
     if points.empty:
         return
-    chosen = np.unique(
-        np.linspace(0, len(points) - 1, min(_MOST_THUMBNAILS, len(points))).round().astype(int)
-    )
+    chosen = np.unique(np.linspace(0, len(points) - 1, min(_MOST_THUMBNAILS, len(points))).round().astype(int))
     points = points.iloc[chosen]
     bottom, top = axes.get_ylim()
     axes.set_ylim(bottom, top + 0.24 * (top - bottom))

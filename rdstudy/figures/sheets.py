@@ -64,7 +64,7 @@ def _sheet(columns: list[Images], labels: list[str], ax: Axes | None, title: str
     return figure_of(ax)
 
 
-def _mosaic(columns: list[Images]) -> tuple[UInt8[np.ndarray, "height width channels"], int]:
+def _mosaic(columns: list[Images]) -> tuple[UInt8[np.ndarray, "rows columns channels"], int]:
     """The pictures on one grey ground, and the distance from one to the next."""
     count, height, width, channels = columns[0].shape
     ground = np.full(

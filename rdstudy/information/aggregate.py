@@ -118,9 +118,9 @@ class AggregatePosterior:
         self._rounding = 2 * (2 * self.latent + 2 + 8) * 2.0**-53
         self._window = math.log(self.examples / NEGLIGIBLE)
 
-        self._centre = mean.median(0).values
+        self._centre = _median(mean)
         spread = (mean - self._centre).abs().mean(0)
-        self._axis = int((spread.log() - log_std.median(0).values).argmax())
+        self._axis = int((spread.log() - _median(log_std)).argmax())
         order = self._arrange(mean, log_std)
         self._place = torch.empty_like(order)
         self._place[order] = torch.arange(self.examples, device=mean.device)
@@ -204,7 +204,7 @@ class AggregatePosterior:
     ) -> Int[Tensor, " examples"]:
         """Order of the components: first those the product can trust at typical draws, each kind by axis."""
         centred, precision = mean - self._centre, (-2 * log_std).exp()
-        reach = 4 * centred.square().mean(0).sqrt() + log_std.median(0).values.exp()
+        reach = 4 * centred.square().mean(0).sqrt() + _median(log_std).exp()
         error = self._rounding * (precision * (centred.square() + reach.square())).sum(-1)
         order = mean[:, self._axis].argsort()
         return order[(error > TOLERANCE)[order].int().argsort(stable=True)]
@@ -216,9 +216,7 @@ class AggregatePosterior:
         padded[: self.examples] = values
         return padded.view(tiles, self._columns, *values.shape[1:]).amax(1)
 
-    def _component(
-        self, z: Float[Tensor, "draws latent"], component: Int[Tensor, " draws"]
-    ) -> Float[Tensor, " draws"]:
+    def _component(self, z: Float[Tensor, "draws latent"], component: Int[Tensor, " draws"]) -> Float[Tensor, " draws"]:
         """log 1/N q(z|x_n) of one component per draw, by differences."""
         score = (z - self._mean[component]) * self._inverse_std[component]
         return self._log_weight[component] - 0.5 * score.square().sum(-1)
@@ -257,9 +255,7 @@ class AggregatePosterior:
         self, z: Float[Tensor, "rows latent"], anchor: Float[Tensor, " rows"]
     ) -> Float[Tensor, "rows features"]:
         centred = z - self._centre
-        return torch.cat(
-            [centred.square(), centred, torch.ones_like(anchor)[:, None], -anchor[:, None]], dim=1
-        )
+        return torch.cat([centred.square(), centred, torch.ones_like(anchor)[:, None], -anchor[:, None]], dim=1)
 
     def _product(
         self, draws: Float[Tensor, "rows features"], components: Float[Tensor, "columns features"]
@@ -272,9 +268,7 @@ class AggregatePosterior:
         """In place; clamped where it cannot matter, as exp takes up to 50 times longer if it underflows."""
         return exponent.clamp_(min=-2 * self._window).exp_()
 
-    def _error_bounds(
-        self, z: Float[Tensor, "rows latent"], anchor: Float[Tensor, " rows"]
-    ) -> Float[Tensor, " tiles"]:
+    def _error_bounds(self, z: Float[Tensor, "rows latent"], anchor: Float[Tensor, " rows"]) -> Float[Tensor, " tiles"]:
         """Largest possible error of the product's exponents within each tile, for this block of draws.
 
         The magnitudes of its terms sum to 1/2 sum_d (|z| + |mean|)^2 / std^2 <= sum_d (z^2 + mean^2) / std^2.
@@ -298,7 +292,8 @@ class AggregatePosterior:
     ) -> Float[Tensor, " rows"]:
         """Log of the sum over a tile's components that may matter, each evaluated by differences."""
         near = ~(exponent <= -self._window - slack)
-        if int(near.sum()) > CROWDED_PAIRS * near.numel():
+        per_row = near.sum(1)
+        if int(per_row.sum()) > CROWDED_PAIRS * near.numel():
             return self._by_differences(z, tile)
         row, column = near.nonzero(as_tuple=True)
         value = torch.empty_like(row, dtype=torch.float64)
@@ -306,9 +301,10 @@ class AggregatePosterior:
         for start in range(0, len(row), at_once):
             pairs = slice(start, start + at_once)
             value[pairs] = self._component(z[row[pairs]], tile * self._columns + column[pairs])
-        largest = value.new_full((len(z),), -math.inf).scatter_reduce_(0, row, value, "amax")
-        mass = torch.zeros_like(largest).index_add_(0, row, self._exponentiate(value - largest[row]))
-        return largest + mass.log()
+        # Pairs come row after row. Unlike scattered sums, those of segments have the same bits every time on a GPU.
+        largest = torch.segment_reduce(value, "max", lengths=per_row)
+        mass = torch.segment_reduce(self._exponentiate(value - largest[row]), "sum", lengths=per_row)
+        return torch.where(per_row > 0, largest + mass.log(), -math.inf)
 
     def _by_differences(self, z: Float[Tensor, "rows latent"], tile: int) -> Float[Tensor, " rows"]:
         """Log of the sum over a tile's components, one latent dimension after the other."""
@@ -320,6 +316,11 @@ class AggregatePosterior:
             exponent.addcmul_(score, score, value=-0.5)
         largest = exponent.amax(1).clamp_(min=-1e300)  # where all of them overflow
         return largest + self._exponentiate(exponent.sub_(largest[:, None])).sum(1).log()
+
+
+def _median(values: Float[Tensor, "examples latent"]) -> Float[Tensor, " latent"]:
+    """`torch.median` has no deterministic version on a GPU, and `torch.quantile` refuses large populations."""
+    return values.sort(0).values[len(values) // 2]
 
 
 def _require_finite(name: str, values: Float[Tensor, "*shape"]) -> None:

@@ -166,9 +166,7 @@ class _Stack:
         logits = self.decode(latent.flatten(1, 2)).reshape(models, examples, draws, -1)
         return -distortion(logits, images[:, :, None].expand_as(logits))
 
-    def decode(
-        self, latent: Float[Tensor, "models examples latent"]
-    ) -> Float[Tensor, "models examples pixels"]:
+    def decode(self, latent: Float[Tensor, "models examples latent"]) -> Float[Tensor, "models examples pixels"]:
         return self.model.decode(latent)
 
 
@@ -179,9 +177,7 @@ class _One(_Stack):
         mean, log_std = self.model.encode(images[0])
         return Posterior(mean[None], log_std[None])
 
-    def decode(
-        self, latent: Float[Tensor, "models examples latent"]
-    ) -> Float[Tensor, "models examples pixels"]:
+    def decode(self, latent: Float[Tensor, "models examples latent"]) -> Float[Tensor, "models examples pixels"]:
         return self.model.decode(latent[0])[None]
 
 
@@ -196,8 +192,7 @@ def _estimate(
     models, examples = images.shape[:2]
     if min(models, examples, draws, chunk_size) < 1:
         raise ValueError(
-            f"{examples} images of {models} models, {draws} draws, chunks of {chunk_size}: "
-            "all must be at least 1."
+            f"{examples} images of {models} models, {draws} draws, chunks of {chunk_size}: all must be at least 1."
         )
     if len(generators) != models:
         raise ValueError(f"{len(generators)} generators for {models} models; give each model its own.")

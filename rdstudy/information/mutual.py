@@ -28,7 +28,7 @@ The standard error is then itself known to about 2%; less well where few example
 
 @dataclass(frozen=True)
 class RateSplit:
-    """Where a population's rate goes: rate = mutual_information + marginal_kl, exactly, in these numbers too.
+    """Where a population's rate goes: rate = mutual_information + marginal_kl, to rounding.
 
     Attributes:
         rate: R = E_x KL(q(z|x) || p(z)), in closed form over the whole population.
@@ -99,9 +99,7 @@ def split_rate(
     if draws_per_example < 1:
         raise ValueError(f"draws_per_example is {draws_per_example}; it must be at least 1.")
     if not min(2, total) <= chosen <= total:
-        raise ValueError(
-            f"examples is {chosen}; draws can come from {min(2, total)} to {total} examples of this one."
-        )
+        raise ValueError(f"examples is {chosen}; draws can come from {min(2, total)} to {total} examples.")
     mean, log_std = mean.detach().double(), log_std.detach().double()
     index = _choice(total, chosen, generator)
     terms = _terms(population, mean, log_std, index, draws_per_example, generator)
@@ -116,8 +114,7 @@ def split_rate(
         variance += (1 - chosen / total) * terms.mean(1).var().item()
 
     value, error = terms.mean().item(), math.sqrt(variance / chosen)
-    rates = rate(Posterior(mean, log_std))
-    closed = rates.mean().item()
+    closed = rate(Posterior(mean, log_std)).mean().item()
     return RateSplit(
         rate=Estimate(closed, 0.0, total),
         mutual_information=Estimate(value, error, terms.numel()),
@@ -135,7 +132,7 @@ def mutual_information(
     examples: int | None = None,
     chunk_size: int | None = None,
 ) -> Estimate:
-    """I_q(x; z) of a population in nats: `split_rate`'s `mutual_information`, where everything is said."""
+    """I_q(x; z) of a population in nats, at most log N: one part of `split_rate`, where everything is said."""
     return split_rate(
         mean,
         log_std,
@@ -155,7 +152,7 @@ def marginal_kl(
     examples: int | None = None,
     chunk_size: int | None = None,
 ) -> Estimate:
-    """KL(q(z) || p(z)) of a population in nats: `split_rate`'s `marginal_kl`, where everything is said."""
+    """KL(q(z) || p(z)) of a population in nats: the other part of `split_rate`, where everything is said."""
     return split_rate(
         mean,
         log_std,

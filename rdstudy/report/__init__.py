@@ -54,9 +54,7 @@ def write_report(
     """
     unknown = [name for name in formats if name not in FORMATS]
     if unknown or not formats:
-        raise UserError(
-            f"unknown report format {', '.join(unknown) or '(none)'}; known are {', '.join(FORMATS)}"
-        )
+        raise UserError(f"unknown report format {', '.join(unknown) or '(none)'}; known are {', '.join(FORMATS)}")
     if not (table["is_final"].astype(bool) & (table["status"] == "ok")).any():
         raise UserError(
             f"{results}: no cell has finished yet, so there is nothing to report. "

@@ -36,9 +36,7 @@ class Findings:
     published_shapes: pd.DataFrame
 
     @classmethod
-    def of(
-        cls, table: pd.DataFrame, *, planned: pd.DataFrame | None = None, compare: Path | None = None
-    ) -> Findings:
+    def of(cls, table: pd.DataFrame, *, planned: pd.DataFrame | None = None, compare: Path | None = None) -> Findings:
         """Run every analysis. Only learning curves and the count of cells need rows that are not final."""
         finals = replicates(table[table["is_final"].astype(bool)])
         claims = analysis.claims(finals)

@@ -72,9 +72,7 @@ def _head(findings: Findings, study: Mapping[str, Any], title: str) -> str:
     links = "".join(f'<a href="#{anchor}">{heading}</a>' for anchor, heading in _SECTIONS)
     notices = [words.seeds(findings), words.not_measured(findings)]
     if words.running(findings, study):
-        notices.insert(
-            0, "The study is still running: everything here is about the cells that have finished."
-        )
+        notices.insert(0, "The study is still running: everything here is about the cells that have finished.")
     return (
         f'<header><p class="kind">Rate-distortion study</p><h1>{title}</h1>'
         f'<p class="question">{escape(str(study.get("question") or words.QUESTION))}</p>'
@@ -93,8 +91,7 @@ def _verdicts(findings: Findings, claims: Mapping[str, Drawn]) -> str:
             continue
         first = main.iloc[0]
         others = "".join(
-            f"<li>By {tables.CRITERION_NAMES[row['criterion']]}: {row['verdict']}. "
-            f"{escape(row['sentence'])}</li>"
+            f"<li>By {tables.CRITERION_NAMES[row['criterion']]}: {row['verdict']}. {escape(row['sentence'])}</li>"
             for _, row in rows.iterrows()
             if row["criterion"] != CRITERIA[0]
         )
@@ -196,9 +193,7 @@ def _table(table: tables.Shown, heading: bool = True) -> str:
         f'<th scope="col"{kind}>{escape(text)}</th>' for text, kind in zip(table.header, kinds, strict=True)
     )
     rows = "".join(
-        "<tr>"
-        + "".join(f"<td{kind}>{escape(text)}</td>" for text, kind in zip(row, kinds, strict=True))
-        + "</tr>"
+        "<tr>" + "".join(f"<td{kind}>{escape(text)}</td>" for text, kind in zip(row, kinds, strict=True)) + "</tr>"
         for row in table.rows
     )
     left = table.left_out

@@ -67,9 +67,7 @@ def draw(illustration: Illustration, folder: Path) -> Drawn:
     files = [folder / f"{illustration.name}.pdf"]
     with figures.pdf_pages(files[0]) as add_page:
         for k, panel in enumerate(illustration.panels, start=1):
-            stem = folder / (
-                illustration.name if len(illustration.panels) == 1 else f"{illustration.name}-{k}"
-            )
+            stem = folder / (illustration.name if len(illustration.panels) == 1 else f"{illustration.name}-{k}")
             with figures.laid_out(panel.draw()) as figure:
                 svgs.append(figures.inline_svg(figure, panel.alt, stem.name))
                 pictures += figures.save(figure, stem, ("png",))
@@ -88,9 +86,7 @@ def claim_illustrations(findings: Findings) -> dict[str, Illustration]:
         shown = rows[rows["effect_nats"].notna()]
         if shown.empty:
             continue
-        caption = (
-            f"Effect in each setting with its 95% interval. {_left_out(len(shown), MOST_EFFECTS, 'settings')}"
-        )
+        caption = f"Effect in each setting with its 95% interval. {_left_out(len(shown), MOST_EFFECTS, 'settings')}"
         shown = shown.iloc[_evenly(range(len(shown)), MOST_EFFECTS)]
         alt = f"{statement} " + "; ".join(
             f"{label}: {effect:.1f} nats, {verdict}"
@@ -144,9 +140,7 @@ def _rate_distortion(findings: Findings, results: Path) -> Illustration:
         "intervals over seeds."
     )
     if findings.published is not None:
-        caption += (
-            " Grey curves are the paper's, read off its figure to about 0.3 nats; they have no replicates."
-        )
+        caption += " Grey curves are the paper's, read off its figure to about 0.3 nats; they have no replicates."
     caption += _left_out(len(spread.rows), MOST_PANELS, "panels")
     return Illustration("rate_distortion", "Rate and distortion", caption, panels)
 
@@ -285,9 +279,7 @@ def _best_beta(findings: Findings) -> Illustration:
 
 def _learning(findings: Findings) -> Illustration:
     record = findings.learning
-    steps = (
-        record.groupby(list(SETTING), dropna=False)["step"].nunique() if len(record) else pd.Series(dtype=int)
-    )
+    steps = record.groupby(list(SETTING), dropna=False)["step"].nunique() if len(record) else pd.Series(dtype=int)
     settings = _settings(record) if len(steps) and steps.max() > 2 else []
     panels = [
         Panel(
@@ -334,9 +326,7 @@ def _sheets(findings: Findings, results: Path) -> tuple[Illustration, Illustrati
             found.append((title, sheets))
     rebuilt = [
         Panel(
-            partial(
-                figures.reconstruction_sheet, sheets.test_images, sheets.test_reconstructions, title=title
-            ),
+            partial(figures.reconstruction_sheet, sheets.test_images, sheets.test_reconstructions, title=title),
             f"Test examples and their reconstructions{_of(title)}, from the largest beta to the smallest.",
         )
         for title, sheets in found
@@ -354,8 +344,7 @@ def _sheets(findings: Findings, results: Path) -> tuple[Illustration, Illustrati
         Illustration(
             "reconstructions",
             "Reconstructions",
-            "Test examples (left) and their reconstructions by one seed, beta falling to the "
-            f"right.{left_out}",
+            f"Test examples (left) and their reconstructions by one seed, beta falling to the right.{left_out}",
             rebuilt,
         ),
         Illustration(
@@ -382,9 +371,7 @@ def _same_setting(frame: pd.DataFrame, row: pd.Series) -> pd.DataFrame:
     same = np.ones(len(frame), dtype=bool)
     for name in SETTING:
         value = row[name]
-        same &= (
-            frame[name].isna().to_numpy() if pd.isna(value) else (frame[name] == value).to_numpy(dtype=bool)
-        )
+        same &= frame[name].isna().to_numpy() if pd.isna(value) else (frame[name] == value).to_numpy(dtype=bool)
     return frame[same]
 
 

@@ -33,9 +33,7 @@ def sheets_along(results: Path, cells: pd.DataFrame, setting: pd.Series) -> Shee
     if not folder.is_dir():
         return None
     chosen = cells[cells["status"] == "ok"]
-    for name in setting.index.intersection(cells.columns).difference(
-        ["beta", "seed", "cell_id", "step", "status"]
-    ):
+    for name in setting.index.intersection(cells.columns).difference(["beta", "seed", "cell_id", "step", "status"]):
         value = setting[name]
         chosen = chosen[chosen[name].isna() if pd.isna(value) else chosen[name] == value]
     chosen = chosen.sort_values(["beta", "seed"], ascending=[False, True])

@@ -80,9 +80,7 @@ def _shapes(findings: Findings) -> Shown:
         "smallest one. Nats, 95% interval.",
         rows,
         {
-            "shape": lambda r: (
-                r["shape"] if r["shape"] != "undecided" else f"undecided ({r['shape_of_means']})"
-            ),
+            "shape": lambda r: r["shape"] if r["shape"] != "undecided" else f"undecided ({r['shape_of_means']})",
             "fall": lambda r: interval(r, "fall"),
             "rise": lambda r: interval(r, "rise"),
             "least": lambda r: number(r["min_nats"]),
@@ -219,9 +217,7 @@ def claim_table(findings: Findings, claim: str) -> Shown:
         "",
         rows,
         {
-            "criterion": lambda r: (
-                "train distortion" if claim == "underfitting" else CRITERION_NAMES[r["criterion"]]
-            ),
+            "criterion": lambda r: "train distortion" if claim == "underfitting" else CRITERION_NAMES[r["criterion"]],
             "verdict": lambda r: r["verdict"],
             "effect (nats)": lambda r: interval(r, "effect"),
             "seeds": lambda r: str(r["n_seeds"]),

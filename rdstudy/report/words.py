@@ -87,9 +87,7 @@ def shape_sentence(findings: Findings, criterion: str = "distortion_nats") -> st
         return ""
     counts = rows["shape"].value_counts()
     words = [f"{name} in {count}" for name, count in counts.items()]
-    name = {"distortion_nats": "Test distortion", "negative_elbo_nats": "Test -ELBO", "nll_nats": "Test NLL"}[
-        criterion
-    ]
+    name = {"distortion_nats": "Test distortion", "negative_elbo_nats": "Test -ELBO", "nll_nats": "Test NLL"}[criterion]
     return (
         f"{name}, read from the largest beta to the smallest, is {_joined(words)} of "
         f"{len(rows)} setting{'' if len(rows) == 1 else 's'}."
@@ -106,9 +104,7 @@ def gap_sentence(findings: Findings) -> str:
     ordered = rows.sort_values("gap_nats", kind="stable")
     for word, row in (("largest", ordered.iloc[-1]), ("smallest", ordered.iloc[0])):
         where = setting_label(row, names)
-        ends.append(
-            f"{word} at beta = {row['beta']:g}{f' ({where})' if where else ''}, {row['gap_nats']:.1f} nats"
-        )
+        ends.append(f"{word} at beta = {row['beta']:g}{f' ({where})' if where else ''}, {row['gap_nats']:.1f} nats")
     return f"The gap is {_joined(ends)}."
 
 
@@ -139,9 +135,7 @@ def best_sentence(findings: Findings) -> str:
     if rows.empty:
         return ""
     low, high, edge = rows["best_beta"].min(), rows["best_beta"].max(), int(rows["at_edge"].sum())
-    text = f"By test distortion the best beta is {low:g}" + (
-        "" if low == high else f" to {high:g}, by setting"
-    )
+    text = f"By test distortion the best beta is {low:g}" + ("" if low == high else f" to {high:g}, by setting")
     if edge:
         text += (
             f"; in {edge} of {len(rows)} settings it is the smallest or largest of the grid, "

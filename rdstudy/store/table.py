@@ -58,16 +58,22 @@ def _read(folder: Path, columns: list[str] | None = None) -> pa.Table:
         return SCHEMA.empty_table() if columns is None else SCHEMA.empty_table().select(columns)
     with explained(folder, "reading the table"):
         try:
-            return ds.dataset(parts, schema=SCHEMA, format="parquet").to_table(columns=columns)
+            table = ds.dataset(parts, schema=SCHEMA, format="parquet").to_table(columns=columns)
         except (pa.ArrowException, OSError) as error:
             for part in parts:
                 _check_part(part)
             raise StorageError(f"{folder}: cannot be read: {error}") from error
+    if table["cell_id"].null_count:  # Parquet of something else: Arrow reads columns that are not there as nulls
+        for part in parts:
+            _check_part(part)
+    return table
 
 
 def _check_part(part: str) -> None:
     try:
-        pq.read_table(part, schema=SCHEMA)
+        missing = set(SCHEMA.names) - set(pq.read_table(part).schema.names)
+        if missing:
+            raise ValueError(f"it has no column {', '.join(sorted(missing))}")
     except (pa.ArrowException, OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise StorageError(

@@ -101,11 +101,6 @@ def run_on_ray(packs: list[Pack], at: Workplace, listener: Listener) -> None:
     Raises:
         StorageError: a worker could not write the results.
     """
-    if not packs:
-        return
-    by_name = {pack.id: pack for pack in packs}
-    relay = _Relay(by_name, listener)
-    gpus = gpus_per_pack(at)
     trainable = tune.with_parameters(
         PackTrainable,
         dataset=at.dataset,
@@ -113,13 +108,32 @@ def run_on_ray(packs: list[Pack], at: Workplace, listener: Listener) -> None:
         results=str(at.results.resolve()),
         commit=at.commit,
     )
-    trainable = tune.with_resources(trainable, {"cpu": at.study.resources.cpus_per_pack, "gpu": gpus})
-    packs_as_config = [{"pack": pack.id, "cells": [asdict(cell) for cell in pack.cells]} for pack in packs]
+    trainable = tune.with_resources(trainable, {"cpu": at.study.resources.cpus_per_pack, "gpu": gpus_per_pack(at)})
+    relay = _Relay(packs, listener)
+    for attempt in range(CRASHES + 1):
+        left = [pack for pack in packs if pack.id not in relay.ended]
+        if not left:
+            return
+        try:
+            _fit(trainable, left, relay)
+        except Exception as error:
+            # Tune itself gives up on some deaths of a worker, such as one that Ray ended for lack of memory while it
+            # was starting. What is left is in the results folder, so a new experiment takes it from there.
+            if relay.error is not None:
+                raise relay.error from None
+            if attempt == CRASHES:
+                reason = _reason(str(error))
+                raise StorageError(f"Ray could not go on: {reason}. Run the same command again.") from error
+
+
+def _fit(trainable: Any, packs: list[Pack], relay: _Relay) -> None:
+    """One Tune experiment over the packs, its files in a temporary folder."""
     files = Path(tempfile.mkdtemp(prefix="rdstudy-ray-"))
+    configs = [{"pack": pack.id, "cells": [asdict(cell) for cell in pack.cells]} for pack in packs]
     try:
-        tuner = tune.Tuner(
+        tune.Tuner(
             trainable,
-            param_space=tune.grid_search(packs_as_config),
+            param_space=tune.grid_search(configs),
             tune_config=tune.TuneConfig(
                 reuse_actors=True, trial_name_creator=_trial_name, trial_dirname_creator=_trial_name
             ),
@@ -131,12 +145,7 @@ def run_on_ray(packs: list[Pack], at: Workplace, listener: Listener) -> None:
                 checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
                 failure_config=tune.FailureConfig(max_failures=CRASHES),
             ),
-        )
-        tuner.fit()
-    except Exception:
-        if relay.error is None:
-            raise
-        raise relay.error from None
+        ).fit()
     finally:
         shutil.rmtree(files, ignore_errors=True)
 
@@ -158,8 +167,9 @@ def _trial_name(trial: Any) -> str:
 class _Relay(tune.Callback):  # type: ignore[misc]  # Ray is untyped
     """Passes what trials report to the listener; stops the run at the first error that ends it."""
 
-    def __init__(self, packs: dict[str, Pack], listener: Listener) -> None:
-        self.packs, self.listener = packs, listener
+    def __init__(self, packs: list[Pack], listener: Listener) -> None:
+        self.packs, self.listener = {pack.id: pack for pack in packs}, listener
+        self.ended: set[str] = set()
         self.error: BaseException | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -176,10 +186,19 @@ class _Relay(tune.Callback):  # type: ignore[misc]  # Ray is untyped
         except BaseException as error:
             self.error = error
             raise
+        if result.get("done"):
+            self.ended.add(pack.id)
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         pack = self.packs[trial.config["pack"]]
-        error = str(trial.get_error() or "the process died").strip()
-        lines = [line for line in error.splitlines() if line.strip()]
-        message = f"{lines[-1].strip() if lines else error} (after {CRASHES} more tries)"
+        self.ended.add(pack.id)
+        message = f"{_reason(str(trial.get_error() or ''))} ({trial.num_failures} times in this run)"
         self.listener(pack, Progress(0, pack.steps, tuple(c.id for c in pack.cells), 0.0, failure=message))
+
+
+def _reason(error: str) -> str:
+    """Ray's account of why a worker died, in one line."""
+    if "Ray killed" in error and "memory" in error:
+        return "Ray ended the worker because the machine ran out of memory: use a smaller resources.pack_size"
+    lines = [line.strip() for line in error.splitlines() if line.strip() and not line.startswith((" ", "Traceback"))]
+    return lines[-1][:300] if lines else "the worker process died"

@@ -61,9 +61,7 @@ class Browser:
         self._events.clear()
         self("Page.navigate", url=path.resolve().as_uri())
         self._until(lambda: any(e["method"] == "Page.loadEventFired" for e in self._events))
-        self(
-            "Runtime.evaluate", expression="1"
-        )  # whatever the page said while it loaded came before this answer
+        self("Runtime.evaluate", expression="1")  # whatever the page said while it loaded came before this answer
 
     def evaluate(self, expression: str) -> Any:
         answer = self("Runtime.evaluate", expression=expression, returnByValue=True)
@@ -154,9 +152,7 @@ def browser() -> Iterator[Browser]:
             *_FLAGS,
             f"--user-data-dir={profile}",
         ]
-        process = subprocess.Popen(
-            launch, pass_fds=high, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        process = subprocess.Popen(launch, pass_fds=high, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         for fd in high:
             os.close(fd)
         page = Browser(commands, answers)

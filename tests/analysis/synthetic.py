@@ -99,8 +99,9 @@ def study_table(
         shift = noise * generator.standard_normal(shape) + seed_effect * generator.standard_normal(seeds)
         for population in ("train", "test"):
             own = 0.3 * noise * generator.standard_normal(shape)
+            told = 0.0005 * generator.standard_normal(shape).ravel()  # the noise of I is its own
             frames.append(
-                _rows(planted, number, beta, seeds, (shift + own).ravel(), population, steps, nll=nll, mi=mi)
+                _rows(planted, number, beta, seeds, (shift + own).ravel(), told, population, steps, nll=nll, mi=mi)
             )
     table = pd.concat(frames, ignore_index=True)
     return table[[column.name for column in COLUMNS]]
@@ -112,6 +113,7 @@ def _rows(
     beta: np.ndarray,
     seeds: int,
     shift: np.ndarray,
+    told: np.ndarray,
     population: str,
     steps: Sequence[int],
     *,
@@ -128,7 +130,7 @@ def _rows(
     n = planted.train_size if population == "train" else 81920
     ceiling = np.log(n)
     share = 1 / (1 + (beta / planted.saturates_at) ** 2 * (1 / 0.95 - 1))
-    information = ceiling * (share + 0.0005 * shift).clip(0, 1)[cell] * (1 - untrained)
+    information = ceiling * (share + told).clip(0, 1)[cell] * (1 - untrained)
     null = np.full(len(step), np.nan)
     finished = dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.UTC)
     return pd.DataFrame(

@@ -117,9 +117,7 @@ def test_with_no_effect_the_interval_lies_above_0_in_at_most_5_percent(seeds, ki
 def test_with_no_effect_the_error_stays_under_4_percent_for_any_number_of_betas(seeds, points, kind):
     """10,000 studies each: two standard errors are 0.37%."""
     generator = np.random.default_rng(12)
-    found = [
-        effect(above_best(_noise(kind, generator, (seeds, points)), 0, range(1, points))) for _ in range(10_000)
-    ]
+    found = [effect(above_best(_noise(kind, generator, (seeds, points)), 0, range(1, points))) for _ in range(10_000)]
     assert np.mean([one.low > 0 for one in found]) <= 0.04
 
 

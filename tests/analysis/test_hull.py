@@ -64,7 +64,9 @@ def test_the_order_of_points_does_not_matter(plane, random):
     again = plane[:, order][:, lower_hull(*plane[:, order])]
     once = plane[:, lower_hull(rate, distortion)]
     assert sorted(map(tuple, again.T)) == sorted(map(tuple, once.T))
-    assert hypervolume(*plane[:, order], (90.0, 90.0)) == pytest.approx(hypervolume(rate, distortion, (90.0, 90.0)))
+    assert hypervolume(plane[0, order], plane[1, order], (90.0, 90.0)) == pytest.approx(
+        hypervolume(rate, distortion, (90.0, 90.0))
+    )
 
 
 @PROPERTY
@@ -85,7 +87,7 @@ def test_points_that_were_not_measured_change_nothing(plane):
     longer = np.concatenate([rate, missing]), np.concatenate([distortion, missing[::-1] * np.nan])
     assert lower_hull(*longer).tolist() == [*lower_hull(rate, distortion), False, False, False]
     assert not dominated(*longer)[-3:].any()
-    assert hypervolume(*longer, (50.0, 50.0)) == pytest.approx(hypervolume(rate, distortion, (50.0, 50.0)))
+    assert hypervolume(longer[0], longer[1], (50.0, 50.0)) == pytest.approx(hypervolume(rate, distortion, (50.0, 50.0)))
 
 
 def test_the_area_of_one_point_is_a_rectangle_and_of_none_unknown():
@@ -118,7 +120,7 @@ def test_the_area_is_the_integral_of_what_lies_above_the_hull(plane, reference):
 @given(points, coordinates, coordinates)
 def test_another_point_never_makes_the_area_smaller(plane, rate, distortion):
     more = np.column_stack([plane, [rate, distortion]])
-    assert hypervolume(*more, (70.0, 60.0)) >= hypervolume(*plane, (70.0, 60.0)) - 1e-9
+    assert hypervolume(more[0], more[1], (70.0, 60.0)) >= hypervolume(plane[0], plane[1], (70.0, 60.0)) - 1e-9
 
 
 def test_areas_of_many_curves_are_those_of_each():

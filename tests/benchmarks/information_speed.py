@@ -5,8 +5,8 @@
 
 direct       differences of all pairs in chunks, density of each, logsumexp: as public code does it
 logsumexp    exponents by a matrix product in chunks, then logsumexp
-bare         the matrix product and an in-place exp over cache-sized blocks, and nothing else, where exp is fast:
-             with exponents that underflow, exp alone takes up to 50 times longer
+bare         the matrix product and an in-place exp over cache-sized blocks, nothing else, where exp is fast
+             (with exponents that underflow, exp alone takes up to 50 times longer)
 ours         `log_aggregate_posterior`, with and without the draws' origins, on codes from collapsed to sharp
 
 All in float64, over N draws x N codes. Repetitions are interleaved, so that other load meets all of them; a
@@ -164,16 +164,12 @@ def print_growth(latent: int, threads: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--examples", type=int, default=60_000)
     parser.add_argument("--latent", type=int, default=10)
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument(
-        "--direct-share", type=float, default=0.01, help="share of the draws for the slow ones"
-    )
+    parser.add_argument("--direct-share", type=float, default=0.01, help="share of the draws for the slow ones")
     parser.add_argument("--memory", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     n, latent, threads = options.examples, options.latent, options.threads
@@ -182,9 +178,7 @@ def main() -> None:
     if options.memory:
         print_memory(information(n, latent, "std 0.3"))
         return
-    print(
-        f"torch {torch.__version__}, {threads} threads, {n} draws x {n} codes of {latent} latents, float64\n"
-    )
+    print(f"torch {torch.__version__}, {threads} threads, {n} draws x {n} codes of {latent} latents, float64\n")
     print_times(n, latent, options.repetitions, min(n, max(64, round(options.direct_share * n))))
     print_growth(latent, threads)
 

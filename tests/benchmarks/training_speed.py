@@ -31,7 +31,7 @@ from rdstudy.training import PackTraining
 BATCH, EXAMPLES, PIXELS = 128, 10_000, 784
 
 
-class _Images(Dataset):  # type: ignore[type-arg]
+class _Images(Dataset):
     """Images one by one, as a DataLoader asks for them."""
 
     def __init__(self, images: torch.Tensor) -> None:

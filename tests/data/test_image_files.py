@@ -127,9 +127,7 @@ def test_a_folder_gives_its_images_in_the_order_of_their_names(tmp_path, images,
 
 def test_jpeg_files_are_read_as_pillow_decodes_them(tmp_path):
     save(tmp_path, ["a.jpg", "b.jpeg"], RGB[:2])
-    expected = [
-        np.asarray(Image.open(io.BytesIO((tmp_path / name).read_bytes()))) for name in ("a.jpg", "b.jpeg")
-    ]
+    expected = [np.asarray(Image.open(io.BytesIO((tmp_path / name).read_bytes()))) for name in ("a.jpg", "b.jpeg")]
     assert np.array_equal(load(tmp_path).images, np.reshape(expected, (2, -1)))
 
 
@@ -179,9 +177,7 @@ def test_an_image_that_cannot_be_read_is_named(tmp_path, keep):
 @pytest.mark.parametrize("names", [["a.png", "cat/b.png"], ["cat/a.png", "dog/young/b.png"], ["x/y/a.png"]])
 def test_a_folder_whose_classes_are_not_clear_is_refused(tmp_path, names):
     save(tmp_path, names, GREY[: len(names)])
-    with pytest.raises(
-        ValueError, match="all in the folder itself, or all in its sub-folders, one per class"
-    ):
+    with pytest.raises(ValueError, match="all in the folder itself, or all in its sub-folders, one per class"):
         load(tmp_path)
 
 

@@ -78,9 +78,7 @@ def test_the_order_is_random_so_that_the_first_are_like_the_others(dataset, spli
 
 @pytest.mark.parametrize("size", [0, -1, 601])
 def test_a_training_set_that_is_not_there_is_refused_with_what_is(size):
-    with pytest.raises(
-        ValueError, match=rf"train_size={size}, but split standard of mnist .* allowed: 1 to 600$"
-    ):
+    with pytest.raises(ValueError, match=rf"train_size={size}, but split standard of mnist .* allowed: 1 to 600$"):
         split_dataset(digits(), "standard", seed=0).training(size)
 
 
@@ -157,9 +155,7 @@ def test_cropped_keeps_the_central_box_and_halves_it():
 
 
 def test_cropping_to_almost_nothing_is_refused():
-    with pytest.raises(
-        ValueError, match=r"cropped\(1e-06\) of tetrominoes \(4096 examples\) leaves 0 training"
-    ):
+    with pytest.raises(ValueError, match=r"cropped\(1e-06\) of tetrominoes \(4096 examples\) leaves 0 training"):
         split_dataset(pieces(), "cropped(0.000001)", seed=0)
 
 
@@ -183,7 +179,5 @@ def test_indices_are_read_only():
 
 
 def test_a_split_of_another_data_set_is_refused():
-    with pytest.raises(
-        ValueError, match="split 'checkerboard' does not go with data set mnist, which allows standard"
-    ):
+    with pytest.raises(ValueError, match="split 'checkerboard' does not go with data set mnist, which allows standard"):
         split_dataset(digits(), "checkerboard", seed=0)

@@ -216,9 +216,7 @@ peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 read = load_dataset("tetrominoes", cache=sys.argv[1])
 print(json.dumps([made.fingerprint, read.fingerprint, read.n_examples, peak]))
 """
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True, check=True)
     made, read, n_examples, peak = json.loads(done.stdout)
     assert made == read == "80a684918edbc1deb913054557a8ebf020e21d18319ef03da52faeffb2c70150"
     assert n_examples == 163_840

@@ -23,14 +23,10 @@ MNIST_LIKE = [("mnist", "MNIST"), ("fashion_mnist", "FashionMNIST"), ("kmnist", 
 
 
 def idx(array: np.ndarray) -> bytes:
-    return (
-        struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.astype(np.uint8).tobytes()
-    )
+    return struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.astype(np.uint8).tobytes()
 
 
-def digits(
-    seed: int = 0, n_train: int = 6, n_test: int = 4
-) -> tuple[dict[str, bytes], np.ndarray, np.ndarray]:
+def digits(seed: int = 0, n_train: int = 6, n_test: int = 4) -> tuple[dict[str, bytes], np.ndarray, np.ndarray]:
     """File names and contents of a small MNIST, and what is in it."""
     random = np.random.default_rng(seed)
     images = random.integers(0, 256, (n_train + n_test, 28, 28), dtype=np.uint8)
@@ -124,9 +120,7 @@ def test_files_that_are_missing_are_named(tmp_path):
 
 
 def test_a_missing_cifar10_is_named_too(tmp_path):
-    with pytest.raises(
-        ValueError, match=r"CIFAR10 is not there: \S+cifar-10-batches-py lacks data_batch_1, "
-    ):
+    with pytest.raises(ValueError, match=r"CIFAR10 is not there: \S+cifar-10-batches-py lacks data_batch_1, "):
         load_dataset("cifar10", root=tmp_path)
 
 

@@ -51,7 +51,7 @@ class Witnessed(AggregatePosterior):
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        self.ways = Counter()
+        self.ways: Counter[str] = Counter()
 
     def _product(self, *args):
         self.ways["product"] += 1
@@ -97,9 +97,7 @@ def test_a_single_code_is_its_own_aggregate():
 
 def test_points_far_from_every_code_have_the_density_of_the_nearest():
     mean, log_std, _ = codes(400, 3, 1.0, 0.01, 0.3)
-    z = torch.tensor(
-        [[1e3, 0.0, 0.0], [-1e3, 1e3, 1e3], [1e6, 0.0, -1e6], [0.0, 7.0, 0.0]], dtype=torch.float64
-    )
+    z = torch.tensor([[1e3, 0.0, 0.0], [-1e3, 1e3, 1e3], [1e6, 0.0, -1e6], [0.0, 7.0, 0.0]], dtype=torch.float64)
     found = log_aggregate_posterior(z, mean, log_std)
     assert_equal_density(found, brute_force(z, mean, log_std), 1e-12)
 
@@ -131,17 +129,13 @@ def test_draws_need_not_be_as_many_as_examples():
 )
 def test_each_way_of_a_tile_is_taken_where_it_is_needed(spread, std, way):
     mean, log_std, z = codes(300, 2, spread, std, 0.1)
-    if (
-        way == "differences"
-    ):  # two crowds of equal sharp codes: no centre is near both, and half of all pairs matter
+    if way == "differences":  # two crowds of equal sharp codes: no centre is near both, and half of all pairs matter
         side = 1e3 * (torch.arange(300) % 2 * 2.0 - 1)[:, None]
         mean, z = mean + side, z + side
     population = Witnessed(mean, log_std, chunk_size=2**12)
     found = population.log_density(z, drawn_from=torch.arange(300))
     assert_equal_density(found, brute_force(z, mean, log_std))
-    ways = {"product": {"product"}, "refine": {"product", "refine"}}.get(
-        way, {"product", "refine", "differences"}
-    )
+    ways = {"product": {"product"}, "refine": {"product", "refine"}}.get(way, {"product", "refine", "differences"})
     assert set(population.ways) == ways
 
 
@@ -189,9 +183,7 @@ def test_any_population_agrees_with_brute_force(
     found = log_aggregate_posterior(z, mean, log_std, drawn_from=origin, chunk_size=chunk_size)
     assert_equal_density(found, brute_force(z, mean, log_std))
     if known:  # q(z) >= q(z|x) / N, and not one rounding less
-        assert bool(
-            (found >= log_posterior(z, mean, log_std) - math.log(examples) - 1e-13 * found.abs()).all()
-        )
+        assert bool((found >= log_posterior(z, mean, log_std) - math.log(examples) - 1e-13 * found.abs()).all())
 
 
 @settings(max_examples=40, deadline=None)

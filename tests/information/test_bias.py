@@ -40,9 +40,7 @@ def surrogate(kind, mean, log_std, rng):
     for index in torch.from_numpy(rng.permutation(len(mean))).split(BATCH):
         m, s = mean[index], log_std[index]
         z = m + s.exp() * torch.from_numpy(rng.standard_normal(m.shape))
-        pairs = log_posterior(
-            z[:, None].expand(-1, BATCH, -1), m.expand(BATCH, -1, -1), s.expand(BATCH, -1, -1)
-        )
+        pairs = log_posterior(z[:, None].expand(-1, BATCH, -1), m.expand(BATCH, -1, -1), s.expand(BATCH, -1, -1))
         aggregate = (pairs + log_weights(kind, len(mean), BATCH)).logsumexp(1)
         found.append((pairs.diagonal() - aggregate).mean().item())
     return float(np.mean(found))
@@ -80,9 +78,7 @@ COLLAPSED = {
 def test_on_separated_codes_ours_is_log_n_and_a_surrogate_its_own_constant(kind):
     mean, log_std = population("separated")
     rng = np.random.default_rng(1)
-    assert mutual_information(mean, log_std, generator=rng).value == pytest.approx(
-        math.log(EXAMPLES), abs=1e-9
-    )
+    assert mutual_information(mean, log_std, generator=rng).value == pytest.approx(math.log(EXAMPLES), abs=1e-9)
     found = surrogate(kind, mean, log_std.double(), rng)
     assert found == pytest.approx(SEPARATED[kind], abs=0.2 if kind == "MSS as copied" else 1e-9)
 
@@ -111,9 +107,7 @@ def test_between_the_extremes_only_all_pairs_of_the_population_hit_the_truth():
     }.items():
         found = surrogate(kind, mean, log_std.double(), rng)
         assert (found - truth.value) / bias > 1, (kind, found, truth.value)
-    assert (
-        surrogate("MSS", mean, log_std.double(), rng) > truth.value + 0.1
-    )  # log of an unbiased q(z): too large
+    assert surrogate("MSS", mean, log_std.double(), rng) > truth.value + 0.1  # log of an unbiased q(z): too large
 
 
 def test_means_instead_of_draws_make_the_information_too_large():

@@ -28,14 +28,10 @@ class LinearGaussian:
     def images(self, examples):
         rng = np.random.default_rng(6)
         z = torch.from_numpy(rng.standard_normal((examples, len(self.weight))))
-        return z @ self.weight + self.noise * torch.from_numpy(
-            rng.standard_normal((examples, self.weight.shape[1]))
-        )
+        return z @ self.weight + self.noise * torch.from_numpy(rng.standard_normal((examples, self.weight.shape[1])))
 
     def nll(self, images):
-        covariance = self.weight.T @ self.weight + self.noise**2 * torch.eye(
-            images.shape[1], dtype=torch.float64
-        )
+        covariance = self.weight.T @ self.weight + self.noise**2 * torch.eye(images.shape[1], dtype=torch.float64)
         zero = torch.zeros(images.shape[1], dtype=torch.float64)
         return -torch.distributions.MultivariateNormal(zero, covariance).log_prob(images).mean().item()
 
@@ -45,9 +41,7 @@ class LinearGaussian:
         return Posterior(mean, std.log().expand_as(mean))
 
     def log_likelihood(self, images, latent):
-        return (
-            torch.distributions.Normal(latent @ self.weight, self.noise).log_prob(images[:, :, None]).sum(-1)
-        )
+        return torch.distributions.Normal(latent @ self.weight, self.noise).log_prob(images[:, :, None]).sum(-1)
 
     def estimate(self, images, draws, seed=0, chunk_size=512):
         return likelihood_module._estimate(self, images[None], draws, [philox(seed)], chunk_size)[0]
@@ -115,9 +109,7 @@ def test_the_95_percent_interval_covers_the_truth_of_200_repetitions_90_to_99_pe
     covered = sum(abs(one.value - truth) <= 1.96 * one.standard_error for one in found)
     assert 180 <= covered <= 198
     spread = float(np.std([one.value for one in found]))
-    assert np.mean([one.standard_error for one in found]) == pytest.approx(
-        spread, rel=0.2
-    )  # 200 give it to 5%
+    assert np.mean([one.standard_error for one in found]) == pytest.approx(spread, rel=0.2)  # 200 give it to 5%
 
 
 def test_the_bound_is_above_the_truth_in_expectation_and_falls_with_the_draws():
@@ -179,9 +171,7 @@ def test_exactly_the_draws_asked_for_are_decoded_in_chunks_that_change_nothing(d
 @pytest.mark.parametrize("chunk_size", [5, 2048])
 def test_a_model_in_a_stack_has_the_likelihood_it_has_alone(chunk_size):
     stack, images = VAE(3), intensities(3, 8, 6)
-    found = importance_weighted_nlls(
-        stack, images, 25, generators=[philox(k) for k in range(3)], chunk_size=chunk_size
-    )
+    found = importance_weighted_nlls(stack, images, 25, generators=[philox(k) for k in range(3)], chunk_size=chunk_size)
     assert len(found) == 3
     for k in range(3):
         alone = importance_weighted_nll(stack.alone(k), images[k], 25, generator=philox(k))

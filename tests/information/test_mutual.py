@@ -41,9 +41,8 @@ def some_codes(examples=48):
     """Codes of all kinds in one dimension: a third collapsed, a third sharp, a third between."""
     rng = np.random.default_rng(3)
     std = np.repeat([1.0, 0.01, 0.3], examples // 3)
-    return tensor(rng.standard_normal((examples, 1)) * np.where(std == 1, 0.1, 2.0)[:, None]), tensor(
-        std
-    ).log()[:, None]
+    mean = rng.standard_normal(len(std)) * np.where(std == 1, 0.1, 2.0)
+    return tensor(mean)[:, None], tensor(std).log()[:, None]
 
 
 def by_quadrature(mean, log_std, points=4001):
@@ -51,9 +50,7 @@ def by_quadrature(mean, log_std, points=4001):
     score = torch.linspace(-9, 9, points, dtype=torch.float64)
     weight = torch.softmax(-0.5 * score.square(), 0)
     z = mean + log_std.exp() * score
-    own = log_posterior(
-        z.reshape(-1, 1), mean.expand_as(z).reshape(-1, 1), log_std.expand_as(z).reshape(-1, 1)
-    )
+    own = log_posterior(z.reshape(-1, 1), mean.expand_as(z).reshape(-1, 1), log_std.expand_as(z).reshape(-1, 1))
     aggregate = log_aggregate_posterior(z.reshape(-1, 1), mean, log_std)
     return ((own - aggregate).view(z.shape) * weight).sum(1).mean().item()
 
@@ -115,9 +112,7 @@ def test_the_marginal_kl_agrees_with_its_direct_average_over_draws():
 
 
 @pytest.mark.parametrize(("draws", "examples"), [(1, None), (4, None), (1, 24)])
-def test_the_95_percent_interval_covers_the_truth_of_200_repetitions_90_to_99_percent_of_the_time(
-    draws, examples
-):
+def test_the_95_percent_interval_covers_the_truth_of_200_repetitions_90_to_99_percent_of_the_time(draws, examples):
     mean, log_std = some_codes()
     truth = by_quadrature(mean, log_std)
     covered, values, errors = 0, [], []
