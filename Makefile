@@ -1,9 +1,9 @@
-# make quickstart | install | test | test-quick | check | format | bench | exactly-once
+# make quickstart | install | test | test-quick | simulations | check | format | bench | exactly-once
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: quickstart install install-dev test test-quick check format bench exactly-once clean
+.PHONY: quickstart install install-dev test test-quick simulations check format bench exactly-once clean
 
 quickstart: install
 	$(BIN)/rdstudy run studies/quickstart.yaml
@@ -14,10 +14,10 @@ install: $(VENV)/.installed
 install-dev: $(VENV)/.installed-dev
 
 test: install-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not simulation"
 
 test-quick: install-dev
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow and not simulation"
 
 check: install-dev
 	$(BIN)/ruff check .
@@ -27,6 +27,10 @@ check: install-dev
 format: install-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# Error rates of the verdicts over thousands of synthetic studies.
+simulations: install-dev
+	$(BIN)/python -m pytest -m simulation
 
 # Speed, as ratios within one run; see tests/benchmarks/README.md.
 bench: install-dev

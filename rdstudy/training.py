@@ -53,7 +53,7 @@ class PackTraining:
         self,
         cells: Sequence[Cell],
         images: UInt8[Tensor, "examples pixels"],
-        train_indices: Sequence[Int64[np.ndarray, _]],
+        train_indices: Sequence[Int64[np.ndarray, " _train"]],
     ) -> None:
         """
         Args:

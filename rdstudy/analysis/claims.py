@@ -330,25 +330,40 @@ def claims_summary(verdicts: pd.DataFrame) -> pd.DataFrame:
             "share_high": high if decided else np.nan,
             "verdict": verdict,
             "effect_median_nats": median,
+            "more_runs": int(group["more_runs"].fillna(0).sum()),
         }
-        rows.append({**row, "sentence": _summary_sentence(row)})
+        told = int(group["more_runs"].notna().sum())
+        unasked = group.loc[group["n_seeds"] == 0, "sentence"]
+        rows.append({**row, "sentence": _summary_sentence(row, told, _common_reason(unasked, len(group)))})
     columns = ["claim", "criterion", "n_settings", SUPPORTED, CONTRADICTED, UNDECIDED, "share", "share_low"]
-    return pd.DataFrame(rows, columns=[*columns, "share_high", "verdict", "effect_median_nats", "sentence"])
+    return pd.DataFrame(
+        rows, columns=[*columns, "share_high", "verdict", "effect_median_nats", "more_runs", "sentence"]
+    )
 
 
-def _summary_sentence(row: dict[str, Any]) -> str:
+def _summary_sentence(row: dict[str, Any], told: int, reason: str) -> str:
     decided = row[SUPPORTED] + row[CONTRADICTED]
     if not decided:
-        return f"None of {_settings(row['n_settings'])} could be decided."
-    text = (
-        f"Supported in {row[SUPPORTED]} of {_settings(decided)} that could be decided "
-        f"({row['share']:.0%}, 95% interval {row['share_low']:.0%} to {row['share_high']:.0%})"
-    )
-    if row[UNDECIDED]:
-        text += f"; {row[UNDECIDED]} undecided"
-    if row["verdict"] == UNDECIDED:
-        text += '. Too few settings, or too mixed, to say "in most"'
+        text = f"None of {_settings(row['n_settings'])} could be decided{reason}"
+    else:
+        text = (
+            f"Supported in {row[SUPPORTED]} of {_settings(decided)} that could be decided "
+            f"({row['share']:.0%}, 95% interval {row['share_low']:.0%} to {row['share_high']:.0%})"
+        )
+        if row[UNDECIDED]:
+            text += f"; {row[UNDECIDED]} undecided"
+        if row["verdict"] == UNDECIDED:
+            text += '. Too few settings, or too mixed, to say "in most"'
+    if told:
+        text += f". About {row['more_runs']:,} more runs would settle {told} of the undecided"
     return text + "."
+
+
+def _common_reason(unasked: pd.Series, settings: int) -> str:
+    """ ": the mutual information was not measured", where that is why none of the settings has an effect."""
+    if len(unasked) < settings or unasked.nunique() != 1:
+        return ""
+    return f": {unasked.iloc[0].removeprefix('Undecided: ').removesuffix('.')}"
 
 
 def _settings(count: int) -> str:

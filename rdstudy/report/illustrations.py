@@ -136,7 +136,7 @@ def _rate_distortion(findings: Findings, results: Path) -> Illustration:
     caption = (
         "Distortion over rate on the training set (dashed, hollow) and the test set (solid, filled), each "
         "point a beta, "
-        "the star beta = 1. Grey lines join points of equal -ELBO = distortion + rate. Bars are 95% "
+        "the star beta = 1. Thin straight lines join points of equal -ELBO = distortion + rate. Bars are 95% "
         "intervals over seeds."
     )
     if findings.published is not None:

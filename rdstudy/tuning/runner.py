@@ -62,7 +62,7 @@ def cluster(address: str | None, *, object_store_bytes: int) -> Iterator[None]:
         else:
             size = max(256 * 2**20, int(1.5 * object_store_bytes) + 64 * 2**20)
             ray.init(address="local", include_dashboard=False, object_store_memory=size, **quiet)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         where = f"at {address}" if address else "on this machine"
         raise UserError(f"no Ray cluster {where}: {error}. `--inline` trains without Ray.") from error
     for number, handler in handlers.items():

@@ -164,6 +164,17 @@ def test_most_settings_is_a_share_with_an_interval():
     assert math.isnan(unasked["share"])
 
 
+def test_a_summary_says_why_nothing_could_be_decided_and_how_many_runs_would_change_that():
+    settings = [Planted(falling(), depth=d) for d in (1, 2)]
+    unmeasured = claims_summary(claims(study_table(settings, mi=False)))
+    row = unmeasured[unmeasured["claim"] == "underfitting"].iloc[0]
+    assert row["sentence"] == "None of 2 settings could be decided: the mutual information was not measured."
+    few = claims_summary(claims(study_table(settings, seeds=2)))
+    row = few[few["claim"] == "lowering_beta"].iloc[0]
+    assert row["more_runs"] == 2 * len(GRID)
+    assert row["sentence"].endswith("About 24 more runs would settle 2 of the undecided.")
+
+
 def test_four_of_four_settings_are_too_few_to_say_most():
     settings = [Planted(falling(), depth=d) for d in (1, 2, 3, 4)]
     row = claims_summary(claims(study_table(settings, seeds=3))).iloc[0]
@@ -194,17 +205,16 @@ def _false_support(studies: int, seeds: int, noise: float, seed: int) -> dict[st
     return {claim: float((found.loc[found["claim"] == claim, "verdict"] == "supported").mean()) for claim in CLAIMS}
 
 
-@pytest.mark.parametrize(("seeds", "noise"), [(3, 2.0), (5, 1.0)])
+@pytest.mark.parametrize(("seeds", "noise"), [(3, 2.0)])
 def test_with_no_effect_a_claim_is_supported_in_at_most_5_percent(seeds, noise):
-    """400 studies each; the expected share is about 2.5%, so 5% is three standard errors above it."""
-    for claim, share in _false_support(400, seeds, noise, seed=21).items():
+    """300 studies; the expected share is about 2.5%, and 5% is nearly three standard errors above it."""
+    for claim, share in _false_support(300, seeds, noise, seed=21).items():
         assert share <= 0.05, claim
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("noise", [0.3, 1.0, 3.0])
-@pytest.mark.parametrize("seeds", [3, 5, 10])
+@pytest.mark.simulation
+@pytest.mark.parametrize(("seeds", "noise"), [(3, 1.0), (3, 3.0), (5, 1.0), (10, 1.0)])
 def test_with_no_effect_a_claim_is_supported_in_at_most_4_percent_of_many_studies(seeds, noise):
-    """4,000 studies each: two standard errors are 0.6%."""
-    for claim, share in _false_support(4000, seeds, noise, seed=22).items():
+    """1,500 studies each: 4% is 2.5 standard errors above the largest share expected, 2.8%."""
+    for claim, share in _false_support(1500, seeds, noise, seed=22).items():
         assert share <= 0.04, claim

@@ -110,15 +110,15 @@ def test_with_no_effect_the_interval_lies_above_0_in_at_most_5_percent(seeds, ki
     assert np.mean([one.low > 0 for one in found]) <= 0.05
 
 
-@pytest.mark.slow
+@pytest.mark.simulation
 @pytest.mark.parametrize("kind", NOISES)
-@pytest.mark.parametrize("points", [2, 5, 12])
+@pytest.mark.parametrize("points", [2, 12])
 @pytest.mark.parametrize("seeds", [3, 5, 10])
-def test_with_no_effect_the_error_stays_under_4_percent_for_any_number_of_betas(seeds, points, kind):
-    """10,000 studies each: two standard errors are 0.37%."""
+def test_with_no_effect_the_error_stays_under_5_percent_for_any_number_of_betas(seeds, points, kind):
+    """4,000 studies each: 4.5% is three standard errors above the largest share expected, 3.5%."""
     generator = np.random.default_rng(12)
-    found = [effect(above_best(_noise(kind, generator, (seeds, points)), 0, range(1, points))) for _ in range(10_000)]
-    assert np.mean([one.low > 0 for one in found]) <= 0.04
+    found = [effect(above_best(_noise(kind, generator, (seeds, points)), 0, range(1, points))) for _ in range(4000)]
+    assert np.mean([one.low > 0 for one in found]) <= 0.045
 
 
 def test_an_effect_that_is_there_is_found():
