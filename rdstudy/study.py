@@ -14,6 +14,7 @@ import itertools
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -45,7 +46,7 @@ class StudyError(UserError):
 
 
 def _unique(values: list[Any]) -> list[Any]:
-    twice = [value for value in values if values.count(value) > 1]
+    twice = [value for value, n in Counter(values).items() if n > 1]
     repeated = sorted({f"{value:g}" if isinstance(value, float) else str(value) for value in twice})
     if repeated:
         raise ValueError(f"{', '.join(repeated)} stands in the list more than once; list each value once")
@@ -104,7 +105,7 @@ class DatasetSpec(_Strict):
 class SeedCount(_Strict):
     """`seed: {count: 5}` is `seed: [0, 1, 2, 3, 4]`."""
 
-    count: PositiveInt
+    count: Annotated[int, Field(ge=1, le=1_000_000)]
 
 
 class Grid(_Strict):
@@ -170,13 +171,13 @@ class Training(_Strict):
 class LogSpaced(_Strict):
     """`steps: {log_spaced: 12}`: twelve steps, evenly spaced in log(step), the last one final."""
 
-    log_spaced: PositiveInt
+    log_spaced: Annotated[int, Field(ge=1, le=1000)]
 
 
 class Evaluation(_Strict):
     """What is measured when. Rate, distortion and ELBO always; the costly estimates at the final step."""
 
-    steps: LogSpaced | Annotated[list[PositiveInt], Unique] = Field(
+    steps: LogSpaced | Annotated[list[PositiveInt], Unique, Axis] = Field(
         LogSpaced(log_spaced=12),
         description="Steps at which train and test are measured; the final step always is. A list or {log_spaced: N}.",
     )

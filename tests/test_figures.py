@@ -251,3 +251,13 @@ def test_figures_compute_nothing_they_draw_the_points_they_are_given(table):
     drawn = [np.column_stack([line.get_xdata(), line.get_ydata()]) for line in axes.lines]
     wanted = test[["rate_nats", "distortion_nats"]].to_numpy()
     assert any(line.shape == wanted.shape and np.allclose(line, wanted) for line in drawn)
+
+
+def test_a_slope_that_does_not_fit_is_crossed_out(table):
+    late = (table["beta"] == 0.1) & (table["population"] == "train") & (table["depth"] == 1)
+    table = table.assign(distortion_nats=table["distortion_nats"] + 9.0 * late)
+    record = analysis.convergence(table[table["depth"] == 1])
+    axes = figures.convergence(record).axes[0]
+    crosses = [line for line in axes.lines if line.get_marker() == "x"]
+    fits = record.loc[record["slope"] > 0, "slope_fits"]
+    assert len(crosses) == (~fits).sum() > 0

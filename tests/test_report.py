@@ -13,7 +13,7 @@ from rdstudy.analysis import CLAIMS
 from rdstudy.errors import UserError
 from rdstudy.report import Findings, write_report
 from rdstudy.report.html import page
-from rdstudy.report.illustrations import illustrations
+from rdstudy.report.illustrations import _DRAWN, illustrations
 from rdstudy.report.markdown import document
 from tests.analysis import chromium
 from tests.analysis.synthetic import Planted, fail, falling, study_table, u_shaped, write_study
@@ -143,6 +143,7 @@ def test_every_figure_is_written_as_svg_pdf_and_png_and_every_file_named_is_ther
     assert stems == {path.stem for path in (folder / "figures").glob("*.png")}
     assert {path.stem for path in (folder / "figures").glob("*.pdf")} == {re.sub(r"-\d+$", "", stem) for stem in stems}
     assert {"rate_distortion", "reconstructions-1", "claim_lowering_beta"} <= stems
+    assert all(_DRAWN.fullmatch(path.name) for path in (folder / "figures").iterdir())
 
 
 def test_every_analysis_is_written_as_parquet_and_csv_with_the_same_rows(report):
@@ -244,11 +245,13 @@ def test_a_second_report_replaces_the_first(tmp_path, monkeypatch):
     monkeypatch.setattr("rdstudy.report.illustrations", lambda findings, results: iter(()))  # they take the time
     table = study_table(SETTINGS[:1], betas=(1.0, 0.1), seeds=3, nll=False, mi=False)
     (tmp_path / "figures").mkdir()
-    (tmp_path / "figures" / "old.svg").write_text("old")
+    (tmp_path / "figures" / "saturation-9.svg").write_text("an earlier report's")
+    mine = tmp_path / "figures" / "mine.svg"
+    mine.write_text("not the report's")
     paths = write_report(tmp_path, table, {}, out=tmp_path)
-    assert not (tmp_path / "figures" / "old.svg").exists()
+    assert not (tmp_path / "figures" / "saturation-9.svg").exists()
     assert not list(tmp_path.glob(".*"))
-    assert set(paths) == {path for path in tmp_path.rglob("*") if path.is_file()}
+    assert {*paths, mine} == {path for path in tmp_path.rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize("formats", [("pdf",), ()])

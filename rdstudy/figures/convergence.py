@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from rdstudy.figures.beta_axis import positions
+from rdstudy.figures.beta_axis import positions, set_beta_axis
 from rdstudy.figures.panels import Marks, curves
 from rdstudy.figures.style import FAINT, INK, axes_for, figure_of, legend_above, styled
 
@@ -23,25 +23,25 @@ def convergence(record: pd.DataFrame, *, ax: Axes | None = None, marks: Marks | 
     """
     axes = axes_for(ax)
     points = record[record["slope"] > 0]
+    betas = np.unique(points[["beta", "beta_next"]].to_numpy(dtype=np.float64))
+    place = dict(zip(betas, positions(betas), strict=True))
     handles = []
     for mark, curve in curves(points, marks):
         for _, row in curve.iterrows():
-            span = positions([row["beta"], row["beta_next"]])
+            span = np.array([place[row["beta_next"]], place[row["beta"]]])
             axes.plot(span, [row["slope"]] * 2, color=mark.colour, linewidth=2, solid_capstyle="butt")
             if row["slope_fits"] is False or row["slope_fits"] is np.False_:
                 axes.plot(np.sqrt(span.prod()), row["slope"], marker="x", markersize=6, color=INK, linestyle="none")
         if mark.label:
             handles.append(Line2D([], [], color=mark.colour, linewidth=2, label=mark.label))
     if len(points):
-        ends = positions([points["beta_next"].min(), points["beta"].max()])
+        ends = [place[betas[0]], place[betas[-1]]]
         axes.plot(ends, ends, color=FAINT, linewidth=0.8, zorder=0)
         handles.append(Line2D([], [], color=FAINT, linewidth=0.8, label="slope = β"))
         handles.append(Line2D([], [], color=INK, marker="x", linestyle="none", label="does not fit"))
-    axes.set_xscale("log")
+    set_beta_axis(axes, betas)
     axes.set_yscale("log")
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.set_xlabel("β (log scale)")
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.set_ylabel("\u2212dD/dR of the training curve")
     legend_above(axes, handles, title)
     return figure_of(axes)

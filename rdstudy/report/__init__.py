@@ -16,7 +16,7 @@ import pandas as pd
 from rdstudy.errors import UserError
 from rdstudy.report.findings import Findings
 from rdstudy.report.html import page, write_whole
-from rdstudy.report.illustrations import claim_illustrations, draw, illustrations
+from rdstudy.report.illustrations import claim_illustrations, draw, illustrations, remove_drawn
 from rdstudy.report.markdown import document
 
 FORMATS = ("html", "md")
@@ -62,9 +62,7 @@ def write_report(
         )
     out = results / "report" if out is None else out
     (out / "figures").mkdir(parents=True, exist_ok=True)
-    for stale in (out / "figures").iterdir():
-        if stale.suffix in (".svg", ".pdf", ".png"):
-            stale.unlink()
+    remove_drawn(out / "figures")
 
     findings = Findings.of(table, planned=planned, compare=compare)
     claims = {claim: draw(shown, out / "figures") for claim, shown in claim_illustrations(findings).items()}

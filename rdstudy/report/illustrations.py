@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -75,6 +76,19 @@ def draw(illustration: Illustration, folder: Path) -> Drawn:
             stem.with_suffix(".svg").write_text(figures.standalone_svg(svgs[-1]), encoding="utf-8")
             files += [stem.with_suffix(".svg"), pictures[-1]]
     return Drawn(illustration, svgs, pictures, files)
+
+
+_DRAWN = re.compile(
+    r"(rate_distortion|criterion_\w+|gap|saturation|best_beta|learning|convergence|reconstructions|samples|claim_\w+)"
+    r"(-\d+)?\.(svg|pdf|png)"
+)
+
+
+def remove_drawn(folder: Path) -> None:
+    """Remove what an earlier report drew here, and nothing else: this one may have fewer panels."""
+    for path in folder.iterdir():
+        if _DRAWN.fullmatch(path.name):
+            path.unlink()
 
 
 def claim_illustrations(findings: Findings) -> dict[str, Illustration]:
