@@ -3,7 +3,7 @@
     mean +- t(n - 1) * sd / sqrt(n)    (Student 1908)
 
 With three to ten seeds a percentile bootstrap is too narrow: over three normal seeds its "95%" interval holds
-the mean in about 75 of 100 studies (`tests/analysis/test_coverage.py` counts). For a mean we therefore use
+the mean in about 75 of 100 studies (`tests/analysis/test_intervals.py` counts). For a mean we therefore use
 the t interval, which is also what the bootstrap of `analysis.resampling` tends to as its number of draws
 grows.
 """

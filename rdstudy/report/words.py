@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from rdstudy.analysis.contrasts import MIN_SEEDS
+from rdstudy.analysis.contrasts import MIN_SEEDS, SMALLEST_EFFECT_NATS
 from rdstudy.analysis.table import setting_label
 from rdstudy.measurement import TEST
 from rdstudy.report.findings import Findings
@@ -23,11 +23,10 @@ INTERVALS = (
 )
 
 VERDICTS = (
-    "Supported: the interval lies above 0 and the effect is at least 0.5 nats. Contradicted: the interval "
-    "lies below "
-    "0.5 nats, so there is no effect worth the name, or the opposite. Undecided: anything else. Where there "
-    "is no "
-    "effect, a setting is called supported by chance in about 3 of 100 cases."
+    f"Supported: the interval lies above 0 and the effect is at least {SMALLEST_EFFECT_NATS:g} nats. Contradicted: the "
+    f"interval lies below {SMALLEST_EFFECT_NATS:g} nats, so there is no effect worth the name, or the opposite. "
+    "Undecided: anything else. Where there is no effect, a setting is called supported by chance in about 3 of 100 "
+    "cases."
 )
 
 
