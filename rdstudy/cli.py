@@ -51,6 +51,19 @@ Settings = Annotated[
 ]
 
 
+Address = Annotated[
+    str | None,
+    typer.Option(help="A Ray cluster: auto or HOST:PORT. Else RAY_ADDRESS, else Ray on this machine."),
+]
+Inline = Annotated[bool, typer.Option("--inline", help="Work in this process, one pack after the other, without Ray.")]
+Examples = Annotated[
+    str | None, typer.Option(metavar="M|all", help="Population of q(z): all examples, or M, with ceiling log M.")
+]
+ImportanceExamples = Annotated[
+    str | None, typer.Option(metavar="M|all", help="Examples per population that the NLL is averaged over.")
+]
+
+
 def _console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, highlight=False)
 
@@ -99,7 +112,12 @@ def plan(study_file: StudyFile, results: ResultsOption = None, settings: Setting
     console.print(by_packing(packs, lambda pack: (f"{pack.steps:,}", duration(by_pack[pack.id]))))
     source = "from the packs finished so far" if measured else "rough, from this CPU's speed"
     total = estimates.makespan(seconds, workers)
-    console.print(f"time: about {duration(total)} with {workers} packs side by side here ({source})")
+    share = estimates.evaluation_share(packs, study, pixels, n_test)
+    console.print(
+        f"time: about {duration(total)} with {workers} packs side by side here ({source})\n"
+        f"of it for measuring: {share:.0%}",
+        soft_wrap=True,
+    )
     console.print(f"storage: about {size(estimates.storage(now.missing, study, pixels))}")
 
 
@@ -108,15 +126,11 @@ def run(
     study_file: StudyFile,
     results: ResultsOption = None,
     settings: Settings = None,
-    address: Annotated[
-        str | None,
-        typer.Option(help="A Ray cluster: auto or HOST:PORT. Else RAY_ADDRESS, else Ray on this machine."),
-    ] = None,
-    inline: Annotated[
-        bool, typer.Option("--inline", help="Train in this process, one pack after the other, without Ray.")
-    ] = False,
+    address: Address = None,
+    inline: Inline = False,
 ) -> None:
     """Train and measure every cell that is not finished. Interrupted? The same command goes on."""
+    from rdstudy.display import RunDisplay
     from rdstudy.driver import Recorder, opened, run_inline
     from rdstudy.pack_run import Workplace, pick_device
     from rdstudy.preparation import check_sizes, load_data
@@ -141,7 +155,7 @@ def run(
         recorder = Recorder(study, folder, table)
         if inline:
             packs = _packs(study, folder, now, dataset.images.shape[1], workers=1, device=device.type)
-            _execute(console, recorder, packs, run_inline, at, "in this process")
+            _execute(recorder, packs, run_inline, at, RunDisplay(packs, console, where="in this process"))
         else:
             from rdstudy.tuning.runner import cluster, gpus_per_pack, run_on_ray, workers
 
@@ -149,18 +163,16 @@ def run(
                 n = workers(study.resources.cpus_per_pack, gpus_per_pack(at))
                 kind = "cuda" if gpus_per_pack(at) else device.type
                 packs = _packs(study, folder, now, dataset.images.shape[1], workers=n, device=kind)
-                _execute(console, recorder, packs, run_on_ray, at, f"on {n} workers")
+                _execute(recorder, packs, run_on_ray, at, RunDisplay(packs, console, where=f"on {n} workers"))
         now = standing(study, folder)
     _print_ending(console, study, folder, now)
     if now.missing:
         raise typer.Exit(FAILED)
 
 
-def _execute(console: Console, recorder: Any, packs: list[Pack], executor: Any, at: Any, where: str) -> None:
-    from rdstudy.display import RunDisplay
+def _execute(recorder: Any, packs: list[Pack], executor: Any, at: Any, display: Any) -> None:
     from rdstudy.store import StorageError
 
-    display = RunDisplay(packs, console, where=where)
     recorder.listener = display
     try:
         with display:
@@ -168,6 +180,88 @@ def _execute(console: Console, recorder: Any, packs: list[Pack], executor: Any, 
     except StorageError as error:
         _console(stderr=True).print(Text(f"rdstudy: stopped: {error}", style="red"), soft_wrap=True)
         raise typer.Exit(FAILED) from error
+
+
+@app.command()
+def measure(
+    results: ResultsFolder,
+    draws: Annotated[int | None, typer.Option(help="Draws of z per example for the mutual information.")] = None,
+    examples: Examples = None,
+    importance_samples: Annotated[int | None, typer.Option(help="Draws of z per example for the NLL.")] = None,
+    importance_examples: ImportanceExamples = None,
+    settings: Settings = None,
+    address: Address = None,
+    inline: Inline = False,
+) -> None:
+    """Measure finished cells again from their stored weights; rows are added, none replaced.
+
+    With --draws or --examples the mutual information, with --importance-samples or --importance-examples the NLL; with
+    none of them both, as the study says. Interrupted? The same command goes on.
+    """
+    from pydantic import ValidationError
+
+    from rdstudy.display import MeasureDisplay
+    from rdstudy.driver import Recorder, opened, run_inline
+    from rdstudy.pack_run import Workplace, pick_device
+    from rdstudy.preparation import check_sizes, load_data
+    from rdstudy.provenance import git_commit
+    from rdstudy.remeasurement import evaluation_again, measuring_packs, remaining
+    from rdstudy.standing import recorded_study
+
+    study = recorded_study(results, overrides=settings or ())
+    try:
+        evaluation = evaluation_again(
+            study,
+            draws=draws,
+            examples=_examples("--examples", examples),
+            importance_samples=importance_samples,
+            importance_examples=_examples("--importance-examples", importance_examples),
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = "--" + str(first["loc"][1]).replace("_", "-")
+        raise UserError(f"{option}: {first['msg'][:1].lower()}{first['msg'][1:]}; found {first['input']!r}") from error
+    study = study.model_copy(update={"evaluation": evaluation})
+    console = _console()
+    left = remaining(study, results)
+    console.print(
+        f"{study.name}: evaluation {evaluation.evaluation_id}: {left.measured} cells measured, "
+        f"{len(left.to_measure)} to measure ({results})",
+        soft_wrap=True,
+    )
+    if left.to_measure:
+        dataset = load_data(study)
+        check_sizes(study, dataset)
+        at = Workplace(study, dataset, results, pick_device(study.resources.device), git_commit(), again=True)
+        with opened(study, results, dataset.fingerprint, record=False) as table:
+            packs = measuring_packs(remaining(study, results).to_measure)
+            n_cells = sum(map(len, packs))
+            recorder = Recorder(study, results, table)
+            if inline:
+                _execute(recorder, packs, run_inline, at, MeasureDisplay(n_cells, console, where="in this process"))
+            else:
+                from rdstudy.tuning.runner import cluster, gpus_per_pack, run_on_ray, workers
+
+                with cluster(address, object_store_bytes=dataset.images.nbytes):
+                    n = workers(study.resources.cpus_per_pack, gpus_per_pack(at))
+                    display = MeasureDisplay(n_cells, console, where=f"on {n} workers")
+                    _execute(recorder, packs, run_on_ray, at, display)
+        left = remaining(study, results)
+        console.print(f"{study.name}: {left.measured} cells measured, {len(left.to_measure)} to measure ({results})")
+    for cell in left.without_weights:
+        console.print(f"not measured: {cell.id} ({cell}): its weights were not kept", soft_wrap=True)
+    if left.to_measure or left.without_weights:
+        raise typer.Exit(FAILED)
+    console.print(f"next: rdstudy report {results}", soft_wrap=True)
+
+
+def _examples(option: str, text: str | None) -> Any:
+    """`all`, or a number of examples."""
+    if text is None or text == "all":
+        return text
+    if not text.isdigit() or int(text) < 1:
+        raise UserError(f"{option}: expected a number of examples, 1 or more, or all; found {text!r}")
+    return int(text)
 
 
 def _packs(study: Study, folder: Path, now: Standing, pixels: int, *, workers: int, device: str) -> list[Pack]:

@@ -154,6 +154,40 @@ class RunDisplay:
         return Group(bar, table, Text(waiting or self._overall(), style="dim"))
 
 
+class MeasureDisplay:
+    """Finished cells being measured again: a bar on a terminal, a line now and then elsewhere."""
+
+    def __init__(self, n_cells: int, console: Console, *, where: str) -> None:
+        self.console, self.where, self.n_cells = console, where, n_cells
+        self.measured = self.failed = 0
+        self.started = self.last_line = time.monotonic()
+        self._bar = Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=console)
+        self._task = self._bar.add_task(f"cells measured {where}", total=n_cells)
+
+    def __enter__(self) -> MeasureDisplay:
+        if self.console.is_terminal:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self.console.is_terminal:
+            self._bar.stop()
+
+    def __call__(self, pack: Pack, progress: PackProgress) -> None:
+        if progress.failure:
+            self.failed += len(progress.cells)
+            for cell_id in progress.cells:
+                self.console.print(Text(f"cell {cell_id}: {progress.failure}", style="red"), soft_wrap=True)
+        elif progress.staged:
+            self.measured += len(progress.cells)
+        self._bar.update(self._task, completed=self.measured + self.failed)
+        now = time.monotonic()
+        if not self.console.is_terminal and progress.staged and now - self.last_line > PLAIN_SECONDS:
+            left = duration((self.n_cells - self.measured) * (now - self.started) / max(1, self.measured))
+            self.console.print(f"{self.measured}/{self.n_cells} cells measured {self.where}, time left {left}")
+            self.last_line = now
+
+
 def by_packing(packs: Sequence[Pack], describe: Callable[[Pack], Sequence[str]]) -> Table:
     """A plan's packs, one row for each kind."""
     kinds: dict[tuple[str, int], list[Pack]] = {}

@@ -17,6 +17,7 @@ from typing import Any, Protocol, runtime_checkable
 from rdstudy.errors import UserError
 from rdstudy.pack_run import Progress, Workplace, failure_rows, run_pack, use_threads
 from rdstudy.packs import Pack
+from rdstudy.remeasurement import measure_pack
 from rdstudy.standing import load_study_record, recorded_study
 from rdstudy.store.checkpoints import Checkpoints
 from rdstudy.store.files import make_folder, remove_leftovers, write_whole
@@ -50,17 +51,23 @@ class Recorder:
             self.checkpoints.remove_finished(self.table.finished)
         if progress.failure is not None:
             for cell_id in progress.cells:
-                if cell_id not in self.table.finished:
+                self.failed[cell_id] = progress.failure
+                if cell_id not in self.table.finished:  # a cell that was measured again is
                     cell = self.study.cells[cell_id]
                     self.table.record_failure(failure_rows(self.study, cell, pack, progress.failure))
-                    self.failed[cell_id] = progress.failure
         if self.listener is not None:
             self.listener(pack, progress)
 
 
 @contextmanager
-def opened(study: Study, results: Path, fingerprint: str) -> Iterator[Table]:
+def opened(study: Study, results: Path, fingerprint: str, *, record: bool = True) -> Iterator[Table]:
     """Hold a results folder for writing: lock it, tidy what a killed run left, check that it belongs to this data.
+
+    Args:
+        study: whose results these are.
+        results: the folder; made if it is not there.
+        fingerprint: of the study's images.
+        record: whether the folder's record of its study becomes this one.
 
     Raises:
         UserError: another run holds it, or it holds results of other data.
@@ -70,7 +77,8 @@ def opened(study: Study, results: Path, fingerprint: str) -> Iterator[Table]:
             make_folder(results / name)
             remove_leftovers(results / name)
         _check_data(results, study, fingerprint)
-        write_whole(results / "study.json", lambda file: file.write(_study_record(study, fingerprint)))
+        if record:
+            write_whole(results / "study.json", lambda file: file.write(_study_record(study, fingerprint)))
         table = Table(results)
         table.commit_staged()
         Checkpoints(results).remove_finished(table.finished)
@@ -99,9 +107,14 @@ def _check_data(results: Path, study: Study, fingerprint: str) -> None:
         )
 
 
+def work(pack: Pack, at: Workplace) -> Iterator[Progress]:
+    """What is to be done with a pack: train it and measure it, or only measure it again."""
+    return measure_pack(pack, at) if at.again else run_pack(pack, at)
+
+
 def run_inline(packs: list[Pack], at: Workplace, listener: Listener) -> None:
     """An executor: the packs one after the other in this process, without Ray."""
     use_threads(at.study)
     for pack in packs:
-        for progress in run_pack(pack, at):
+        for progress in work(pack, at):
             listener(pack, progress)

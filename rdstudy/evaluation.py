@@ -1,13 +1,15 @@
 """A trained model and a population become measured values.
 
-Rate, distortion and ELBO over the whole population, every example once; one model at a time, so that a value cannot
-depend on the pack. Computed in the parameters' own float32 or better, whatever training used; averaged in float64.
+Rate, distortion and ELBO over the whole population, every example once; the mutual information and the likelihood
+where the study asks for them. One model at a time, so that a value cannot depend on the pack: a model's forward pass
+fills a device, and stacking several gains nothing there (tests/benchmarks). Computed in the parameters' own float32 or
+better, whatever training used; averaged in float64.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,10 +17,12 @@ import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
+from rdstudy.information import active_units, importance_weighted_nll, pooled, split_rate
 from rdstudy.measurement import DIVERGED, OK
 from rdstudy.models.vae import VAE
 from rdstudy.objective import Posterior, distortion, rate
 from rdstudy.seeding import generator
+from rdstudy.study import Evaluation, Information, Likelihood
 
 EXAMPLES_AT_ONCE = 1024
 """Examples per forward pass. Part of the numerics: rounding of a product may depend on its size."""
@@ -33,16 +37,6 @@ class Values:
     message: str | None = None
 
 
-@dataclass(slots=True)
-class Encodings:
-    """Posteriors of a population, and the per-example rate and distortion, as they are computed."""
-
-    mean: list[Tensor] = field(default_factory=list)
-    log_std: list[Tensor] = field(default_factory=list)
-    rate: list[Tensor] = field(default_factory=list)
-    distortion: list[Tensor] = field(default_factory=list)
-
-
 def intensities(images: UInt8[Tensor, "examples pixels"], like: Tensor) -> Float[Tensor, "examples pixels"]:
     """Bytes as intensities in [0, 1], in the type of `like`."""
     return images.to(like.dtype).div_(255)
@@ -53,53 +47,138 @@ def measure(
     model: VAE,
     images: UInt8[Tensor, "examples pixels"],
     indices: Int64[np.ndarray, " population"],
+    evaluation: Evaluation,
     *,
     cell_id: str,
     step: int,
+    final: int,
     population: str,
 ) -> Values:
-    """Rate, distortion and ELBO with standard errors, over every example of a population.
+    """Everything that the evaluation asks for at this step, with standard errors.
 
     Args:
         model: the model, at training step `step`.
         images: the whole data set, on the model's device.
-        indices: which images form the population.
+        indices: which images form the population, in random order: a subsample is the first of them, so that every
+            cell has the same.
+        evaluation: what is measured when.
         cell_id: with step and population, what the draws of z depend on.
         step: training steps taken.
+        final: the cell's last step.
         population: `train` or `test`.
     """
-    rng = generator(cell_id, "evaluation", step, population)
-    parameter = next(model.parameters())
-    seen = Encodings()
-    for start in range(0, len(indices), EXAMPLES_AT_ONCE):
-        chunk = torch.from_numpy(indices[start : start + EXAMPLES_AT_ONCE]).to(images.device)
-        x = intensities(images.index_select(0, chunk), parameter)
-        posterior = model.encode(x)
-        noise = torch.from_numpy(rng.standard_normal(tuple(posterior.mean.shape), dtype=np.float32))
-        latent = posterior.sample(noise.to(parameter))
-        seen.rate.append(rate(posterior).double())
-        seen.distortion.append(distortion(model.decode(latent), x).double())
-        seen.mean.append(posterior.mean)
-        seen.log_std.append(posterior.log_std)
-    r, d = torch.cat(seen.rate), torch.cat(seen.distortion)
-    columns = {
+    model, images = _where_float64_is(model, images)
+    seen = _encoded(model, images, indices, generator(cell_id, "evaluation", step, population))
+    columns: dict[str, Any] = {
         "n_examples": len(indices),
-        **_mean("rate", r),
-        **_mean("distortion", d),
-        **_mean("elbo", -(d + r)),
+        **_mean("rate", seen.rate),
+        **_mean("distortion", seen.distortion),
+        **_mean("elbo", -(seen.distortion + seen.rate)),
     }
-    bad = [name for name, value in columns.items() if value is not None and not math.isfinite(value)]
+    bad = _not_finite(columns)
+    if not bad and evaluation.includes("information", step, final):
+        rng = generator(cell_id, "information", step, population)
+        columns |= _information(seen.posterior, evaluation.information, rng)
+    if not bad and evaluation.includes("likelihood", step, final):
+        rng = generator(cell_id, "likelihood", step, population)
+        columns |= _likelihood(model, images, indices, evaluation.likelihood, rng)
+    bad = _not_finite(columns)
     if bad:
         message = f"{', '.join(bad)} not finite at step {step}"
         return Values({"n_examples": len(indices)}, DIVERGED, message)
-    posterior = Posterior(torch.cat(seen.mean), torch.cat(seen.log_std))
     return Values(columns)
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """Posteriors of a population, and every example's rate and distortion in nats."""
+
+    posterior: Posterior
+    rate: Float[Tensor, " examples"]
+    distortion: Float[Tensor, " examples"]
+
+
+def _where_float64_is(model: VAE, images: Tensor) -> tuple[VAE, Tensor]:
+    """Model and images as they are, or on the CPU where their device has no float64 (Apple's GPUs)."""
+    if images.device.type != "mps":
+        return model, images
+    return VAE(model.shape, model.row().cpu()), images.cpu()
+
+
+def _encoded(
+    model: VAE,
+    images: UInt8[Tensor, "examples pixels"],
+    indices: Int64[np.ndarray, " population"],
+    rng: np.random.Generator,
+) -> _Seen:
+    parameter = next(model.parameters())
+    rates, distortions, means, log_stds = [], [], [], []
+    for start in range(0, len(indices), EXAMPLES_AT_ONCE):
+        x = _batch(images, indices[start : start + EXAMPLES_AT_ONCE], parameter)
+        posterior = model.encode(x)
+        noise = torch.from_numpy(rng.standard_normal(tuple(posterior.mean.shape), dtype=np.float32))
+        latent = posterior.sample(noise.to(parameter))
+        rates.append(rate(posterior).double())
+        distortions.append(distortion(model.decode(latent), x).double())
+        means.append(posterior.mean)
+        log_stds.append(posterior.log_std)
+    return _Seen(Posterior(torch.cat(means), torch.cat(log_stds)), torch.cat(rates), torch.cat(distortions))
+
+
+def _batch(images: Tensor, indices: Int64[np.ndarray, " batch"], like: Tensor) -> Float[Tensor, "batch pixels"]:
+    return intensities(images.index_select(0, torch.from_numpy(indices).to(images.device)), like)
+
+
+def _information(posterior: Posterior, asked: Information, rng: np.random.Generator) -> dict[str, Any]:
+    """Columns of the mutual information, the marginal KL and the active units."""
+    m = None if asked.examples == "all" else asked.examples
+    split = split_rate(posterior.mean[:m], posterior.log_std[:m], generator=rng, draws_per_example=asked.draws)
+    return {
+        "mi_nats": split.mutual_information.value,
+        "mi_se": split.mutual_information.standard_error,
+        "mi_ceiling_nats": split.ceiling,
+        "mi_draws": asked.draws,
+        "mi_examples": split.rate.count,
+        "marginal_kl_nats": split.marginal_kl.value,
+        "marginal_kl_se": split.marginal_kl.standard_error,
+        "active_units": active_units(posterior.mean),
+    }
+
+
+def _likelihood(
+    model: VAE, images: Tensor, indices: np.ndarray, asked: Likelihood, rng: np.random.Generator
+) -> dict[str, Any]:
+    """Columns of the NLL."""
+    chosen = indices[: None if asked.examples == "all" else asked.examples]
+    parameter = next(model.parameters())
+    parts = [
+        importance_weighted_nll(
+            model,
+            _batch(images, chosen[start : start + EXAMPLES_AT_ONCE], parameter),
+            asked.importance_samples,
+            generator=rng,
+        )
+        for start in range(0, len(chosen), EXAMPLES_AT_ONCE)
+    ]
+    estimate = pooled(parts)
+    return {
+        "nll_nats": estimate.value,
+        "nll_se": estimate.error_over_examples if estimate.count > 1 else None,
+        "nll_draws": estimate.draws,
+        "nll_examples": estimate.count,
+        "nll_ess": estimate.effective_sample_size,
+        "nll_unreliable_share": estimate.unreliable_share,
+    }
 
 
 def _mean(name: str, values: Float[Tensor, " examples"]) -> dict[str, float | None]:
     """Mean over examples and its standard error (of one example: null)."""
     error = (values.std() / math.sqrt(len(values))).item() if len(values) > 1 else None
     return {f"{name}_nats": values.mean().item(), f"{name}_se": error}
+
+
+def _not_finite(columns: dict[str, Any]) -> list[str]:
+    return [name for name, value in columns.items() if value is not None and not math.isfinite(value)]
 
 
 @torch.no_grad()

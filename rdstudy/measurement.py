@@ -88,6 +88,9 @@ class Measurement:
     mi_se: float | None = _value("nats", "standard error of I over draws")
     mi_ceiling_nats: float | None = _value("nats", "log of the number of examples in q(z): I cannot exceed it")
     mi_draws: int | None = _value("draws", "draws of z per example in I and the marginal KL")
+    mi_examples: int | None = _value(
+        "examples", "examples in q(z): the row's whole population, or a subsample of m, whose ceiling is log m"
+    )
     marginal_kl_nats: float | None = _value("nats", "KL(q(z) || p(z)) = R - I; below 0 only by Monte-Carlo error")
     marginal_kl_se: float | None = _value("nats", "standard error of the marginal KL over draws")
     active_units: int | None = _value("dimensions", "latent dimensions with Var_x[mean_d(x)] > 0.01")
@@ -105,12 +108,13 @@ class Measurement:
     status: str = _column("", "`ok`, `diverged` or `failed`", group="health")
     message: str | None = _column("", "what went wrong, in words", group="health", required=False)
 
-    pack_id: str | None = _provenance("", "the pack the cell was trained in")
+    pack_id: str | None = _provenance("", "the pack the cell was trained in; null in rows of `rdstudy measure`")
     pack_size: int | None = _provenance("models", "models trained at once in that pack")
     device: str | None = _provenance("", "device and its model name")
-    host: str | None = _provenance("", "machine that trained the cell")
+    host: str | None = _provenance("", "machine that made the row")
     seconds: float | None = _provenance(
-        "seconds", "training time of the whole pack up to this row, over all its interruptions"
+        "seconds",
+        "training time of the whole pack up to this row, over all interruptions; null in rows of `rdstudy measure`",
     )
     finished_at: dt.datetime | None = _provenance("UTC", "when the row was made")
     rdstudy_version: str | None = _provenance("", "version of rdstudy")

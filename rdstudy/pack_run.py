@@ -54,13 +54,14 @@ class Progress:
 
 @dataclass(frozen=True)
 class Workplace:
-    """Where and for whom a pack is trained."""
+    """Where and for whom a pack is trained; or, with `again`, measured once more from its stored weights."""
 
     study: Study
     dataset: Dataset
     results: Path
     device: torch.device
     commit: Commit | None = None
+    again: bool = False
 
 
 def pick_device(wanted: str) -> torch.device:
@@ -191,8 +192,10 @@ class _PackRun:
                         self.training.model(k),
                         self.images,
                         populations[population],
+                        self.at.study.evaluation,
                         cell_id=cell.id,
                         step=self.training.step,
+                        final=cell.steps,
                         population=population,
                     )
                 self.rows.append(self.row(cell, population, values))

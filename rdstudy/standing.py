@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from pydantic import ValidationError
 
 from rdstudy.errors import UserError
 from rdstudy.store.table import failed_cells, finished_cells
-from rdstudy.study import Cell, Study
+from rdstudy.study import Cell, Study, parse_study
 
 _MEND = "Remove it and run the study again: nothing that is finished is trained again."
 
@@ -56,14 +57,21 @@ def load_study_record(results: Path) -> dict[str, Any]:
     return record
 
 
-def recorded_study(results: Path) -> Study:
+def recorded_study(results: Path, *, overrides: Sequence[str] = ()) -> Study:
     """The study that was last run into this folder.
 
+    Args:
+        results: the folder.
+        overrides: settings such as `dataset.root=/data` that replace the recorded ones.
+
     Raises:
-        UserError: the folder holds no study, or its record is damaged.
+        UserError: the folder holds no study, its record is damaged, or an override is not allowed.
     """
     record = load_study_record(results)
     try:
+        if overrides:
+            known = {key: value for key, value in record.items() if key in Study.model_fields}
+            return parse_study(json.dumps(known), where=str(results / "study.json"), overrides=overrides)
         return Study.model_validate({k: v for k, v in record.items() if k in Study.model_fields})
     except ValidationError as error:
         first = error.errors()[0]

@@ -1,5 +1,6 @@
 """What tests of several rooms share: a tiny data set of noise, and a tiny study of it."""
 
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,8 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+from rdstudy import cli
 from rdstudy.data.dataset import Dataset, make_dataset
 from rdstudy.study import Cell, Study, parse_study
+from tests.command import Ended
 
 torch.set_num_threads(1)  # tests run side by side; and equal bits are promised on one thread
 
@@ -93,3 +96,24 @@ def make_cell() -> Callable[..., Cell]:
         return replace(CELL, **changes)
 
     return make
+
+
+@pytest.fixture
+def command(capsys, monkeypatch, tmp_path) -> Callable[..., Ended]:
+    """Run `rdstudy ...` in this process, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments: object) -> Ended:
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            with pytest.raises(SystemExit) as ended:
+                cli.main([str(argument) for argument in arguments])
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+        out, err = capsys.readouterr()
+        code = ended.value.code
+        return Ended(code if isinstance(code, int) else 0, out, err)
+
+    return run

@@ -5,9 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,58 +13,13 @@ import pytest
 import torch
 
 import rdstudy
-from rdstudy import cli, pack_run
-from rdstudy.measurement import PROVENANCE, columns_markdown
+from rdstudy import pack_run
+from rdstudy.measurement import columns_markdown
 from rdstudy.store import StorageError, locked
 from rdstudy.store import stage as real_stage
 from rdstudy.study import study_schema
 from rdstudy.training import PackTraining
-
-
-class Ended(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-def command(capsys, monkeypatch, tmp_path) -> Callable[..., Ended]:
-    """Run `rdstudy ...` in this process, in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def run(*arguments: object) -> Ended:
-        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            with pytest.raises(SystemExit) as ended:
-                cli.main([str(argument) for argument in arguments])
-        finally:
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
-        out, err = capsys.readouterr()
-        code = ended.value.code
-        return Ended(code if isinstance(code, int) else 0, out, err)
-
-    return run
-
-
-def refused(ended: Ended, *words: str) -> None:
-    """The user's mistake: one message, no traceback."""
-    assert ended.code == 2
-    assert ended.err.startswith("rdstudy: ")
-    assert "Traceback" not in ended.err
-    assert ended.err.count("rdstudy: ") == 1
-    for each in words:
-        assert each in ended.err
-
-
-def contents(folder: Path) -> dict[Path, bytes]:
-    return {path: path.read_bytes() if path.is_file() else b"" for path in folder.rglob("*")}
-
-
-def values(results: Path) -> pd.DataFrame:
-    return rdstudy.load_measurements(results).drop(columns=list(PROVENANCE))
-
+from tests.command import contents, refused, values
 
 # --- plan, run, status ---
 

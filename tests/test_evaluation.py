@@ -7,11 +7,13 @@ import torch
 
 from rdstudy import evaluation
 from rdstudy.evaluation import Values, measure, sheet
+from rdstudy.information import importance_weighted_nll, split_rate
 from rdstudy.measurement import DIVERGED, OK
 from rdstudy.models.stacked import initial_row
 from rdstudy.models.vae import VAE
 from rdstudy.seeding import generator
 from rdstudy.shapes import ModelShape
+from rdstudy.study import Evaluation
 from rdstudy.training import PackTraining
 
 SHAPE = ModelShape(15, 1, 9, 3)
@@ -29,8 +31,12 @@ def model(cell_id: str = "a", scale: float = 1.5) -> VAE:
 
 
 def measured(vae: VAE, images: torch.Tensor, indices: np.ndarray = POPULATION, **changes: Any) -> Values:
-    at = {"cell_id": "a", "step": 7, "population": "test", **changes}
-    return measure(vae, images, indices, **at)
+    at = {"cell_id": "a", "step": 7, "final": 100, "population": "test", **changes}
+    return measure(vae, images, indices, at.pop("evaluation", Evaluation()), **at)
+
+
+def asked(**evaluation: Any) -> Evaluation:
+    return Evaluation.model_validate(evaluation)
 
 
 def by_hand(vae: VAE, images: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
@@ -134,6 +140,72 @@ def test_weights_that_are_not_finite_are_not_said_to_be(images):
     assert values.status == DIVERGED
     assert "though the weights were" not in (values.message or "")
     assert values.columns == {"n_examples": 37}
+
+
+ESTIMATES = {
+    "information": {"mi_nats", "mi_se", "mi_ceiling_nats", "mi_draws", "mi_examples"}
+    | {"marginal_kl_nats", "marginal_kl_se", "active_units"},
+    "likelihood": {"nll_nats", "nll_se", "nll_draws", "nll_examples", "nll_ess", "nll_unreliable_share"},
+}
+
+
+@pytest.mark.parametrize("estimate", ESTIMATES)
+@pytest.mark.parametrize(
+    ("at", "steps"),
+    [("never", []), ("final", [100]), ("all", [7, 50, 100]), ([7], [7]), ({"log_spaced": 2}, [10, 100])],
+)
+def test_an_estimate_is_made_at_the_steps_asked_for_and_is_absent_elsewhere(images, estimate, at, steps):
+    evaluation = asked(**{name: {"at": at if name == estimate else "never"} for name in ESTIMATES})
+    for step in (7, 10, 50, 100):
+        found = set(measured(model(), images, evaluation=evaluation, step=step).columns)
+        if at == "all" or step in steps:
+            assert ESTIMATES[estimate] <= found
+        else:
+            assert not ESTIMATES[estimate] & found
+
+
+def test_the_columns_of_the_information_are_those_of_the_whole_population_in_float32(images):
+    columns = measured(model(), images, step=100, evaluation=asked(information={"draws": 3})).columns
+    posterior = model().encode(images[torch.from_numpy(POPULATION)] / 255)
+    rng = generator("a", "information", 100, "test")
+    split = split_rate(posterior.mean.detach(), posterior.log_std.detach(), generator=rng, draws_per_example=3)
+    assert columns["mi_nats"] == pytest.approx(split.mutual_information.value, rel=1e-5)
+    assert columns["marginal_kl_nats"] == pytest.approx(split.marginal_kl.value, rel=1e-5)
+    assert columns["mi_nats"] + columns["marginal_kl_nats"] == pytest.approx(columns["rate_nats"], rel=1e-6)
+    assert (columns["mi_draws"], columns["mi_examples"]) == (3, 37)
+    assert columns["mi_ceiling_nats"] == math.log(37)
+
+
+def test_a_subsample_of_m_has_the_ceiling_log_m_and_the_column_says_m(images):
+    vae = model(scale=8)  # sharp codes: I is at its ceiling
+    columns = measured(vae, images, step=100, evaluation=asked(information={"examples": 12})).columns
+    assert (columns["mi_examples"], columns["mi_ceiling_nats"]) == (12, math.log(12))
+    assert columns["mi_nats"] == pytest.approx(math.log(12), rel=1e-3)
+    larger = measured(vae, images, step=100, evaluation=asked(information={"examples": 1000})).columns
+    assert larger["mi_examples"] == 37
+
+
+@pytest.mark.parametrize("at_once", [1024, 8])
+def test_the_likelihood_is_that_of_the_first_examples_however_they_are_cut(images, monkeypatch, at_once):
+    monkeypatch.setattr(evaluation, "EXAMPLES_AT_ONCE", at_once)
+    wanted = asked(likelihood={"importance_samples": 30, "examples": 20})
+    columns = measured(model(), images, step=100, evaluation=wanted).columns
+    rng = generator("a", "likelihood", 100, "test")
+    expected = importance_weighted_nll(model(), images[torch.from_numpy(POPULATION[:20])] / 255, 30, generator=rng)
+    assert columns["nll_nats"] == pytest.approx(expected.value, rel=1e-6)
+    assert columns["nll_se"] == pytest.approx(expected.error_over_examples, rel=1e-4)
+    assert columns["nll_ess"] == pytest.approx(expected.effective_sample_size, rel=1e-3)
+    assert columns["nll_unreliable_share"] == pytest.approx(expected.unreliable_share)
+    assert (columns["nll_draws"], columns["nll_examples"]) == (30, 20)
+
+
+def test_more_importance_samples_lower_the_nll_below_the_negative_elbo(images):
+    few, many = (
+        measured(model(), images, step=100, evaluation=asked(likelihood={"importance_samples": k})).columns
+        for k in (1, 500)
+    )
+    assert few["nll_nats"] == pytest.approx(-few["elbo_nats"], rel=0.1)
+    assert many["nll_nats"] < few["nll_nats"]
 
 
 def test_a_sheet_shows_images_as_they_are_and_as_the_model_makes_them(images):

@@ -24,6 +24,7 @@ ORDER = [
     "store",
     "models.weights  library  standing  estimates",
     "pack_run",
+    "remeasurement",
     "driver",
     "display  tuning  analysis",
     "figures",

@@ -120,8 +120,10 @@ def test_models_and_sheets_are_kept_of_what_the_rows_say(workplace, dataset):
             load_model(at.results, cell_id),
             torch.from_numpy(dataset.images.copy()),
             pack_run.cell_populations(dataset, at.study.cells[cell_id])["test"],
+            at.study.evaluation,
             cell_id=cell_id,
             step=130,
+            final=130,
             population="test",
         )
         row = found[cell_id, 130, "test"]

@@ -47,11 +47,11 @@ QUANTITIES = (
     "active_units",
 )
 
-# Values that were estimated together, and the column that says by how many draws.
+# Values that were estimated together, the first of them telling whether they were, and the columns that say how well.
 _ESTIMATED_TOGETHER = (
-    ("n_examples", "distortion_nats", ("distortion_nats", "rate_nats", "elbo_nats", "active_units")),
-    ("mi_draws", "mi_nats", ("mi_nats", "mi_ceiling_nats", "marginal_kl_nats")),
-    ("nll_draws", "nll_nats", ("nll_nats", "nll_ess", "nll_unreliable_share")),
+    (("n_examples",), ("distortion_nats", "rate_nats", "elbo_nats")),
+    (("mi_examples", "mi_draws"), ("mi_nats", "mi_ceiling_nats", "marginal_kl_nats", "active_units")),
+    (("nll_draws", "nll_examples"), ("nll_nats", "nll_ess", "nll_unreliable_share")),
 )
 
 
@@ -87,8 +87,9 @@ def final_measurements(table: pd.DataFrame) -> pd.DataFrame:
     """One row per finished cell and population: what was measured at the end of its training.
 
     A cell may have been measured more than once (rows with another `evaluation_id`). Each quantity is then
-    taken from the row with the most draws for it: the most examples for distortion, rate and ELBO, `mi_draws`
-    for the mutual information and the marginal KL, `nll_draws` for the NLL; between equals, the latest.
+    taken from the row that knows it best: the most examples for distortion, rate and ELBO; the most
+    `mi_examples`, then `mi_draws` for the mutual information, the marginal KL and the active units; the most
+    `nll_draws`, then `nll_examples` for the NLL; between equals, the latest.
 
     Args:
         table: rows as `rdstudy.load_measurements` gives them, in any order.
@@ -113,11 +114,11 @@ def final_measurements(table: pd.DataFrame) -> pd.DataFrame:
     if "cell_id" not in rows.columns:
         rows["cell_id"] = rows.index.astype(str)
 
-    names = {name for _, _, columns in _ESTIMATED_TOGETHER for name in columns}
-    for name in [*names, *(draws for draws, _, _ in _ESTIMATED_TOGETHER)]:
+    names = dict.fromkeys(name for effort, values in _ESTIMATED_TOGETHER for name in (*effort, *values))
+    for name in names:
         rows[name] = _numbers(rows.get(name), len(rows))
     if rows.duplicated(["cell_id", "population"]).any():
-        rows = _most_draws(rows)
+        rows = _best_known(rows)
     negative_elbo = -rows["elbo_nats"]
     rows["negative_elbo_nats"] = negative_elbo.where(negative_elbo.notna(), rows["distortion_nats"] + rows["rate_nats"])
     rows["mi_share"] = rows["mi_nats"] / rows["mi_ceiling_nats"].where(rows["mi_ceiling_nats"] > 0)
@@ -132,14 +133,14 @@ def _numbers(column: pd.Series | None, length: int) -> np.ndarray:
     return np.where(np.isfinite(numbers), numbers, np.nan)
 
 
-def _most_draws(rows: pd.DataFrame) -> pd.DataFrame:
+def _best_known(rows: pd.DataFrame) -> pd.DataFrame:
     key = ["cell_id", "population"]
     latest = [name for name in ("finished_at", "evaluation_id") if name in rows.columns]
     chosen = rows.drop_duplicates(key).set_index(key)
-    for draws, leading, columns in _ESTIMATED_TOGETHER:
+    for effort, columns in _ESTIMATED_TOGETHER:
         best = (
-            rows[rows[leading].notna()]
-            .sort_values([draws, *latest], na_position="first", kind="stable")
+            rows[rows[columns[0]].notna()]
+            .sort_values([*effort, *latest], na_position="first", kind="stable")
             .drop_duplicates(key, keep="last")
             .set_index(key)
         )

@@ -12,6 +12,7 @@ from rdstudy.information.likelihood import (
     LikelihoodEstimate,
     importance_weighted_nll,
     importance_weighted_nlls,
+    pooled,
 )
 from rdstudy.information.mutual import RateSplit, marginal_kl, mutual_information, split_rate
 
@@ -28,5 +29,6 @@ __all__ = [
     "log_prior",
     "marginal_kl",
     "mutual_information",
+    "pooled",
     "split_rate",
 ]

@@ -148,6 +148,38 @@ def importance_weighted_nlls(
     return _estimate(_Stack(stack), images, draws, generators, chunk_size)
 
 
+def pooled(parts: Sequence[LikelihoodEstimate]) -> LikelihoodEstimate:
+    """The estimate over all images, from those over the parts that they came in.
+
+    Raises:
+        ValueError: no parts, or parts with different numbers of draws.
+    """
+    if len({part.draws for part in parts}) != 1:
+        raise ValueError(f"parts must have one number of draws; found {sorted({part.draws for part in parts})}.")
+    count = np.array([part.count for part in parts])
+    values = np.array([part.value for part in parts])
+    total = int(count.sum())
+    value = float(count @ values) / total
+
+    def mean(each: list[float]) -> float:
+        return float(count @ np.array(each)) / total
+
+    spread = sum(
+        part.count * (part.count - 1) * part.error_over_examples**2 for part in parts if part.count > 1
+    ) + float(count @ (values - value) ** 2)
+    unreliable = mean([part.unreliable_share for part in parts])
+    return LikelihoodEstimate(
+        value=value,
+        standard_error=math.sqrt(sum((part.count * part.standard_error) ** 2 for part in parts)) / total,
+        count=total,
+        draws=parts[0].draws,
+        error_over_examples=math.sqrt(spread / (total - 1) / total) if total > 1 else math.nan,
+        effective_sample_size=mean([part.effective_sample_size for part in parts]),
+        unreliable_share=unreliable,
+        reliable=unreliable <= TOLERATED_SHARE,
+    )
+
+
 class _Stack:
     """A stack of VAEs as a `Joint`."""
 

@@ -16,11 +16,16 @@ from rdstudy.shapes import ModelShape
 from rdstudy.store.files import write_whole
 
 
+def model_path(results: str | Path, cell_id: str) -> Path:
+    """Where a cell's weights lie, if they were kept."""
+    return Path(results) / "models" / f"{cell_id}.safetensors"
+
+
 def save_model(results: Path, cell_id: str, model: VAE) -> None:
     """Write a trained model as `<results>/models/<cell_id>.safetensors`."""
     tensors = {name: value.detach().cpu().clone() for name, value in model.named_parameters()}
     data = save(tensors, {"shape": json.dumps(asdict(model.shape)), "cell_id": cell_id})
-    write_whole(Path(results) / "models" / f"{cell_id}.safetensors", lambda file: file.write(data))
+    write_whole(model_path(results, cell_id), lambda file: file.write(data))
 
 
 def load_model(results: str | Path, cell_id: str) -> VAE:
@@ -36,7 +41,7 @@ def load_model(results: str | Path, cell_id: str) -> VAE:
     Raises:
         UserError: there are no weights of this cell.
     """
-    path = Path(results) / "models" / f"{cell_id}.safetensors"
+    path = model_path(results, cell_id)
     try:
         with safe_open(path, "pt") as file:
             shape = ModelShape(**json.loads(file.metadata()["shape"]))

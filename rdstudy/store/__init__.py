@@ -11,7 +11,15 @@
 
 from rdstudy.store.files import StorageError
 from rdstudy.store.lock import LockedError, locked
-from rdstudy.store.table import Table, failed_cells, finished_cells, load_measurements, stage
+from rdstudy.store.table import (
+    Table,
+    failed_cells,
+    finished_cells,
+    load_measurements,
+    measured_cells,
+    stage,
+    stage_again,
+)
 
 __all__ = [
     "LockedError",
@@ -21,5 +29,7 @@ __all__ = [
     "finished_cells",
     "load_measurements",
     "locked",
+    "measured_cells",
     "stage",
+    "stage_again",
 ]

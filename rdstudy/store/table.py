@@ -5,7 +5,8 @@
                                                                      minus cells that are finished already)
 
 Workers never touch the table, and a part is never edited, so a cell cannot be in it twice: neither after a kill at
-any moment, nor when two machines trained the same pack. Reading checks that again.
+any moment, nor when two machines trained the same pack. Reading checks that again. Rows of finished cells that were
+measured again come in the same way, minus cells that have rows of that evaluation already.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ SCHEMA = pa.schema(
     ]
 )
 
-_FAILED_PART = "failed-"
+_FAILED_PART, _AGAIN_PART = "failed-", "again-"
 
 
 def to_arrow(rows: Sequence[Measurement]) -> pa.Table:
@@ -89,6 +90,13 @@ class Table:
         self.folder = root / "measurements"
         self.staging = root / "staging"
         self._finished: set[str] | None = None
+        self._measured: dict[str, set[str]] = {}
+
+    def measured(self, evaluation_id: str) -> set[str]:
+        """Ids of the cells that have final rows of this evaluation."""
+        if evaluation_id not in self._measured:
+            self._measured[evaluation_id] = measured_cells(self.folder, evaluation_id)
+        return self._measured[evaluation_id]
 
     @property
     def finished(self) -> set[str]:
@@ -98,10 +106,10 @@ class Table:
         return self._finished
 
     def commit(self, staged: Path) -> list[str]:
-        """Move a staged part into the table, and return the ids of the cells it finished.
+        """Move a staged part into the table, and return the ids of the cells it finished, or measured again.
 
-        Cells that are finished already are left out; the recorded failures of the others are removed first, so
-        that at no moment a cell has both.
+        Cells that are finished already, or have rows of that evaluation already, are left out; the recorded failures
+        of the others are removed first, so that at no moment a cell has both.
         """
         with explained(staged, "reading a finished pack"):
             try:
@@ -109,7 +117,12 @@ class Table:
             except (pa.ArrowException, ValueError) as error:
                 raise StorageError(f"{staged}: not a part of the table: {error}") from error
         cells = sorted(set(part["cell_id"].to_pylist()))
-        new = [cell for cell in cells if cell not in self.finished]
+        if staged.name.startswith(_AGAIN_PART):
+            there = self.measured(part["evaluation_id"][0].as_py())
+        else:
+            there = self.finished
+            self._measured.clear()
+        new = [cell for cell in cells if cell not in there]
         if len(new) < len(cells):
             part = part.filter(pa.compute.is_in(part["cell_id"], pa.array(new, pa.string())))
         for cell_id in new:
@@ -120,7 +133,7 @@ class Table:
             # The first new cell names the part: no other part can hold it, so no other part has this name.
             write_whole(self.folder / f"{staged.stem}-{new[0]}.parquet", lambda file: pq.write_table(part, file))
         remove(staged)
-        self.finished.update(new)
+        there.update(new)
         return new
 
     def commit_staged(self) -> list[str]:
@@ -151,6 +164,20 @@ def stage(root: Path, name: str, rows: Sequence[Measurement]) -> Path:
     path = root / "staging" / f"{name}.parquet"
     write_whole(path, lambda file: pq.write_table(to_arrow(rows), file, compression="zstd"))
     return path
+
+
+def stage_again(root: Path, rows: Sequence[Measurement]) -> Path:
+    """Write rows of finished cells that were measured again, all by one evaluation, where the driver finds them."""
+    assert len({row.evaluation_id for row in rows}) == 1
+    return stage(root, f"{_AGAIN_PART}{rows[0].evaluation_id}-{min(row.cell_id for row in rows)}", rows)
+
+
+def measured_cells(folder: Path, evaluation_id: str) -> set[str]:
+    """Ids of the cells that have final rows of this evaluation in the parts of `folder`."""
+    table = _read(folder, ["cell_id", "is_final", "status", "evaluation_id"])
+    final = pa.compute.and_(table["is_final"], pa.compute.not_equal(table["status"], FAILED))
+    of_evaluation = pa.compute.equal(table["evaluation_id"], evaluation_id)
+    return set(pa.compute.unique(table.filter(pa.compute.and_(final, of_evaluation))["cell_id"]).to_pylist())
 
 
 def finished_cells(folder: Path) -> set[str]:

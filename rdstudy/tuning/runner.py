@@ -107,6 +107,7 @@ def run_on_ray(packs: list[Pack], at: Workplace, listener: Listener) -> None:
         study=at.study.model_dump_json(),
         results=str(at.results.resolve()),
         commit=at.commit,
+        again=at.again,
     )
     trainable = tune.with_resources(trainable, {"cpu": at.study.resources.cpus_per_pack, "gpu": gpus_per_pack(at)})
     relay = _Relay(packs, listener)

@@ -15,7 +15,8 @@ from typing import Any
 from ray import tune
 
 from rdstudy.data.dataset import Dataset
-from rdstudy.pack_run import Progress, Workplace, pick_device, run_pack, use_threads
+from rdstudy.driver import work
+from rdstudy.pack_run import Progress, Workplace, pick_device, use_threads
 from rdstudy.packs import Pack
 from rdstudy.provenance import Commit
 from rdstudy.store.files import StorageError
@@ -26,15 +27,18 @@ REPORT_SECONDS = 10.0
 
 
 class PackTrainable(tune.Trainable):  # type: ignore[misc]  # Ray is untyped
-    """One pack; a step is a few seconds of it."""
+    """One pack, trained or measured again; a step is a few seconds of it."""
 
-    def setup(self, config: dict[str, Any], dataset: Dataset, study: str, results: str, commit: Commit | None) -> None:
+    def setup(
+        self, config: dict[str, Any], dataset: Dataset, study: str, results: str, commit: Commit | None, again: bool
+    ) -> None:
         self.at = Workplace(
             study=Study.model_validate_json(study),
             dataset=dataset,
             results=Path(results),
             device=pick_device(Study.model_validate_json(study).resources.device),
             commit=commit,
+            again=again,
         )
         use_threads(self.at.study)
         self._start(config)
@@ -45,7 +49,7 @@ class PackTrainable(tune.Trainable):  # type: ignore[misc]  # Ray is untyped
         return True
 
     def _start(self, config: dict[str, Any]) -> None:
-        self.progress: Iterator[Progress] = run_pack(Pack(tuple(Cell(**cell) for cell in config["cells"])), self.at)
+        self.progress: Iterator[Progress] = work(Pack(tuple(Cell(**cell) for cell in config["cells"])), self.at)
 
     def step(self) -> dict[str, Any]:
         """Work until it is time to report, or the pack ends."""

@@ -166,6 +166,7 @@ def _rows(
             "mi_se": 0.01 if mi else null,
             "mi_ceiling_nats": ceiling if mi else null,
             "mi_draws": 1 if mi else null,
+            "mi_examples": 500 if mi else null,
             "marginal_kl_nats": rate - information if mi else null,
             "marginal_kl_se": 0.01 if mi else null,
             "active_units": 10,

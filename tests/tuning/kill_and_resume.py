@@ -79,7 +79,7 @@ class Runs:
             env=environment,
         )
 
-    def finish(self, *options: str, timeout: float = 600) -> tuple[int, str]:
+    def finish(self, *options: str, timeout: float = 1800) -> tuple[int, str]:
         """`rdstudy run` to its end: exit code and output."""
         process = self.start(*options)
         try:
@@ -177,7 +177,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cells", type=int, default=48)
     parser.add_argument("--kills", type=int, default=10)
-    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--pack-size", type=int, default=6)
     parser.add_argument("--seed", type=int, default=None)
     arguments = parser.parse_args()

@@ -50,6 +50,16 @@ def test_ray_leaves_no_files_and_says_nothing(runs: tuple[Runs, Runs]):
     assert all(line.startswith(ours) or "/4 cells" in line for line in output.splitlines()), output
 
 
+def test_measuring_again_gives_the_same_bits_on_ray_and_in_one_process(runs: tuple[Runs, Runs]):
+    for run, options in zip(runs, ([], ["--inline"]), strict=True):
+        command = [sys.executable, "-m", "rdstudy", "measure", str(run.results), "--draws", "2", *options]
+        environment = {**os.environ, "TMPDIR": str(run.tmp)}
+        subprocess.run(command, check=True, timeout=300, env=environment)
+    on_ray, inline = (values(run.results).query("mi_draws == 2").reset_index(drop=True) for run in runs)
+    assert len(inline) == 2 * 16
+    pd.testing.assert_frame_equal(on_ray[on_ray["beta"] != 7].reset_index(drop=True), inline, check_exact=True)
+
+
 def test_ctrl_c_ends_cleanly_and_says_how_to_go_on(runs: tuple[Runs, Runs], tmp_path: Path):
     study = write_study(tmp_path, cells=16, steps=100_000, pack_size=4)
     process = Runs(study, tmp_path / "results", runs[0].tmp).start()

@@ -1,0 +1,25 @@
+"""A study file becomes a `Study`, and a `Study` becomes cells.
+
+    study.yaml -> Study (strict, typed) -> cells (the product of the grid's lists)
+
+Imports nothing of ours but the spelling of splits.
+"""
+
+from rdstudy.study.parsing import StudyError, load_study, parse_study, study_schema
+from rdstudy.study.sections import Evaluation, Information, Likelihood, LogSpaced, Training
+from rdstudy.study.study import NUMERICS, Cell, Study
+
+__all__ = [
+    "NUMERICS",
+    "Cell",
+    "Evaluation",
+    "Information",
+    "Likelihood",
+    "LogSpaced",
+    "Study",
+    "StudyError",
+    "Training",
+    "load_study",
+    "parse_study",
+    "study_schema",
+]

@@ -1,0 +1,243 @@
+"""The sections of a study file as strict records: data set, grid, training, evaluation, resources."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from functools import cached_property
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+from rdstudy.data.split_spec import parse_split
+from rdstudy.study.digest import digest
+
+
+def _unique(values: list[Any]) -> list[Any]:
+    twice = [value for value, n in Counter(values).items() if n > 1]
+    repeated = sorted({f"{value:g}" if isinstance(value, float) else str(value) for value in twice})
+    if repeated:
+        raise ValueError(f"{', '.join(repeated)} stands in the list more than once; list each value once")
+    return values
+
+
+def _split(value: object) -> str:
+    return str(parse_split(value))
+
+
+Axis = Field(min_length=1)
+LARGEST = 2**63 - 1
+"""The largest whole number that a column of the table can hold."""
+PositiveInt = Annotated[int, Field(ge=1, le=LARGEST)]
+Unique = AfterValidator(_unique)
+Split = Annotated[str, BeforeValidator(_split)]
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class DatasetSpec(Strict):
+    """The data set: what it is (part of every cell's identity) and where it lies (not part of it)."""
+
+    name: Literal["tetrominoes", "mnist", "fashion_mnist", "kmnist", "cifar10", "images"] = Field(
+        description="A generated or torchvision data set, or `images` for your own (needs `path`)."
+    )
+    seed: int = Field(
+        0, ge=0, le=LARGEST, description="Determines the generated images, the split and the nested subsets."
+    )
+    size: PositiveInt | None = Field(
+        None, description="Use this many images of a generated data set instead of all (tetrominoes: 163840)."
+    )
+    test_size: PositiveInt | None = Field(
+        None, description="Measure on this many test examples instead of all; the same ones for every cell."
+    )
+    root: str | None = Field(None, description="Folder in which torchvision's data sets lie.")
+    download: bool = Field(False, description="Whether torchvision may download a missing data set.")
+    path: str | None = Field(None, description="For `images`: an .npz file or a folder of image files.")
+
+    @model_validator(mode="after")
+    def _path_belongs_to_images(self) -> DatasetSpec:
+        if (self.name == "images") != (self.path is not None):
+            raise ValueError("`path` and `name: images` belong together: give both or neither")
+        if self.size is not None and self.name != "tetrominoes":
+            raise ValueError(f"`size` is for generated data (tetrominoes), found it with {self.name}")
+        return self
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What of this determines a result: no paths."""
+        return {"name": self.name, "seed": self.seed, "size": self.size, "test_size": self.test_size}
+
+
+class SeedCount(Strict):
+    """`seed: {count: 5}` is `seed: [0, 1, 2, 3, 4]`."""
+
+    count: Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+class Grid(Strict):
+    """The product of all lists is the study; each point with its seed is a cell."""
+
+    split: Annotated[list[Split], Unique, Axis] = Field(
+        description="How far test lies from train: random, checkerboard, cropped(RATIO), standard, holdout(CLASSES)."
+    )
+    beta: Annotated[list[Annotated[float, Field(ge=0, allow_inf_nan=False)]], Unique, Axis] = Field(
+        description="Weight of the rate in training."
+    )
+    depth: Annotated[list[Annotated[int, Field(ge=0, le=64)]], Unique, Axis] = Field(
+        [1], description="Hidden layers of the encoder, and of the decoder."
+    )
+    width: Annotated[list[PositiveInt], Unique, Axis] = Field([512], description="Units per hidden layer.")
+    latent_dim: Annotated[list[PositiveInt], Unique, Axis] = Field([10], description="Dimensions of the code.")
+    train_size: Annotated[list[PositiveInt], Unique, Axis] = Field(
+        description="Numbers of training examples: nested subsets against one fixed test set."
+    )
+    prior: Annotated[list[Literal["standard_normal"]], Unique, Axis] = Field(
+        ["standard_normal"], description="Prior p(z)."
+    )
+    seed: Annotated[list[Annotated[int, Field(ge=0, le=LARGEST)]], Unique, Axis] = Field(
+        [0], description="Replicates, as a list or as {count: N} for 0 to N-1."
+    )
+
+    @field_validator("seed", mode="before")
+    @classmethod
+    def _count_of_seeds(cls, value: object) -> object:
+        if isinstance(value, dict):
+            return list(range(SeedCount.model_validate(value).count))
+        return value
+
+
+class Training(Strict):
+    """How long and with what; the same for every cell."""
+
+    steps: PositiveInt | None = Field(None, description="Training steps, the same for every data size.")
+    epochs: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)] | None = Field(
+        None, description="Instead of steps: passes through the training set, so that larger sets train longer."
+    )
+    batch_size: PositiveInt = Field(128, description="Examples per step.")
+    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(1e-3, description="Step size.")
+    optimizer: Literal["adam", "adamw", "sgd"] = Field("adam", description="Optimizer, with PyTorch's defaults.")
+    precision: Literal["float32", "bfloat16", "float64"] = Field(
+        "float32", description="Type of the matrix products in training; weights stay float32 or better."
+    )
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> Training:
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError("give exactly one of `steps` and `epochs`")
+        return self
+
+    def steps_for(self, train_size: int) -> int:
+        """Training steps of a cell with this many training examples."""
+        if self.steps is not None:
+            return self.steps
+        assert self.epochs is not None
+        return max(1, math.ceil(self.epochs * train_size / self.batch_size))
+
+
+class LogSpaced(Strict):
+    """`steps: {log_spaced: 12}`: twelve steps, evenly spaced in log(step), the last one final."""
+
+    log_spaced: Annotated[int, Field(ge=1, le=1000)]
+
+
+Steps = LogSpaced | Annotated[list[PositiveInt], Unique, Axis]
+When = Literal["never", "final", "all"] | Steps
+Examples = Literal["all"] | PositiveInt
+
+
+def _steps_of(steps: Steps, final: int) -> set[int]:
+    """Those of the steps that a cell of `final` training steps passes."""
+    if isinstance(steps, LogSpaced):
+        n = steps.log_spaced
+        return {round(final ** (i / n)) for i in range(1, n + 1)}
+    return {step for step in steps if step <= final}
+
+
+class Information(Strict):
+    """Mutual information, marginal KL and active units, each population its own q(z): N^2 pairs a draw."""
+
+    at: When = Field("final", description="Steps: never, final, all, a list or {log_spaced: N}.")
+    draws: PositiveInt = Field(1, description="Draws of z per example; the standard error falls with their root.")
+    examples: Examples = Field(
+        "all", description="Population of q(z): all examples, or a random m of them, which lowers I's ceiling to log m."
+    )
+
+
+class Likelihood(Strict):
+    """NLL by importance weighting: draws x examples passes through the decoder."""
+
+    at: When = Field("final", description="Steps: never, final, all, a list or {log_spaced: N}.")
+    importance_samples: PositiveInt = Field(128, description="Draws of z per example; the bound falls as they grow.")
+    examples: Examples = Field(
+        1000, description="Examples per population to average over, a random choice, the same for every cell; or all."
+    )
+
+
+class Evaluation(Strict):
+    """What is measured when. Rate, distortion and ELBO always; the costly estimates at the final step."""
+
+    steps: Steps = Field(
+        LogSpaced(log_spaced=12),
+        description="Steps at which train and test are measured; the final step always is. A list or {log_spaced: N}.",
+    )
+    information: Information = Information()
+    likelihood: Likelihood = Likelihood()
+    sheet_examples: Annotated[int, Field(ge=0, le=64)] = Field(
+        8, description="Images per population kept as reconstructions, and as samples, of each cell; 0 for none."
+    )
+
+    def steps_of(self, final: int) -> tuple[int, ...]:
+        """Steps, ascending, at which a cell of `final` training steps is measured; ends with `final`."""
+        wanted = _steps_of(self.steps, final) | {final}
+        for at in (self.information.at, self.likelihood.at):
+            if not isinstance(at, str):
+                wanted |= _steps_of(at, final)
+        return tuple(sorted(wanted))
+
+    def includes(self, estimate: Literal["information", "likelihood"], step: int, final: int) -> bool:
+        """Whether the estimate is asked for at a step of a cell of `final` training steps."""
+        at = (self.information if estimate == "information" else self.likelihood).at
+        if isinstance(at, str):
+            return at == "all" or (at == "final" and step == final)
+        return step in _steps_of(at, final)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What of this determines the values of a row (not which rows there are)."""
+        estimates = self.model_dump(mode="json", include={"information", "likelihood"})
+        return {
+            "distortion_draws": 1,
+            **{name: spec if spec["at"] != "never" else None for name, spec in estimates.items()},
+        }
+
+    @cached_property
+    def evaluation_id(self) -> str:
+        """Hash of the settings that determine a row's values; part of the row's key."""
+        return digest(self.identity, 4)
+
+
+class Resources(Strict):
+    """What a pack may use. Nothing here changes a result."""
+
+    pack_size: Annotated[int, Field(ge=1, le=4096)] | Literal["auto"] = Field(
+        "auto", description="Models trained at once; auto: as many as are fast and fit."
+    )
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="Where packs train.")
+    cpus_per_pack: PositiveInt = Field(
+        1, description="Threads per pack. With 1, a CPU gives a cell the same bits in every pack."
+    )
+    gpus_per_pack: Annotated[float, Field(ge=0)] | Literal["auto"] = Field(
+        "auto", description="GPUs per pack, fractions allowed; auto: 1 where training is on a GPU, else 0."
+    )
+    memory_per_pack_gib: Annotated[float, Field(gt=0)] | Literal["auto"] = Field(
+        "auto", description="Memory a pack with its data may use; auto: the device's free share."
+    )
+    checkpoint_seconds: Annotated[float, Field(gt=0)] = Field(
+        30.0, description="At most this much training is lost when a machine dies."
+    )
+    keep_models: bool = Field(True, description="Keep every cell's trained weights as safetensors.")
+    max_failures: Annotated[int, Field(ge=0)] = Field(
+        2, description="How often a pack whose training raises an error is tried again in one run."
+    )
