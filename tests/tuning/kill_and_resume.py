@@ -145,7 +145,7 @@ def kill_and_resume(folder: Path, *, cells: int, kills: int, steps: int, pack_si
             _wait_for(runs.results / "measurements", process, 120)
             time.sleep(rng.uniform(0, 0.5))
         else:
-            time.sleep(rng.uniform(0.5, 1.5 * longest))
+            time.sleep(rng.uniform(0.5, 3 * longest))
         killed = kill_all(process)
         finished = len(finished_cells(runs.results / "measurements"))
         runs.log.append(f"kill {kill + 1}: {killed} processes; {finished} cells were finished")
