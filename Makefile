@@ -14,10 +14,10 @@ install: $(VENV)/.installed
 install-dev: $(VENV)/.installed-dev
 
 test: install-dev
-	$(BIN)/python -m pytest -m "not simulation"
+	$(BIN)/python -m pytest -n auto --dist loadfile --durations 10 -m "not simulation"
 
 test-quick: install-dev
-	$(BIN)/python -m pytest -m "not slow and not simulation"
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow and not simulation"
 
 check: install-dev
 	$(BIN)/ruff check .

@@ -38,6 +38,9 @@ from rdstudy.tuning.trainable import PackTrainable
 CRASHES = 10
 """How often a pack whose process died is started again in one run."""
 
+SOCKET, LONGEST_SOCKET = "/ray/session_2026-01-01_00-00-00_000000_1000000/sockets/plasma_store", 103
+"""The longest name that Ray appends to the temporary folder, and the longest that macOS allows (Linux: 107)."""
+
 
 @contextmanager
 def cluster(address: str | None, *, object_store_bytes: int) -> Iterator[None]:
@@ -53,6 +56,7 @@ def cluster(address: str | None, *, object_store_bytes: int) -> Iterator[None]:
     logging.getLogger("ray").setLevel(logging.CRITICAL)  # what fails reaches the user through the listener
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     address = address or os.environ.get("RAY_ADDRESS")
+    files: str | None = None
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     if address:
         _check_reachable(address)
@@ -61,6 +65,7 @@ def cluster(address: str | None, *, object_store_bytes: int) -> Iterator[None]:
             ray.init(address=address, **quiet)
         else:
             size = max(256 * 2**20, int(1.5 * object_store_bytes) + 64 * 2**20)
+            quiet["_temp_dir"] = files = _short_folder()
             ray.init(address="local", include_dashboard=False, object_store_memory=size, **quiet)
     except (OSError, ValueError, RuntimeError) as error:
         where = f"at {address}" if address else "on this machine"
@@ -71,6 +76,18 @@ def cluster(address: str | None, *, object_store_bytes: int) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+        if files is not None:
+            shutil.rmtree(files, ignore_errors=True)
+
+
+def _short_folder() -> str | None:
+    """Where Ray may put its sockets if the temporary folder's name is too long for them; else None, Ray's own choice.
+
+    A batch system's temporary folders often are, and Ray would not start.
+    """
+    if len(os.fsencode(tempfile.gettempdir())) + len(SOCKET) <= LONGEST_SOCKET:
+        return None
+    return tempfile.mkdtemp(prefix="rdstudy-ray-", dir="/tmp")
 
 
 def _check_reachable(address: str) -> None:

@@ -19,11 +19,12 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Runs, Runs]:
-    """One small study, run on Ray and inline."""
+    """One small study, run on Ray and inline, where the temporary folder's name is too long for Ray's sockets."""
     folder = tmp_path_factory.mktemp("runs")
-    (folder / "tmp").mkdir()
+    tmp = folder / "temporary-files-of-a-job-of-a-batch-system-that-likes-names"
+    tmp.mkdir()
     study = write_study(folder, cells=16, steps=128, pack_size=4)
-    on_ray, inline = (Runs(study, folder / name, folder / "tmp") for name in ("ray", "inline"))
+    on_ray, inline = (Runs(study, folder / name, tmp) for name in ("ray", "inline"))
     assert on_ray.finish()[0] == 0
     assert inline.finish("--inline")[0] == 0
     return on_ray, inline

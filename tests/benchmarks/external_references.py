@@ -1,0 +1,124 @@
+"""Compares a trained VAE with two numbers from outside: a published -ELBO, and pythae's importance-weighted NLL.
+
+    python tests/benchmarks/external_references.py --root FOLDER_OF_MNIST     # a minute or two; needs the extra `bench`
+
+1. 1x400 ReLU, latent 20, beta 1, Adam 1e-3, batch 128, non-binarised MNIST, 7 epochs: the VAE of pytorch/examples
+   reaches a test -ELBO of about 106.7 nats there.
+2. The same weights loaded into pythae (Chadebec et al. 2022), and 100 test images: both estimates of log p(x) from the
+   same number of draws must agree within their errors.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+import rdstudy
+from rdstudy.information import importance_weighted_nll
+from rdstudy.models.vae import VAE
+from rdstudy.pack_run import cell_populations
+from rdstudy.preparation import load_data
+
+SETTINGS = [
+    *("grid.depth=[1]", "grid.width=[400]", "grid.latent_dim=[20]", "grid.beta=[1]", "grid.train_size=[60000]"),
+    *("grid.seed=[0,1,2]", "training.epochs=7", "training.steps=null"),
+    "evaluation.likelihood.importance_samples=500",
+]
+PUBLISHED = 106.7
+
+
+def train(root: str, results: Path) -> rdstudy.Study:
+    """Three seeds of the published setting, trained by the shipped commands."""
+    overrides = [*SETTINGS, f"dataset.root={root}"]
+    options = [part for setting in overrides for part in ("--set", setting)]
+    command = [sys.executable, "-m", "rdstudy", "run", "studies/mnist.yaml", "--inline", "--results", str(results)]
+    subprocess.run([*command, *options], check=True)
+    return rdstudy.load_study("studies/mnist.yaml", overrides=overrides)
+
+
+def in_pythae(vae: VAE) -> nn.Module:
+    """The same weights as a model of pythae."""
+    from pythae.models import VAE as TheirVAE
+    from pythae.models import VAEConfig
+    from pythae.models.base.base_utils import ModelOutput
+    from pythae.models.nn import BaseDecoder, BaseEncoder
+
+    class Encoder(BaseEncoder):  # type: ignore[misc]
+        def forward(self, x: Tensor) -> ModelOutput:
+            mean, log_std = vae.encode(x.flatten(1))
+            return ModelOutput(embedding=mean, log_covariance=2 * log_std)
+
+    class Decoder(BaseDecoder):  # type: ignore[misc]
+        def forward(self, z: Tensor) -> ModelOutput:
+            return ModelOutput(reconstruction=vae.decode(z).sigmoid().view(-1, 1, 28, 28))
+
+    config = VAEConfig(input_dim=(1, 28, 28), latent_dim=20, reconstruction_loss="bce")
+    model: nn.Module = TheirVAE(model_config=config, encoder=Encoder(), decoder=Decoder())
+    return model.eval()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", required=True, help="folder in which torchvision finds MNIST")
+    parser.add_argument("--images", type=int, default=100)
+    parser.add_argument("--draws", type=int, default=1000)
+    parser.add_argument("--repetitions", type=int, default=5)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        results = Path(folder) / "results"
+        study = train(options.root, results)
+        table = rdstudy.load_measurements(results)
+        final = table[table["is_final"] & (table["population"] == "test")].sort_values("seed")
+        elbos = (-final["elbo_nats"]).tolist()
+        spread = statistics.stdev(elbos)
+        print(f"\ntest -ELBO after 7 epochs, 3 seeds: {', '.join(f'{value:.2f}' for value in elbos)} nats")
+        print(
+            f"published: about {PUBLISHED}; ours less that: {statistics.mean(elbos) - PUBLISHED:+.2f} (sd {spread:.2f})"
+        )
+        print(f"test NLL, {final['nll_draws'].iloc[0]} draws: {final['nll_nats'].mean():.2f} nats")
+
+        cell = study.cells[final["cell_id"].iloc[0]]
+        model = rdstudy.load_model(results, cell.id)
+        dataset = load_data(study)
+        chosen = cell_populations(dataset, cell)["test"][: options.images]
+        images = torch.from_numpy(dataset.images[chosen]).float() / 255
+
+    theirs_model = in_pythae(model)
+    print(f"\n{options.images} test images, {options.draws} draws each, {options.repetitions} repetitions each")
+    ours, theirs, seconds = [], [], []
+    for seed in range(options.repetitions):
+        started = time.perf_counter()
+        ours.append(importance_weighted_nll(model, images, options.draws, generator=np.random.default_rng(seed)))
+        middle = time.perf_counter()
+        torch.manual_seed(seed)
+        with torch.no_grad():
+            log_likelihood = theirs_model.get_nll(  # type: ignore[operator]
+                images.view(-1, 1, 28, 28), n_samples=options.draws, batch_size=options.draws
+            )
+        theirs.append(-float(log_likelihood))
+        seconds.append((middle - started, time.perf_counter() - middle))
+    # pythae leaves out the normalising constants of both Gaussians, which cancel.
+    values = [one.value for one in ours]
+    difference = statistics.mean(values) - statistics.mean(theirs)
+    error = math.hypot(statistics.stdev(values), statistics.stdev(theirs)) / math.sqrt(options.repetitions)
+    first = ours[0]
+    print(f"ours   {statistics.mean(values):.4f} nats; one estimate's standard error {first.standard_error:.4f}")
+    print(f"pythae {statistics.mean(theirs):.4f} nats")
+    print(f"difference {difference:+.4f}, standard error {error:.4f}: {abs(difference) / error:.1f} of them")
+    print(f"effective sample size {first.effective_sample_size:.0f}, unreliable {first.unreliable_share:.0%}")
+    our_time, their_time = (statistics.median(each) for each in zip(*seconds, strict=True))
+    print(f"seconds: ours {our_time:.2f}, pythae {their_time:.2f}")
+
+
+if __name__ == "__main__":
+    main()
