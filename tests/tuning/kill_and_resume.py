@@ -121,8 +121,13 @@ def values(results: Path) -> pd.DataFrame:
     return rdstudy.load_measurements(results).drop(columns=list(PROVENANCE))
 
 
-def kill_and_resume(folder: Path, *, cells: int, kills: int, steps: int, pack_size: int, seed: int) -> list[str]:
-    """The whole story; raises AssertionError where the promise is broken. Returns what happened."""
+def kill_and_resume(
+    folder: Path, *, cells: int, kills: int, steps: int, pack_size: int, seed: int, spread: float
+) -> list[str]:
+    """The whole story; raises AssertionError where the promise is broken. Returns what happened.
+
+    A run is killed up to `spread` times later than the first one took to begin its packs.
+    """
     study = write_study(folder, cells=cells, steps=steps, pack_size=pack_size)
     (folder / "tmp").mkdir()
     reference = Runs(study, folder / "uninterrupted", folder / "tmp")
@@ -145,7 +150,7 @@ def kill_and_resume(folder: Path, *, cells: int, kills: int, steps: int, pack_si
             _wait_for(runs.results / "measurements", process, 120)
             time.sleep(rng.uniform(0, 0.5))
         else:
-            time.sleep(rng.uniform(0.5, 3 * longest))
+            time.sleep(rng.uniform(0.5, spread * longest))
         killed = kill_all(process)
         finished = len(finished_cells(runs.results / "measurements"))
         runs.log.append(f"kill {kill + 1}: {killed} processes; {finished} cells were finished")
@@ -191,5 +196,6 @@ if __name__ == "__main__":
             steps=arguments.steps,
             pack_size=arguments.pack_size,
             seed=chosen,
+            spread=3,
         ):
             print(line)
