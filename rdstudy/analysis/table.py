@@ -89,7 +89,9 @@ def final_measurements(table: pd.DataFrame) -> pd.DataFrame:
     A cell may have been measured more than once (rows with another `evaluation_id`). Each quantity is then
     taken from the row that knows it best: the most examples for distortion, rate and ELBO; the most
     `mi_examples`, then `mi_draws` for the mutual information, the marginal KL and the active units; the most
-    `nll_draws`, then `nll_examples` for the NLL; between equals, the latest.
+    `nll_draws`, then `nll_examples` for the NLL; between equals, the latest. But cells are compared, and an
+    NLL falls with its draws: so first comes what the most cells of a setting have, and while only some of
+    them are measured better, the others' effort counts.
 
     Args:
         table: rows as `rdstudy.load_measurements` gives them, in any order.
@@ -138,9 +140,11 @@ def _best_known(rows: pd.DataFrame) -> pd.DataFrame:
     latest = [name for name in ("finished_at", "evaluation_id") if name in rows.columns]
     chosen = rows.drop_duplicates(key).set_index(key)
     for effort, columns in _ESTIMATED_TOGETHER:
+        made = rows[rows[columns[0]].notna()]
+        alike = made.groupby([*SETTING, "population", *effort], dropna=False)["cell_id"].transform("nunique")
         best = (
-            rows[rows[columns[0]].notna()]
-            .sort_values([*effort, *latest], na_position="first", kind="stable")
+            made.assign(alike=alike)
+            .sort_values(["alike", *effort, *latest], na_position="first", kind="stable")
             .drop_duplicates(key, keep="last")
             .set_index(key)
         )

@@ -198,7 +198,7 @@ def failed_cells(folder: Path) -> dict[str, str]:
 
 
 def load_measurements(results: str | Path, *, columns: Iterable[str] | None = None) -> pd.DataFrame:
-    """The table of a results folder: one row per cell, evaluation step and population.
+    """The table of a results folder: one row per cell, evaluation step, population and `evaluation_id`.
 
     Args:
         results: the folder a study was run into, e.g. `results/full`. It may be still growing.

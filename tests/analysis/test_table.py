@@ -36,6 +36,16 @@ def test_each_quantity_comes_from_the_row_with_the_most_draws_for_it():
         np.testing.assert_allclose(finals["mi_nats"], before["mi_nats"])
 
 
+def test_while_only_some_cells_of_a_curve_are_measured_better_all_are_compared_alike():
+    """An NLL falls with its draws: a curve of which half has more draws would fall there for no other reason."""
+    table = study_table([Planted()], betas=BETAS, seeds=2)
+    better = table.assign(evaluation_id="e1", nll_draws=4096, nll_nats=table["nll_nats"] - 5)
+    some = final_measurements(pd.concat([table, better[better["beta"] == 0.1]]))
+    np.testing.assert_allclose(some["nll_nats"], final_measurements(table)["nll_nats"])
+    every = final_measurements(pd.concat([table, better]))
+    np.testing.assert_allclose(every["nll_nats"], final_measurements(table)["nll_nats"] - 5)
+
+
 def test_the_order_of_rows_does_not_matter():
     table = study_table([Planted(u_shaped()), Planted(falling(), depth=3)], betas=BETAS, seeds=3)
     shuffled = table.sample(frac=1, random_state=1)

@@ -31,7 +31,7 @@ from rdstudy.preparation import load_data
 
 SETTINGS = [
     *("grid.depth=[1]", "grid.width=[400]", "grid.latent_dim=[20]", "grid.beta=[1]", "grid.train_size=[60000]"),
-    *("grid.seed=[0,1,2]", "training.epochs=7", "training.steps=null"),
+    *("grid.seed=[0,1,2]", "training.epochs=7"),
     "evaluation.likelihood.importance_samples=500",
 ]
 PUBLISHED = 106.7

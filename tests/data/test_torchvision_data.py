@@ -7,6 +7,7 @@ the small files' checksums; so the checks themselves stay in force.
 import gzip
 import hashlib
 import pickle
+import re
 import struct
 import threading
 from functools import partial
@@ -203,7 +204,8 @@ def test_a_download_that_fails_says_where_and_what_else_to_do(tmp_path, mirror):
     (tmp_path / "mirror" / "t10k-images-idx3-ubyte.gz").write_bytes(b"an error page")
     with pytest.raises(ValueError, match="lacks t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte") as refusal:
         load_dataset("mnist", root=tmp_path / "root", download=True)
-    assert "Error downloading t10k-images-idx3-ubyte.gz" in str(refusal.value)
+    # torchvision's own words, which differ between its versions
+    assert re.search(r"\((Error downloading t10k-images|File not found or corrupted)", str(refusal.value))
     assert "or mend the download" in str(refusal.value)
 
 
