@@ -2,6 +2,7 @@
 
     rdstudy.load_study("studies/full.yaml")          -> Study
     rdstudy.load_measurements("results/full")        -> pandas.DataFrame, one row per cell, step and population
+    rdstudy.analysis.claims(table)                   -> pandas.DataFrame, what the table says; and other analyses
     rdstudy.load_model("results/full", cell_id)      -> a trained VAE (needs torch)
 
 Nothing heavy is imported before it is asked for: reading a table needs neither torch nor Ray.
@@ -14,12 +15,13 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rdstudy import analysis
     from rdstudy.models.weights import load_model
     from rdstudy.store import load_measurements
     from rdstudy.study import Study, load_study
 
 __version__ = version("rdstudy")
-__all__ = ["Study", "__version__", "load_measurements", "load_model", "load_study"]
+__all__ = ["Study", "__version__", "analysis", "load_measurements", "load_model", "load_study"]
 
 _HOMES = {
     "Study": "rdstudy.study",
@@ -30,6 +32,8 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "analysis":
+        return import_module("rdstudy.analysis")
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'rdstudy' has no attribute {name!r}")

@@ -15,7 +15,7 @@ from rdstudy.study import Cell, Study
 
 EFFICIENCY = 0.45
 """Share of the matrix-product rate that training reaches on one core (measured: 0.4-0.5 at width 512)."""
-FLOP_PER_PAIR, FLOP_PER_PIXEL = 150.0, 100.0
+FLOP_PER_PAIR, FLOP_PER_PIXEL = 150.0, 180.0
 """What a pair of examples costs in the mutual information, and a pixel in a draw of the NLL, in operations that a
 matrix product would do in that time (measured)."""
 BYTES_PER_ROW, BYTES_PER_SHEET_PIXEL = 250, 0.3
