@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from rdstudy.measurement import COLUMNS, FAILED, KEY, Measurement
@@ -43,6 +43,9 @@ SCHEMA = pa.schema(
     ]
 )
 
+READERS = 4
+"""Parts read at once."""
+
 _FAILED_PART, _AGAIN_PART = "failed-", "again-"
 
 
@@ -54,33 +57,44 @@ def to_arrow(rows: Sequence[Measurement]) -> pa.Table:
 
 
 def _read(folder: Path, columns: list[str] | None = None) -> pa.Table:
-    parts = sorted(str(path) for path in folder.glob("*.parquet")) if folder.is_dir() else []
-    if not parts:
-        return SCHEMA.empty_table() if columns is None else SCHEMA.empty_table().select(columns)
-    with explained(folder, "reading the table"):
-        try:
-            table = ds.dataset(parts, schema=SCHEMA, format="parquet").to_table(columns=columns)
-        except (pa.ArrowException, OSError) as error:
-            for part in parts:
-                _check_part(part)
-            raise StorageError(f"{folder}: cannot be read: {error}") from error
-    if table["cell_id"].null_count:  # Parquet of something else: Arrow reads columns that are not there as nulls
-        for part in parts:
-            _check_part(part)
-    return table
+    """The parts of a folder as one table; columns that a part of an older version lacks are null there."""
+    schema = SCHEMA if columns is None else pa.schema([SCHEMA.field(name) for name in columns])
+    parts = sorted(folder.glob("*.parquet")) if folder.is_dir() else []
+    # A part costs milliseconds whatever its size, most of them outside the interpreter: several at a time.
+    with explained(folder, "reading the table"), ThreadPoolExecutor(READERS) as readers:
+        return pa.concat_tables([schema.empty_table(), *readers.map(lambda part: _read_part(part, schema), parts)])
 
 
-def _check_part(part: str) -> None:
+def _read_part(part: Path, schema: pa.Schema) -> pa.Table:
     try:
-        missing = set(SCHEMA.names) - set(pq.read_table(part).schema.names)
-        if missing:
-            raise ValueError(f"it has no column {', '.join(sorted(missing))}")
-    except (pa.ArrowException, OSError, ValueError) as error:
+        file = pq.ParquetFile(str(part), memory_map=True, pre_buffer=False)
+        names = file.schema_arrow.names
+        if names == SCHEMA.names:
+            table = file.read(columns=None if schema is SCHEMA else schema.names, use_threads=False)
+        else:
+            table = _of_another_version(file, set(names), schema)
+        return table if table.schema.equals(schema) else table.select(schema.names).cast(schema)
+    except FileNotFoundError:
+        if part.name.startswith(_FAILED_PART):  # the driver took it away: the cell is being finished
+            return schema.empty_table()
+        raise
+    except (pa.ArrowException, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise StorageError(
             f"{part}: not a part of the table: {reason}. Nothing was changed. If the file was damaged, move it out of "
             "the folder and run the study again: only its cells are trained again."
         ) from error
+
+
+def _of_another_version(file: pq.ParquetFile, there: set[str], schema: pa.Schema) -> pa.Table:
+    missing = [field.name for field in SCHEMA if not field.nullable and field.name not in there]
+    if missing:
+        raise ValueError(f"it has no column {', '.join(missing)}")
+    table = file.read(columns=[name for name in schema.names if name in there])
+    for field in schema:
+        if field.name not in there:
+            table = table.append_column(field, pa.nulls(len(table), field.type))
+    return table
 
 
 class Table:
@@ -217,7 +231,8 @@ def load_measurements(results: str | Path, *, columns: Iterable[str] | None = No
     table = _read(folder, list(dict.fromkeys([*KEY, *wanted])))
     _check_unique(table, folder)
     order = [("cell_id", "ascending"), ("step", "ascending"), ("population", "descending")]
-    frame: pd.DataFrame = table.sort_by([*order, ("evaluation_id", "ascending")]).select(wanted).to_pandas()
+    table = table.sort_by([*order, ("evaluation_id", "ascending")]).select(wanted)
+    frame: pd.DataFrame = table.to_pandas(split_blocks=True, self_destruct=True)  # a column at a time: half the memory
     return frame
 
 

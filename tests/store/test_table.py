@@ -297,3 +297,15 @@ def test_pandas_reads_the_folder_without_us(table, tmp_path):
     loaded = pd.read_parquet(tmp_path / "measurements")
     assert len(loaded) == 10
     assert set(loaded["cell_id"]) == {"a", "b", "c"}
+
+
+def test_a_part_of_a_version_that_knew_fewer_columns_is_read_with_nulls(table, tmp_path):
+    table.commit(stage(tmp_path, "new", rows_of("a")))
+    part = next((tmp_path / "measurements").iterdir())
+    old = pq.read_table(part).drop_columns(["mi_examples", "mi_nats"])
+    old = old.set_column(old.schema.get_field_index("cell_id"), old.schema.field("cell_id"), pa.array(["b"] * len(old)))
+    pq.write_table(old, tmp_path / "measurements" / "old.parquet")
+    found = load_measurements(tmp_path)
+    assert set(found["cell_id"]) == {"a", "b"}
+    assert found[found["cell_id"] == "b"]["mi_examples"].isna().all()
+    assert finished_cells(tmp_path / "measurements") == {"a", "b"}
