@@ -334,6 +334,7 @@ def report(
 
     import pandas as pd
 
+    from rdstudy.display import curves_table
     from rdstudy.report import write_report
     from rdstudy.standing import load_study_record, recorded_study
     from rdstudy.store import load_measurements
@@ -344,8 +345,15 @@ def report(
     chosen = [name.strip() for name in formats.split(",")]
     paths = write_report(results, load_measurements(results), record, formats=chosen, compare=compare, planned=planned)
     folder = paths[0].parent
-    print(f"{paths[0]}: the page")
-    print(f"{folder / 'figures'}: {sum(p.suffix == '.png' for p in paths)} figures, as PNG, SVG and PDF")
+    console = _console()
+    curves = pd.read_parquet(folder / "analyses" / "frontier.parquet")
+    console.print("on the test set, nats per example, mean over seeds:")
+    console.print(curves_table(curves[curves["population"] == "test"]))
+    console.print(f"{paths[0]}: the page", soft_wrap=True)
+    n_figures = sum(path.suffix == ".png" for path in paths)
+    console.print(f"{folder / 'figures'}: {n_figures} figures, as PNG, SVG and PDF", soft_wrap=True)
+    console.print(f"next: rdstudy report {results} --open", soft_wrap=True)
+    console.print(f"      rdstudy measure {results} --importance-samples 1000", soft_wrap=True)
     if open_page:
         webbrowser.open(paths[0].resolve().as_uri())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -17,8 +18,12 @@ from rdstudy.packs import Pack
 from rdstudy.study import Cell
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from rdstudy.pack_run import Progress as PackProgress
 
+MOST_POINTS = 24
+"""Points of curves that the terminal shows."""
 PLAIN_SECONDS = 30.0
 """Without a terminal, a line about the whole at most this often, beside one for each pack that ends."""
 
@@ -186,6 +191,41 @@ class MeasureDisplay:
             left = duration((self.n_cells - self.measured) * (now - self.started) / max(1, self.measured))
             self.console.print(f"{self.measured}/{self.n_cells} cells measured {self.where}, time left {left}")
             self.last_line = now
+
+
+def curves_table(curves: pd.DataFrame) -> Table:
+    """Points of rate-distortion curves on the test set, means over seeds: the first of them, if they are many."""
+    from rdstudy.analysis import varying
+
+    axes = [*varying(curves), "beta"]
+    names = {
+        "n_seeds": "seeds",
+        "rate_nats": "rate",
+        "distortion_nats": "distortion",
+        "negative_elbo_nats": "-ELBO",
+        "nll_nats": "NLL",
+    }
+    shown = {name: title for name, title in names.items() if curves[name].notna().any()}
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for axis in axes:
+        table.add_column(axis.replace("_", " "), justify="right")
+    for heading in shown.values():
+        table.add_column(heading, justify="right")
+    ordered = curves.sort_values([*axes[:-1], "beta"], ascending=[True] * (len(axes) - 1) + [False])
+    for _, row in ordered.head(MOST_POINTS).iterrows():
+        cells = [f"{row[axis]:g}" if axis == "beta" else str(row[axis]) for axis in axes]
+        table.add_row(*cells, *(_number(n, float(row[n])) for n in shown))
+    if len(ordered) > MOST_POINTS:
+        table.caption = f"and {len(ordered) - MOST_POINTS} more: analyses/frontier.csv"
+        table.caption_justify = "left"
+    return table
+
+
+def _number(name: str, value: float) -> str:
+    """A count, or nats; what was not measured is a dash."""
+    if math.isnan(value):
+        return "-"
+    return str(int(value)) if name == "n_seeds" else f"{value:.1f}"
 
 
 def by_packing(packs: Sequence[Pack], describe: Callable[[Pack], Sequence[str]]) -> Table:

@@ -99,7 +99,9 @@ class Measurement:
     )
     nll_se: float | None = _value("nats", "standard error of the NLL over examples")
     nll_draws: int | None = _value("draws", "importance samples per example")
-    nll_examples: int | None = _value("examples", "examples the NLL was averaged over")
+    nll_examples: int | None = _value(
+        "examples", "examples that were importance-sampled; carried over to all by the -ELBO"
+    )
     nll_ess: float | None = _value("draws", "effective sample size of the importance weights, mean over examples")
     nll_unreliable_share: float | None = _value(
         "", "share of examples whose importance weights have a Pareto tail index above 0.7 (unreliable)"

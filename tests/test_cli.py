@@ -273,11 +273,18 @@ def test_packaged_studies_can_be_listed_and_copied_out_once(command, tmp_path):
     refused(command("studies", "copy", "quickstrat"), "there is no packaged study 'quickstrat'", "quickstart")
 
 
-def test_a_report_names_the_files_it_writes(command, study_file):
+def test_a_report_shows_the_curves_and_names_the_files_it_writes(command, study_file):
     command("run", study_file, "--inline")
     ended = command("report", "results/tiny")
     assert ended.code == 0
-    paths = [Path(line.partition(": ")[0]) for line in ended.out.splitlines()]
+    title, heading, one, other, *files, _, _ = ended.out.splitlines()
+    assert title == "on the test set, nats per example, mean over seeds:"
+    assert heading.split() == ["beta", "seeds", "rate", "distortion", "-ELBO", "NLL"]
+    table = rdstudy.load_measurements("results/tiny").query("is_final and population == 'test'")
+    for line, beta in ((one, 1.0), (other, 0.1)):
+        means = table[table["beta"] == beta][["rate_nats", "distortion_nats"]].mean()
+        assert line.split()[:4] == [f"{beta:g}", "2", *(f"{mean:.1f}" for mean in means)]
+    paths = [Path(line.partition(": ")[0]) for line in files]
     assert [path.name for path in paths] == ["index.html", "figures"]
     assert all(path.exists() for path in paths)
     refused(command("report", "results"), "not a results folder: it has no study.json")

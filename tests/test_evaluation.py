@@ -186,17 +186,39 @@ def test_a_subsample_of_m_has_the_ceiling_log_m_and_the_column_says_m(images):
 
 
 @pytest.mark.parametrize("at_once", [1024, 8])
-def test_the_likelihood_is_that_of_the_first_examples_however_they_are_cut(images, monkeypatch, at_once):
+@pytest.mark.parametrize("examples", [20, "all"])
+def test_the_likelihood_of_a_subsample_is_carried_over_by_the_elbo(images, monkeypatch, at_once, examples):
     monkeypatch.setattr(evaluation, "EXAMPLES_AT_ONCE", at_once)
-    wanted = asked(likelihood={"importance_samples": 30, "examples": 20})
+    wanted = asked(likelihood={"importance_samples": 30, "examples": examples})
     columns = measured(model(), images, step=100, evaluation=wanted).columns
+    m = 37 if examples == "all" else 20
     rng = generator("a", "likelihood", 100, "test")
-    expected = importance_weighted_nll(model(), images[torch.from_numpy(POPULATION[:20])] / 255, 30, generator=rng)
-    assert columns["nll_nats"] == pytest.approx(expected.value, rel=1e-6)
-    assert columns["nll_se"] == pytest.approx(expected.error_over_examples, rel=1e-4)
+    expected = importance_weighted_nll(model(), images[torch.from_numpy(POPULATION[:m])] / 255, 30, generator=rng)
+    monkeypatch.setattr(evaluation, "EXAMPLES_AT_ONCE", 1024)
+    of_subsample = measured(model(), images, POPULATION[:m], step=100, evaluation=asked()).columns
+    carried = of_subsample["elbo_nats"] - columns["elbo_nats"]
+    assert columns["nll_nats"] == pytest.approx(expected.value + carried, rel=1e-6)
     assert columns["nll_ess"] == pytest.approx(expected.effective_sample_size, rel=1e-3)
     assert columns["nll_unreliable_share"] == pytest.approx(expected.unreliable_share)
-    assert (columns["nll_draws"], columns["nll_examples"]) == (30, 20)
+    assert (columns["nll_draws"], columns["nll_examples"]) == (30, m)
+    if m == 37:
+        assert columns["nll_se"] == pytest.approx(expected.error_over_examples, rel=1e-4)
+
+
+def test_subsamples_of_the_likelihood_lie_about_the_whole_as_their_error_says(images):
+    """Of 80 examples 20 are sampled, another 20 each time; the error over the 80 is the same for all."""
+    population, errors, found = np.arange(80), [], []
+    for i in range(150):
+        order = np.random.default_rng(i).permutation(population)
+        wanted = asked(information={"at": "never"}, likelihood={"importance_samples": 30, "examples": 20})
+        columns = measured(model(), images, order, step=100, evaluation=wanted, cell_id=str(i)).columns
+        found.append(columns["nll_nats"])
+        errors.append(columns["nll_se"])
+    whole = measured(model(), images, population, step=100, evaluation=asked(likelihood={"importance_samples": 30}))
+    # The population is the same each time: what Var(NLL_n) / N adds for other populations does not show.
+    between = np.mean(np.square(errors)) - whole.columns["nll_se"] ** 2
+    assert np.mean(found) == pytest.approx(whole.columns["nll_nats"], abs=4 * np.std(found) / math.sqrt(150) + 0.05)
+    assert 0.6 < np.var(found) / between < 1.6
 
 
 def test_more_importance_samples_lower_the_nll_below_the_negative_elbo(images):

@@ -9,7 +9,7 @@ effective sample size and tail shape speak of.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -74,6 +74,7 @@ class LikelihoodEstimate(Estimate):
             0.7), or too few draws (below 21) to tell.
         reliable: whether `unreliable_share` is at most 5%. If not, the value is still an upper bound in
             expectation, but may be far above -log p(x), and its standard error is too small.
+        each: the estimate of each image, in their order.
     """
 
     draws: int
@@ -81,6 +82,7 @@ class LikelihoodEstimate(Estimate):
     effective_sample_size: float
     unreliable_share: float
     reliable: bool
+    each: tuple[float, ...] = field(repr=False, compare=False)
 
 
 def importance_weighted_nll(
@@ -158,27 +160,23 @@ def pooled(parts: Sequence[LikelihoodEstimate]) -> LikelihoodEstimate:
     """
     if len({part.draws for part in parts}) != 1:
         raise ValueError(f"parts must have one number of draws; found {sorted({part.draws for part in parts})}.")
+    each = np.array([value for part in parts for value in part.each])
     count = np.array([part.count for part in parts])
-    values = np.array([part.value for part in parts])
-    total = int(count.sum())
-    value = float(count @ values) / total
 
-    def mean(each: list[float]) -> float:
-        return float(count @ np.array(each)) / total
+    def mean(values: list[float]) -> float:
+        return float(count @ np.array(values)) / len(each)
 
-    spread = sum(
-        part.count * (part.count - 1) * part.error_over_examples**2 for part in parts if part.count > 1
-    ) + float(count @ (values - value) ** 2)
     unreliable = mean([part.unreliable_share for part in parts])
     return LikelihoodEstimate(
-        value=value,
-        standard_error=math.sqrt(sum((part.count * part.standard_error) ** 2 for part in parts)) / total,
-        count=total,
+        value=float(each.mean()),
+        standard_error=math.sqrt(sum((part.count * part.standard_error) ** 2 for part in parts)) / len(each),
+        count=len(each),
         draws=parts[0].draws,
-        error_over_examples=math.sqrt(spread / (total - 1) / total) if total > 1 else math.nan,
+        error_over_examples=float(each.std(ddof=1)) / math.sqrt(len(each)) if len(each) > 1 else math.nan,
         effective_sample_size=mean([part.effective_sample_size for part in parts]),
         unreliable_share=unreliable,
         reliable=unreliable <= TOLERATED_SHARE,
+        each=tuple(each.tolist()),
     )
 
 
@@ -262,6 +260,7 @@ def _estimate(
             effective_sample_size=effective[k].mean().item(),
             unreliable_share=unreliable[k],
             reliable=unreliable[k] <= TOLERATED_SHARE,
+            each=tuple(nll[k].tolist()),
         )
         for k in range(models)
     ]

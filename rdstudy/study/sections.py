@@ -171,7 +171,7 @@ class Likelihood(Strict):
     at: When = Field("final", description="Steps: never, final, all, a list or {log_spaced: N}.")
     importance_samples: PositiveInt = Field(128, description="Draws of z per example; the bound falls as they grow.")
     examples: Examples = Field(
-        1000, description="Examples per population to average over, a random choice, the same for every cell; or all."
+        1000, description="Examples per population to sample, a random choice, the same for every cell; or all."
     )
 
 
