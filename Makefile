@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# A file's tests in one process; those that start Ray first, beside the many quick ones.
+SIDE_BY_SIDE := -n auto --dist loadfile --no-loadscope-reorder
 
 .PHONY: quickstart install install-dev test test-quick simulations check format bench exactly-once clean
 
@@ -14,10 +16,10 @@ install: $(VENV)/.installed
 install-dev: $(VENV)/.installed-dev
 
 test: install-dev
-	$(BIN)/python -m pytest -n auto --dist loadfile --durations 10 -m "not simulation"
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) --durations 10 -m "not simulation"
 
 test-quick: install-dev
-	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow and not simulation"
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not slow and not simulation"
 
 check: install-dev
 	$(BIN)/ruff check .

@@ -55,6 +55,12 @@ CELL = Cell(
 )
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with the longest tests first, so that none is left alone at the end."""
+    ray = "tests/tuning/"
+    items.sort(key=lambda item: not item.nodeid.startswith(ray))
+
+
 @pytest.fixture(scope="session")
 def dataset() -> Dataset:
     """A hundred images of noise, 3 x 5 grey: 80 for training, 20 for test. No size is a multiple of 8."""
