@@ -3,8 +3,8 @@
     python tests/tuning/kill_and_resume.py --cells 48 --kills 10
 
 The reference is one uninterrupted run in one process without Ray. Between two kills the newest checkpoint is
-truncated, Ray's own files are deleted, and once a second run is started beside the first. A test in `test_runner.py`
-is the short version.
+truncated, Ray's own files are deleted, and once a second run is started beside the first. `test_exactly_once.py` is the
+short version.
 """
 
 from __future__ import annotations
