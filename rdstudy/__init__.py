@@ -1,7 +1,7 @@
 """Rate-distortion studies of variational autoencoders: from a YAML file to a table, and from the table to an answer.
 
     rdstudy.load_study("studies/full.yaml")          -> Study
-    rdstudy.load_measurements("results/full")        -> pandas.DataFrame, one row per cell, step and population
+    rdstudy.load_measurements("results/full")        -> pandas.DataFrame, a row per cell, step, population, evaluation
     rdstudy.analysis.claims(table)                   -> pandas.DataFrame, what the table says; and other analyses
     rdstudy.load_model("results/full", cell_id)      -> a trained VAE (needs torch)
 

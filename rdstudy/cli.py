@@ -11,6 +11,8 @@ import os
 import shlex
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,6 +25,8 @@ import rdstudy
 from rdstudy.errors import UserError
 
 if TYPE_CHECKING:
+    from rdstudy.driver import Executor
+    from rdstudy.pack_run import Workplace
     from rdstudy.packs import Pack
     from rdstudy.standing import Standing
     from rdstudy.study import Study
@@ -60,7 +64,7 @@ Examples = Annotated[
     str | None, typer.Option(metavar="M|all", help="Population of q(z): all examples, or M, with ceiling log M.")
 ]
 ImportanceExamples = Annotated[
-    str | None, typer.Option(metavar="M|all", help="Examples per population that the NLL is averaged over.")
+    str | None, typer.Option(metavar="M|all", help="Examples per population that are importance-sampled.")
 ]
 
 
@@ -115,7 +119,7 @@ def plan(study_file: StudyFile, results: ResultsOption = None, settings: Setting
     share = estimates.evaluation_share(packs, study, pixels, n_test)
     console.print(
         f"time: about {duration(total)} with {workers} packs side by side here ({source})\n"
-        f"of it for measuring: {share:.0%}",
+        f"measuring takes about {share:.0%} of it",
         soft_wrap=True,
     )
     console.print(f"storage: about {size(estimates.storage(now.missing, study, pixels))}")
@@ -131,7 +135,7 @@ def run(
 ) -> None:
     """Train and measure every cell that is not finished. Interrupted? The same command goes on."""
     from rdstudy.display import RunDisplay
-    from rdstudy.driver import Recorder, opened, run_inline
+    from rdstudy.driver import Recorder, opened
     from rdstudy.pack_run import Workplace, pick_device
     from rdstudy.preparation import check_sizes, load_data
     from rdstudy.provenance import git_commit
@@ -153,21 +157,28 @@ def run(
         now = standing(study, folder)
         _print_standing(console, study, folder, now)
         recorder = Recorder(study, folder, table)
-        if inline:
-            packs = _packs(study, folder, now, dataset.images.shape[1], workers=1, device=device.type)
-            _execute(recorder, packs, run_inline, at, RunDisplay(packs, console, where="in this process"))
-        else:
-            from rdstudy.tuning.runner import cluster, gpus_per_pack, run_on_ray, workers
-
-            with cluster(address, object_store_bytes=dataset.images.nbytes):
-                n = workers(study.resources.cpus_per_pack, gpus_per_pack(at))
-                kind = "cuda" if gpus_per_pack(at) else device.type
-                packs = _packs(study, folder, now, dataset.images.shape[1], workers=n, device=kind)
-                _execute(recorder, packs, run_on_ray, at, RunDisplay(packs, console, where=f"on {n} workers"))
+        with _executor(at, address, inline=inline) as (execute, workers, kind, where):
+            packs = _packs(study, folder, now, dataset.images.shape[1], workers=workers, device=kind)
+            _execute(recorder, packs, execute, at, RunDisplay(packs, console, where=where))
         now = standing(study, folder)
     _print_ending(console, study, folder, now)
     if now.missing:
         raise typer.Exit(FAILED)
+
+
+@contextmanager
+def _executor(at: Workplace, address: str | None, *, inline: bool) -> Iterator[tuple[Executor, int, str, str]]:
+    """What works on packs, how many at a time, on which kind of device, and where in words."""
+    if inline:
+        from rdstudy.driver import run_inline
+
+        yield run_inline, 1, at.device.type, "in this process"
+        return
+    from rdstudy.tuning.runner import cluster, gpus_per_pack, run_on_ray, workers
+
+    with cluster(address, object_store_bytes=at.dataset.images.nbytes):
+        n = workers(at.study.resources.cpus_per_pack, gpus_per_pack(at))
+        yield run_on_ray, n, "cuda" if gpus_per_pack(at) else at.device.type, f"on {n} workers"
 
 
 def _execute(recorder: Any, packs: list[Pack], executor: Any, at: Any, display: Any) -> None:
@@ -201,7 +212,7 @@ def measure(
     from pydantic import ValidationError
 
     from rdstudy.display import MeasureDisplay
-    from rdstudy.driver import Recorder, opened, run_inline
+    from rdstudy.driver import Recorder, opened
     from rdstudy.pack_run import Workplace, pick_device
     from rdstudy.preparation import check_sizes, load_data
     from rdstudy.provenance import git_commit
@@ -237,15 +248,8 @@ def measure(
             packs = measuring_packs(remaining(study, results).to_measure)
             n_cells = sum(map(len, packs))
             recorder = Recorder(study, results, table)
-            if inline:
-                _execute(recorder, packs, run_inline, at, MeasureDisplay(n_cells, console, where="in this process"))
-            else:
-                from rdstudy.tuning.runner import cluster, gpus_per_pack, run_on_ray, workers
-
-                with cluster(address, object_store_bytes=dataset.images.nbytes):
-                    n = workers(study.resources.cpus_per_pack, gpus_per_pack(at))
-                    display = MeasureDisplay(n_cells, console, where=f"on {n} workers")
-                    _execute(recorder, packs, run_on_ray, at, display)
+            with _executor(at, address, inline=inline) as (execute, _, _, where):
+                _execute(recorder, packs, execute, at, MeasureDisplay(n_cells, console, where=where))
         left = remaining(study, results)
         console.print(f"{study.name}: {left.measured} cells measured, {len(left.to_measure)} to measure ({results})")
     for cell in left.without_weights:

@@ -55,12 +55,32 @@ def pack_name(cells: Sequence[Cell]) -> str:
     return ", ".join(words)
 
 
-class RunDisplay:
-    """A run as it goes: a live table on a terminal, plain lines elsewhere."""
+class _Display:
+    """What is live on a terminal while the work lasts, and plain lines elsewhere."""
+
+    def __init__(self, console: Console, where: str) -> None:
+        self.console, self.where = console, where
+        self.started = self.last_line = time.monotonic()
+        self._live: Live | Progress
+
+    def __enter__(self) -> None:
+        if self.console.is_terminal:
+            self._live.start()
+
+    def __exit__(self, *exception: object) -> None:
+        if self.console.is_terminal:
+            self._live.stop()
+
+    def _failed(self, progress: PackProgress) -> None:
+        for cell_id in progress.cells:
+            self.console.print(Text(f"cell {cell_id} failed: {progress.failure}", style="red"), soft_wrap=True)
+
+
+class RunDisplay(_Display):
+    """A run as it goes, pack by pack."""
 
     def __init__(self, packs: Sequence[Pack], console: Console, *, where: str) -> None:
-        self.console = console
-        self.where = where
+        super().__init__(console, where)
         self.packs = list(packs)
         self.number = {pack.id: i + 1 for i, pack in enumerate(packs)}
         self.at_start: dict[str, int] = {}
@@ -69,17 +89,7 @@ class RunDisplay:
         self.ended: Counter[str] = Counter()
         self.n_cells = sum(len(pack) for pack in packs)
         self.model_steps = sum(len(pack) * pack.steps for pack in packs)
-        self.started = self.last_line = time.monotonic()
         self._live = Live(console=console, refresh_per_second=2, get_renderable=self._table, transient=True)
-
-    def __enter__(self) -> RunDisplay:
-        if self.console.is_terminal:
-            self._live.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        if self.console.is_terminal:
-            self._live.stop()
 
     def __call__(self, pack: Pack, progress: PackProgress) -> None:
         done = self.steps[pack.id]
@@ -91,9 +101,7 @@ class RunDisplay:
             self.ended["finished"] += len(progress.cells)
         if progress.failure:
             self.ended["failed"] += len(progress.cells)
-            self.console.print(
-                Text(f"cell {progress.cells[0]} failed: {progress.failure}", style="red"), soft_wrap=True
-            )
+            self._failed(progress)
         if not self.console.is_terminal:
             self._plain(pack, progress)
 
@@ -159,30 +167,22 @@ class RunDisplay:
         return Group(bar, table, Text(waiting or self._overall(), style="dim"))
 
 
-class MeasureDisplay:
-    """Finished cells being measured again: a bar on a terminal, a line now and then elsewhere."""
+class MeasureDisplay(_Display):
+    """Finished cells being measured again."""
 
     def __init__(self, n_cells: int, console: Console, *, where: str) -> None:
-        self.console, self.where, self.n_cells = console, where, n_cells
+        super().__init__(console, where)
+        self.n_cells = n_cells
         self.measured = self.failed = 0
-        self.started = self.last_line = time.monotonic()
-        self._bar = Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=console)
+        self._live = self._bar = Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=console
+        )
         self._task = self._bar.add_task(f"cells measured {where}", total=n_cells)
-
-    def __enter__(self) -> MeasureDisplay:
-        if self.console.is_terminal:
-            self._bar.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        if self.console.is_terminal:
-            self._bar.stop()
 
     def __call__(self, pack: Pack, progress: PackProgress) -> None:
         if progress.failure:
             self.failed += len(progress.cells)
-            for cell_id in progress.cells:
-                self.console.print(Text(f"cell {cell_id}: {progress.failure}", style="red"), soft_wrap=True)
+            self._failed(progress)
         elif progress.staged:
             self.measured += len(progress.cells)
         self._bar.update(self._task, completed=self.measured + self.failed)

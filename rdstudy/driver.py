@@ -37,12 +37,11 @@ Executor = Callable[[list[Pack], Workplace, Listener], None]
 
 
 class Recorder:
-    """Commits what packs stage, and remembers what failed: the only writer of the table."""
+    """Commits what packs stage, and records what failed: the only writer of the table."""
 
     def __init__(self, study: Study, results: Path, table: Table, listener: Listener | None = None) -> None:
         self.study, self.results, self.table = study, results, table
         self.checkpoints = Checkpoints(results)
-        self.failed: dict[str, str] = {}
         self.listener = listener
 
     def __call__(self, pack: Pack, progress: Progress) -> None:
@@ -51,7 +50,6 @@ class Recorder:
             self.checkpoints.remove_finished(self.table.finished)
         if progress.failure is not None:
             for cell_id in progress.cells:
-                self.failed[cell_id] = progress.failure
                 if cell_id not in self.table.finished:  # a cell that was measured again is
                     cell = self.study.cells[cell_id]
                     self.table.record_failure(failure_rows(self.study, cell, pack, progress.failure))

@@ -128,7 +128,7 @@ def test_damaged_weights_are_told_and_do_not_stop_the_others(finished):
     before = values(RESULTS)
     ended = finished("--draws", 2)
     assert ended.code == 1
-    assert f"cell {path.stem}: " in ended.out
+    assert f"cell {path.stem} failed: " in ended.out
     assert "not a model of rdstudy" in ended.out
     assert values(RESULTS).query("mi_draws == 2")["cell_id"].nunique() == 3
     assert (values(RESULTS)["status"] == "ok").all()

@@ -109,7 +109,7 @@ def importance_weighted_nll(
         images: intensities in [0, 1], on the model's device, in the dtype that the model computes in.
         draws: importance samples per image.
         generator: source of the draws, consumed image after image: they do not depend on `chunk_size`.
-        chunk_size: draws decoded at once; does not change the result beyond rounding.
+        chunk_size: draws held at once; does not change the result beyond rounding.
 
     Returns:
         The estimate with effective sample size and reliability.
@@ -141,7 +141,7 @@ def importance_weighted_nlls(
             copy.
         draws: importance samples per image and model.
         generators: one per model.
-        chunk_size: draws decoded at once per model.
+        chunk_size: draws held at once per model.
 
     Returns:
         One estimate per model.
@@ -198,10 +198,11 @@ class _Stack:
         at_once = LOGITS_IN_CACHE if images.device.type == "cpu" else LOGITS_ON_DEVICE
         rows = max(1, at_once // images.shape[-1])
         example = torch.arange(examples * draws, device=images.device) // draws
+        latent = latent.flatten(1, 2)
         found = latent.new_empty(models, examples * draws)
         for start in range(0, examples * draws, rows):
             block = slice(start, start + rows)
-            logits = self.decode(latent.flatten(1, 2)[:, block])
+            logits = self.decode(latent[:, block])
             found[:, block] = -distortion(logits, images[:, example[block]])
         return found.view(models, examples, draws)
 

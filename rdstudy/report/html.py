@@ -140,9 +140,9 @@ def _cells(findings: Findings, study: Mapping[str, Any]) -> str:
 def _data(name: str) -> str:
     kept = ", ".join(f"<code>{analysis}</code>" for analysis in ANALYSES)
     return (
-        "<p>The table of measurements lies in <code>measurements/</code>, one row per cell, evaluation step "
-        "and "
-        "population; <code>rdstudy columns</code> says what its columns mean. Beside this page, "
+        "<p>The table of measurements lies in <code>measurements/</code>, one row per cell, evaluation step, "
+        "population and <code>evaluation_id</code>; <code>rdstudy columns</code> says what its columns mean. Beside "
+        "this page, "
         "<code>analyses/</code> "
         f"holds every analysis as Parquet and CSV ({kept}; those with rows), and <code>figures/</code> "
         "every figure "

@@ -46,7 +46,7 @@ def loading(name: str) -> str:
     return f"""\
 import pandas as pd
 
-table = pd.read_parquet("{name}/measurements")       # one row per cell, step and population
+table = pd.read_parquet("{name}/measurements")       # one row per cell, step, population and evaluation_id
 final = table[table.is_final & (table.status == "ok")]
 final.groupby(["population", "depth", "beta"])[["rate_nats", "distortion_nats"]].mean()
 

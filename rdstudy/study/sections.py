@@ -160,7 +160,7 @@ class Information(Strict):
 
     at: When = Field("final", description="Steps: never, final, all, a list or {log_spaced: N}.")
     draws: PositiveInt = Field(1, description="Draws of z per example; the standard error falls with their root.")
-    examples: Examples = Field(
+    examples: Literal["all"] | Annotated[int, Field(ge=2, le=LARGEST)] = Field(
         "all", description="Population of q(z): all examples, or a random m of them, which lowers I's ceiling to log m."
     )
 

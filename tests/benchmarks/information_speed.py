@@ -1,6 +1,6 @@
 """Times the exact aggregate posterior against what it replaces, and against what it cannot be faster than.
 
-    python tests/benchmarks/information_speed.py                     # some five minutes on two cores
+    python tests/benchmarks/information_speed.py                     # some eight minutes on two cores
     python tests/benchmarks/information_speed.py --direct-share 1    # the slow ones over all pairs, too
 
 direct       differences of all pairs in chunks, density of each, logsumexp: as public code does it
