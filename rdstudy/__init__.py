@@ -11,7 +11,6 @@ Nothing heavy is imported before it is asked for: reading a table needs neither 
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -20,7 +19,8 @@ if TYPE_CHECKING:
     from rdstudy.store import load_measurements
     from rdstudy.study import Study, load_study
 
-__version__ = version("rdstudy")
+    __version__: str
+
 __all__ = ["Study", "__version__", "analysis", "load_measurements", "load_model", "load_study"]
 
 _HOMES = {
@@ -32,6 +32,8 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return import_module("importlib.metadata").version("rdstudy")
     if name == "analysis":
         return import_module("rdstudy.analysis")
     if name in _HOMES:

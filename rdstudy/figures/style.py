@@ -15,6 +15,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from html import escape
+from importlib import import_module
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -22,8 +23,6 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.backends.backend_pdf import FigureCanvasPdf, PdfPages
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import PlaceHolderLayoutEngine
 from matplotlib.legend import Legend
@@ -162,6 +161,8 @@ def save(figure: Figure, stem: Path, formats: Sequence[str] = ("svg", "pdf", "pn
 @contextmanager
 def pdf_pages(path: Path) -> Iterator[Callable[[Figure], None]]:
     """One PDF for several figures, each a page of it, so that its fonts are in it once."""
+    from matplotlib.backends.backend_pdf import PdfPages
+
     with PdfPages(path, metadata={"CreationDate": None}) as document:
 
         def add(figure: Figure) -> None:
@@ -172,7 +173,9 @@ def pdf_pages(path: Path) -> Iterator[Callable[[Figure], None]]:
 
 
 _DPI = 200
-_CANVASES: dict[str, Any] = {"svg": FigureCanvasSVG, "pdf": FigureCanvasPdf, "png": FigureCanvasAgg}
+# Imported when they are needed: PDF's alone takes a tenth of a second.
+_CANVASES = {"svg": "FigureCanvasSVG", "pdf": "FigureCanvasPdf", "png": "FigureCanvasAgg"}
+_BACKENDS = {"svg": "backend_svg", "pdf": "backend_pdf", "png": "backend_agg"}
 
 
 def _write(figure: Figure, to: Any, kind: str, ground: str = "white") -> None:
@@ -185,11 +188,12 @@ def _write(figure: Figure, to: Any, kind: str, ground: str = "white") -> None:
         figure.set_facecolor(ground)
         with mpl.rc_context({**STYLE, "svg.fonttype": text}):
             # Typed as Any: matplotlib's stubs have no print_* of their own.
-            canvas: Any = _CANVASES[kind](figure)
+            backend = import_module(f"matplotlib.backends.{_BACKENDS[kind]}")
+            canvas: Any = getattr(backend, _CANVASES[kind])(figure)
             if kind == "svg":
                 canvas.print_svg(to, metadata={"Date": None, "Creator": None})
             elif kind == "pdf":
-                canvas.print_pdf(to, metadata=None if isinstance(to, PdfPages) else {"CreationDate": None})
+                canvas.print_pdf(to, metadata={"CreationDate": None} if isinstance(to, Path) else None)
             else:
                 figure.set_dpi(_DPI)
                 canvas.print_png(to)

@@ -42,8 +42,7 @@ def write_report(
         formats: `html`, `md`, or both.
         compare: a CSV of the paper's curves, read off its figure, to be drawn behind ours.
         planned: the study's planned cells, one row each with `cell_id` and any of the table's columns; those
-        that are
-            not finished are listed as missing.
+            that are not finished are listed as missing.
 
     Returns:
         The files that were written, the pages first.

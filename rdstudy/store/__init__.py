@@ -2,6 +2,7 @@
 
 <results>/study.json                   the study as it was last run
 <results>/measurements/*.parquet       the table: the only truth about what is finished
+<results>/bundles/*.parquet            copies of many parts in one file, to read them faster
 <results>/models/<cell>.safetensors    trained weights
 <results>/sheets/<cell>.npz            some reconstructions and samples, as uint8
 <results>/checkpoints/<pack>/          unfinished packs

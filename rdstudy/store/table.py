@@ -11,10 +11,7 @@ measured again come in the same way, minus cells that have rows of that evaluati
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,79 +19,14 @@ import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet as pq
 
-from rdstudy.measurement import COLUMNS, FAILED, KEY, Measurement
-from rdstudy.store.files import StorageError, explained, move_whole, remove, write_whole
+from rdstudy.measurement import FAILED, KEY, Measurement
+from rdstudy.store.files import StorageError, explained, move_whole, remove
+from rdstudy.store.parts import FAILED_PART, SCHEMA, bundle_parts, read_parts, to_arrow, write_part
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_ARROW = {
-    str: pa.string(),
-    int: pa.int64(),
-    float: pa.float64(),
-    bool: pa.bool_(),
-    dt.datetime: pa.timestamp("us", tz="UTC"),
-}
-
-SCHEMA = pa.schema(
-    [
-        pa.field(c.name, _ARROW[c.type], nullable=c.nullable, metadata={"unit": c.unit, "meaning": c.meaning})
-        for c in COLUMNS
-    ]
-)
-
-READERS = 4
-"""Parts read at once."""
-
-_FAILED_PART, _AGAIN_PART = "failed-", "again-"
-
-
-def to_arrow(rows: Sequence[Measurement]) -> pa.Table:
-    """Rows as an Arrow table of the one schema."""
-    columns = list(zip(*map(astuple, rows), strict=True)) if rows else [()] * len(SCHEMA)
-    arrays = [pa.array(values, type=field.type) for values, field in zip(columns, SCHEMA, strict=True)]
-    return pa.Table.from_arrays(arrays, schema=SCHEMA)
-
-
-def _read(folder: Path, columns: list[str] | None = None) -> pa.Table:
-    """The parts of a folder as one table; columns that a part of an older version lacks are null there."""
-    schema = SCHEMA if columns is None else pa.schema([SCHEMA.field(name) for name in columns])
-    parts = sorted(folder.glob("*.parquet")) if folder.is_dir() else []
-    # A part costs milliseconds whatever its size, most of them outside the interpreter: several at a time.
-    with explained(folder, "reading the table"), ThreadPoolExecutor(READERS) as readers:
-        return pa.concat_tables([schema.empty_table(), *readers.map(lambda part: _read_part(part, schema), parts)])
-
-
-def _read_part(part: Path, schema: pa.Schema) -> pa.Table:
-    try:
-        file = pq.ParquetFile(str(part), memory_map=True, pre_buffer=False)
-        names = file.schema_arrow.names
-        if names == SCHEMA.names:
-            table = file.read(columns=None if schema is SCHEMA else schema.names, use_threads=False)
-        else:
-            table = _of_another_version(file, set(names), schema)
-        return table if table.schema.equals(schema) else table.select(schema.names).cast(schema)
-    except FileNotFoundError:
-        if part.name.startswith(_FAILED_PART):  # the driver took it away: the cell is being finished
-            return schema.empty_table()
-        raise
-    except (pa.ArrowException, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise StorageError(
-            f"{part}: not a part of the table: {reason}. Nothing was changed. If the file was damaged, move it out of "
-            "the folder and run the study again: only its cells are trained again."
-        ) from error
-
-
-def _of_another_version(file: pq.ParquetFile, there: set[str], schema: pa.Schema) -> pa.Table:
-    missing = [field.name for field in SCHEMA if not field.nullable and field.name not in there]
-    if missing:
-        raise ValueError(f"it has no column {', '.join(missing)}")
-    table = file.read(columns=[name for name in schema.names if name in there])
-    for field in schema:
-        if field.name not in there:
-            table = table.append_column(field, pa.nulls(len(table), field.type))
-    return table
+_AGAIN_PART = "again-"
 
 
 class Table:
@@ -105,6 +37,7 @@ class Table:
         self.staging = root / "staging"
         self._finished: set[str] | None = None
         self._measured: dict[str, set[str]] = {}
+        self._until_bundle = bundle_parts(self.folder)
 
     def measured(self, evaluation_id: str) -> set[str]:
         """Ids of the cells that have final rows of this evaluation."""
@@ -125,11 +58,7 @@ class Table:
         Cells that are finished already, or have rows of that evaluation already, are left out; the recorded failures
         of the others are removed first, so that at no moment a cell has both.
         """
-        with explained(staged, "reading a finished pack"):
-            try:
-                part = pq.read_table(staged, schema=SCHEMA)
-            except (pa.ArrowException, ValueError) as error:
-                raise StorageError(f"{staged}: not a part of the table: {error}") from error
+        part = _read_staged(staged)
         cells = sorted(set(part["cell_id"].to_pylist()))
         if staged.name.startswith(_AGAIN_PART):
             there = self.measured(part["evaluation_id"][0].as_py())
@@ -145,9 +74,12 @@ class Table:
             move_whole(staged, self.folder / staged.name)
         elif new:
             # The first new cell names the part: no other part can hold it, so no other part has this name.
-            write_whole(self.folder / f"{staged.stem}-{new[0]}.parquet", lambda file: pq.write_table(part, file))
+            write_part(self.folder / f"{staged.stem}-{new[0]}.parquet", part)
         remove(staged)
         there.update(new)
+        self._until_bundle -= bool(new)
+        if self._until_bundle <= 0:
+            self._until_bundle = bundle_parts(self.folder)
         return new
 
     def commit_staged(self) -> list[str]:
@@ -155,11 +87,13 @@ class Table:
         finished = []
         for staged in sorted(self.staging.glob("*.parquet")):
             try:
-                finished += self.commit(staged)
+                _read_staged(staged)
             except StorageError as error:
                 if isinstance(error.__cause__, OSError):
                     raise
                 remove(staged)  # never whole; the pack's checkpoint makes it again
+            else:
+                finished += self.commit(staged)
         return finished
 
     def record_failure(self, rows: Sequence[Measurement]) -> None:
@@ -167,16 +101,24 @@ class Table:
         cell_id = rows[0].cell_id
         assert cell_id not in self.finished
         assert all(row.status == FAILED and row.cell_id == cell_id for row in rows)
-        write_whole(self._failure(cell_id), lambda file: pq.write_table(to_arrow(rows), file))
+        write_part(self._failure(cell_id), to_arrow(rows))
 
     def _failure(self, cell_id: str) -> Path:
-        return self.folder / f"{_FAILED_PART}{cell_id}.parquet"
+        return self.folder / f"{FAILED_PART}{cell_id}.parquet"
+
+
+def _read_staged(staged: Path) -> pa.Table:
+    with explained(staged, "reading a finished pack"):
+        try:
+            return pq.read_table(staged, schema=SCHEMA)
+        except (pa.ArrowException, ValueError) as error:
+            raise StorageError(f"{staged}: not a part of the table: {error}") from error
 
 
 def stage(root: Path, name: str, rows: Sequence[Measurement]) -> Path:
     """Write the rows of a finished pack where the driver finds them."""
     path = root / "staging" / f"{name}.parquet"
-    write_whole(path, lambda file: pq.write_table(to_arrow(rows), file, compression="zstd"))
+    write_part(path, to_arrow(rows))
     return path
 
 
@@ -188,7 +130,7 @@ def stage_again(root: Path, rows: Sequence[Measurement]) -> Path:
 
 def measured_cells(folder: Path, evaluation_id: str) -> set[str]:
     """Ids of the cells that have final rows of this evaluation in the parts of `folder`."""
-    table = _read(folder, ["cell_id", "is_final", "status", "evaluation_id"])
+    table = read_parts(folder, ["cell_id", "is_final", "status", "evaluation_id"])
     final = pa.compute.and_(table["is_final"], pa.compute.not_equal(table["status"], FAILED))
     of_evaluation = pa.compute.equal(table["evaluation_id"], evaluation_id)
     return set(pa.compute.unique(table.filter(pa.compute.and_(final, of_evaluation))["cell_id"]).to_pylist())
@@ -196,17 +138,17 @@ def measured_cells(folder: Path, evaluation_id: str) -> set[str]:
 
 def finished_cells(folder: Path) -> set[str]:
     """Ids of the cells whose final rows are in the parts of `folder`."""
-    table = _read(folder, ["cell_id", "is_final", "status"])
+    table = read_parts(folder, ["cell_id", "is_final", "status"])
     final = table.filter(pa.compute.and_(table["is_final"], pa.compute.not_equal(table["status"], FAILED)))
     return set(pa.compute.unique(final["cell_id"]).to_pylist())
 
 
 def failed_cells(folder: Path) -> dict[str, str]:
     """Recorded failures by cell id, with their messages."""
-    names = sorted(folder.glob(f"{_FAILED_PART}*.parquet")) if folder.is_dir() else []
+    names = sorted(folder.glob(f"{FAILED_PART}*.parquet")) if folder.is_dir() else []
     if not names:
         return {}
-    table = _read(folder, ["cell_id", "status", "message"])
+    table = read_parts(folder, ["cell_id", "status", "message"])
     failed = table.filter(pa.compute.equal(table["status"], FAILED)).to_pylist()
     return {row["cell_id"]: row["message"] for row in failed}
 
@@ -228,7 +170,7 @@ def load_measurements(results: str | Path, *, columns: Iterable[str] | None = No
     unknown = [name for name in wanted if name not in SCHEMA.names]
     if unknown:
         raise StorageError(f"no column {', '.join(unknown)}; the table has {', '.join(SCHEMA.names)}")
-    table = _read(folder, list(dict.fromkeys([*KEY, *wanted])))
+    table = read_parts(folder, list(dict.fromkeys([*KEY, *wanted])))
     _check_unique(table, folder)
     order = [("cell_id", "ascending"), ("step", "ascending"), ("population", "descending")]
     table = table.sort_by([*order, ("evaluation_id", "ascending")]).select(wanted)

@@ -11,7 +11,7 @@ import pytest
 import rdstudy
 from rdstudy.measurement import COLUMNS, FAILED, Measurement
 from rdstudy.store import StorageError, Table, failed_cells, finished_cells, load_measurements, stage
-from rdstudy.store.table import SCHEMA
+from rdstudy.store.parts import SCHEMA
 
 ROW = Measurement(
     study="tiny",
@@ -235,6 +235,15 @@ def test_a_damaged_part_is_one_clear_error_that_names_it(table, tmp_path, how, r
     assert "\n" not in message
     part.unlink()
     assert set(cells_in(tmp_path)) == {"a"}
+
+
+def test_a_damaged_part_costs_no_pack_that_lies_staged(table, tmp_path):
+    table.commit(stage(tmp_path, "one", rows_of("a")))
+    damage(tmp_path / "measurements" / "one.parquet", "cut")
+    staged = stage(tmp_path, "two", rows_of("b"))
+    with pytest.raises(StorageError, match=r"one\.parquet: not a part of the table"):
+        Table(tmp_path).commit_staged()
+    assert staged.exists()
 
 
 def test_parquet_of_something_else_is_refused_too(table, tmp_path):

@@ -1,0 +1,165 @@
+"""The parts of the table: one Parquet file for each pack that ended, and reading thousands of them as one table.
+
+A file costs some milliseconds whatever its size, so that 10,000 small packs would take half a minute to read. The
+writer therefore copies every `PARTS_PER_BUNDLE` of them into one file beside the table, which names them and their
+sizes. A bundle is never more than a copy: the parts stay where they are, and one that disagrees with them is not used.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.dataset
+import pyarrow.parquet as pq
+
+from rdstudy.measurement import COLUMNS, Measurement
+from rdstudy.store.files import StorageError, explained, remove, write_whole
+
+_ARROW = {
+    str: pa.string(),
+    int: pa.int64(),
+    float: pa.float64(),
+    bool: pa.bool_(),
+    dt.datetime: pa.timestamp("us", tz="UTC"),
+}
+
+SCHEMA = pa.schema(
+    [
+        pa.field(c.name, _ARROW[c.type], nullable=c.nullable, metadata={"unit": c.unit, "meaning": c.meaning})
+        for c in COLUMNS
+    ]
+)
+
+FAILED_PART = "failed-"
+"""Prefix of parts that hold a failure. They go away when the cell is finished, so they are in no bundle."""
+
+PARTS_PER_BUNDLE = 128
+_OF_PARTS = b"rdstudy.parts"
+
+
+def to_arrow(rows: Sequence[Measurement]) -> pa.Table:
+    """Rows as an Arrow table of the one schema."""
+    columns = list(zip(*map(astuple, rows), strict=True)) if rows else [()] * len(SCHEMA)
+    arrays = [pa.array(values, type=field.type) for values, field in zip(columns, SCHEMA, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=SCHEMA)
+
+
+def write_part(path: Path, table: pa.Table) -> None:
+    """Write a part, whole or not at all."""
+    write_whole(path, lambda file: pq.write_table(table, file, compression="zstd"))
+
+
+def read_parts(folder: Path, columns: Iterable[str] = SCHEMA.names) -> pa.Table:
+    """All parts of a folder as one table; columns that a part of an older version lacks are null there.
+
+    Raises:
+        StorageError: a file in the folder is not a part, or damaged; it is named.
+    """
+    schema = pa.schema([SCHEMA.field(name) for name in columns])
+    with explained(folder, "reading the table"):
+        while True:
+            sizes = _sizes(folder)
+            bundles = _bundles(folder, sizes)
+            bundled = {name for names in bundles.values() for name in names}
+            files = [*bundles, *(folder / name for name in sizes if name not in bundled)]
+            try:
+                return _read(files, schema)
+            except FileNotFoundError:
+                # A recorded failure went away while it was read, because its cell is finished now: look again.
+                if _sizes(folder) == sizes:
+                    raise
+
+
+def bundle_parts(folder: Path) -> int:
+    """Copy loose parts into bundles while there are enough of them, and remove bundles that are out of date.
+
+    Only for the one writer of the table.
+
+    Returns:
+        How many more parts make the next bundle.
+    """
+    sizes = _sizes(folder)
+    bundles = _bundles(folder, sizes)
+    for path in _bundle_folder(folder).glob("*.parquet"):
+        if path not in bundles:
+            remove(path)
+    bundled = {name for names in bundles.values() for name in names}
+    loose = [name for name in sizes if name not in bundled and not name.startswith(FAILED_PART)]
+    while len(loose) >= PARTS_PER_BUNDLE:
+        names, loose = loose[:PARTS_PER_BUNDLE], loose[PARTS_PER_BUNDLE:]
+        record = json.dumps({name: sizes[name] for name in names})
+        table = _read([folder / name for name in names], SCHEMA)
+        name = hashlib.sha256(record.encode()).hexdigest()[:16]
+        write_part(_bundle_folder(folder) / f"{name}.parquet", table.replace_schema_metadata({_OF_PARTS: record}))
+    return PARTS_PER_BUNDLE - len(loose)
+
+
+def _bundle_folder(folder: Path) -> Path:
+    return folder.parent / "bundles"
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    """Bytes of each part, in the order of names."""
+    if not folder.is_dir():
+        return {}
+    found = {}
+    for path in sorted(folder.glob("*.parquet")):
+        try:
+            found[path.name] = path.stat().st_size
+        except FileNotFoundError:
+            continue  # a recorded failure that went away after it was listed
+    return found
+
+
+def _bundles(folder: Path, sizes: dict[str, int]) -> dict[Path, list[str]]:
+    """The parts in each bundle, of those bundles whose parts are all there as they were."""
+    found: dict[Path, list[str]] = {}
+    bundled: set[str] = set()
+    for path in sorted(_bundle_folder(folder).glob("*.parquet")):
+        try:
+            record = json.loads((pq.read_schema(path).metadata or {})[_OF_PARTS])
+        except FileNotFoundError:
+            continue  # the writer replaced it
+        except (pa.ArrowException, ValueError, KeyError) as error:
+            raise _not_a_part(path, error) from error
+        if record.items() <= sizes.items() and bundled.isdisjoint(record):
+            found[path] = list(record)
+            bundled |= record.keys()
+    return found
+
+
+def _read(files: Sequence[Path], schema: pa.Schema) -> pa.Table:
+    if not files:
+        return schema.empty_table()
+    try:
+        table = pa.dataset.dataset([str(file) for file in files], schema=SCHEMA, format="parquet").to_table(
+            schema.names
+        )
+        lacking = [field.name for field in schema if not field.nullable and table[field.name].null_count]
+        if lacking:
+            raise ValueError(f"it has no column {', '.join(lacking)}")
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowException, ValueError, OSError) as error:
+        if isinstance(error, OSError) and error.errno:
+            raise
+        for file in files if len(files) > 1 else []:
+            _read([file], schema)  # names the one that is to blame
+        raise _not_a_part(files[0], error) from error
+    return table.cast(schema)
+
+
+def _not_a_part(path: Path, error: Exception) -> StorageError:
+    reason = str(error).splitlines()[0]
+    if path.parent.name == "bundles":
+        return StorageError(f"{path}: damaged: {reason}. It is a copy of parts of the table: remove it.")
+    return StorageError(
+        f"{path}: not a part of the table: {reason}. Nothing was changed. If the file was damaged, move it out of "
+        "the folder and run the study again: only its cells are trained again."
+    )
