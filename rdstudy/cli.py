@@ -23,6 +23,7 @@ from rich.text import Text
 
 import rdstudy
 from rdstudy.errors import UserError
+from rdstudy.store.location import Location, location
 
 if TYPE_CHECKING:
     from rdstudy.driver import Executor
@@ -44,10 +45,20 @@ studies_app = typer.Typer(help="The studies that come with rdstudy.", no_args_is
 app.add_typer(studies_app, name="studies")
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study file (YAML).", show_default=False)]
-ResultsFolder = Annotated[Path, typer.Argument(metavar="RESULTS", help="A results folder.", show_default=False)]
+ResultsPlace = Annotated[
+    Any,
+    typer.Argument(
+        metavar="RESULTS", help="A results folder, or s3://BUCKET/NAME.", show_default=False, parser=location
+    ),
+]
 ResultsOption = Annotated[
-    Path | None,
-    typer.Option("--results", metavar="DIR", help="Results folder, instead of results/<name of the study>."),
+    Any,
+    typer.Option(
+        "--results",
+        metavar="DIR",
+        help="Where results go, instead of results/<name of the study>; also s3://BUCKET/NAME or gs://BUCKET/NAME.",
+        parser=location,
+    ),
 ]
 Settings = Annotated[
     list[str] | None,
@@ -195,7 +206,7 @@ def _execute(recorder: Any, packs: list[Pack], executor: Any, at: Any, display: 
 
 @app.command()
 def measure(
-    results: ResultsFolder,
+    results: ResultsPlace,
     draws: Annotated[int | None, typer.Option(help="Draws of z per example for the mutual information.")] = None,
     examples: Examples = None,
     importance_samples: Annotated[int | None, typer.Option(help="Draws of z per example for the NLL.")] = None,
@@ -268,7 +279,7 @@ def _examples(option: str, text: str | None) -> Any:
     return int(text)
 
 
-def _packs(study: Study, folder: Path, now: Standing, pixels: int, *, workers: int, device: str) -> list[Pack]:
+def _packs(study: Study, folder: Location, now: Standing, pixels: int, *, workers: int, device: str) -> list[Pack]:
     from rdstudy.packs import plan_packs
     from rdstudy.store.checkpoints import Checkpoints
 
@@ -299,7 +310,7 @@ def _planned_device(study: Study) -> str:
 
 
 @app.command()
-def status(results: ResultsFolder) -> None:
+def status(results: ResultsPlace) -> None:
     """Show how far a study is, from its results folder alone; works while it runs, and from another machine."""
     from rdstudy.standing import recorded_study, standing
     from rdstudy.store.checkpoints import Checkpoints
@@ -325,7 +336,7 @@ def status(results: ResultsFolder) -> None:
 
 @app.command()
 def report(
-    results: ResultsFolder,
+    results: ResultsPlace,
     formats: Annotated[str, typer.Option("--format", help="html, md, or html,md.")] = "html",
     compare: Annotated[
         Path | None, typer.Option(help="A CSV of published curves, to be drawn behind ours.", show_default=False)
@@ -419,7 +430,7 @@ def studies_copy(
     print(copy_study(name, to))
 
 
-def _print_standing(console: Console, study: Study, folder: Path, now: Standing) -> None:
+def _print_standing(console: Console, study: Study, folder: Location, now: Standing) -> None:
     failed = f", {len(now.failed)} failed last time" if now.failed else ""
     console.print(
         f"{study.name}: {len(now.cells)} cells, {len(now.finished)} finished, {len(now.missing)} missing{failed} "
@@ -433,7 +444,7 @@ def _print_failures(console: Console, now: Standing) -> None:
         console.print(f"failed: {cell_id} ({now.cells[cell_id]}): {message}", soft_wrap=True)
 
 
-def _print_ending(console: Console, study: Study, folder: Path, now: Standing) -> None:
+def _print_ending(console: Console, study: Study, folder: Location, now: Standing) -> None:
     from rdstudy.store import load_measurements
 
     _print_standing(console, study, folder, now)
@@ -448,7 +459,7 @@ def _print_ending(console: Console, study: Study, folder: Path, now: Standing) -
     _next_commands(console, folder)
 
 
-def _next_commands(console: Console, folder: Path) -> None:
+def _next_commands(console: Console, folder: Location) -> None:
     console.print(f"next: rdstudy report {folder}", soft_wrap=True)
     console.print(f"      python -c \"import rdstudy; print(rdstudy.load_measurements('{folder}'))\"", soft_wrap=True)
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from rdstudy.errors import UserError
@@ -21,6 +20,7 @@ from rdstudy.remeasurement import measure_pack
 from rdstudy.standing import load_study_record, recorded_study
 from rdstudy.store.checkpoints import Checkpoints
 from rdstudy.store.files import make_folder, remove_leftovers, write_whole
+from rdstudy.store.location import Location
 from rdstudy.store.lock import locked
 from rdstudy.store.table import Table
 from rdstudy.study import Study
@@ -39,7 +39,7 @@ Executor = Callable[[list[Pack], Workplace, Listener], None]
 class Recorder:
     """Commits what packs stage, and records what failed: the only writer of the table."""
 
-    def __init__(self, study: Study, results: Path, table: Table, listener: Listener | None = None) -> None:
+    def __init__(self, study: Study, results: Location, table: Table, listener: Listener | None = None) -> None:
         self.study, self.results, self.table = study, results, table
         self.checkpoints = Checkpoints(results)
         self.listener = listener
@@ -58,26 +58,26 @@ class Recorder:
 
 
 @contextmanager
-def opened(study: Study, results: Path, fingerprint: str, *, record: bool = True) -> Iterator[Table]:
+def opened(study: Study, results: Location, fingerprint: str, *, record: bool = True) -> Iterator[Table]:
     """Hold a results folder for writing: lock it, tidy what a killed run left, check that it belongs to this data.
 
     Args:
         study: whose results these are.
-        results: the folder; made if it is not there.
+        results: the folder, made if it is not there, or the prefix of a bucket.
         fingerprint: of the study's images.
         record: whether the folder's record of its study becomes this one.
 
     Raises:
         UserError: another run holds it, or it holds results of other data.
     """
-    with locked(results):
+    with locked(results) as still_locked:
         for name in ("measurements", "staging", "models", "sheets", "."):
             make_folder(results / name)
             remove_leftovers(results / name)
         _check_data(results, study, fingerprint)
         if record:
             write_whole(results / "study.json", lambda file: file.write(_study_record(study, fingerprint)))
-        table = Table(results)
+        table = Table(results, still_locked)
         table.commit_staged()
         Checkpoints(results).remove_finished(table.finished)
         yield table
@@ -92,7 +92,7 @@ def _study_record(study: Study, fingerprint: str) -> bytes:
     return json.dumps(record, indent=1).encode()
 
 
-def _check_data(results: Path, study: Study, fingerprint: str) -> None:
+def _check_data(results: Location, study: Study, fingerprint: str) -> None:
     if not (results / "study.json").exists():
         return
     record = load_study_record(results)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 import numpy as np
 
 from rdstudy.packs import Pack, flop
 from rdstudy.shapes import model_shape
+from rdstudy.store.location import Location
 from rdstudy.study import Cell, Study
 
 EFFICIENCY = 0.45
@@ -55,7 +55,7 @@ def product_rate(seconds: float = 0.3) -> float:
     return n * 2 * a.size * b.shape[1] / (time.perf_counter() - started)
 
 
-def measured_rate(results: Path, cells: dict[str, Cell], study: Study, pixels: int) -> float | None:
+def measured_rate(results: Location, cells: dict[str, Cell], study: Study, pixels: int) -> float | None:
     """Operations per second and pack that finished cells of this study took; None where there are none."""
     from rdstudy.store.table import load_measurements
 

@@ -16,7 +16,6 @@ import time
 import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,6 +31,7 @@ from rdstudy.packs import Pack
 from rdstudy.provenance import Commit, provenance
 from rdstudy.store.checkpoints import Checkpoint, Checkpoints
 from rdstudy.store.files import StorageError, write_whole
+from rdstudy.store.location import Location
 from rdstudy.store.table import stage
 from rdstudy.study import Cell, Study
 from rdstudy.training import CHUNK, PackTraining
@@ -58,7 +58,7 @@ class Workplace:
 
     study: Study
     dataset: Dataset
-    results: Path
+    results: Location
     device: torch.device
     commit: Commit | None = None
     again: bool = False
@@ -170,7 +170,7 @@ class _PackRun:
     def seconds(self) -> float:
         return self.before + time.monotonic() - self.started
 
-    def progress(self, staged: Path | None = None) -> Progress:
+    def progress(self, staged: Location | None = None) -> Progress:
         test = [row.distortion_nats for row in self.rows if row.population == TEST and row.distortion_nats is not None]
         latest = float(np.median(test[-len(self.pack) :])) if test else None
         cells = tuple(cell.id for cell in self.pack.cells)
@@ -284,9 +284,9 @@ def as_tensor(images: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(images)
 
 
-def save_sheet(results: Path, cell_id: str, images: dict[str, np.ndarray], shape: Sequence[int]) -> None:
+def save_sheet(results: Location, cell_id: str, images: dict[str, np.ndarray], shape: Sequence[int]) -> None:
     """Write a cell's reconstructions and samples, [n, height, width, channels] each."""
     buffer = io.BytesIO()
     shaped = {name: array.reshape(-1, *shape) for name, array in images.items()}
     np.savez_compressed(buffer, allow_pickle=False, **shaped)
-    write_whole(Path(results) / "sheets" / f"{cell_id}.npz", lambda file: file.write(buffer.getvalue()))
+    write_whole(results / "sheets" / f"{cell_id}.npz", lambda file: file.write(buffer.getvalue()))

@@ -9,7 +9,6 @@ import datetime as dt
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from rdstudy.errors import UserError
 from rdstudy.evaluation import measure
@@ -19,6 +18,7 @@ from rdstudy.pack_run import Progress, Workplace, as_tensor, cell_columns, cell_
 from rdstudy.packs import Pack
 from rdstudy.provenance import provenance
 from rdstudy.store.files import StorageError
+from rdstudy.store.location import Location
 from rdstudy.store.table import load_measurements, measured_cells, stage_again
 from rdstudy.study import Cell, Evaluation, Study
 from rdstudy.study.sections import Examples
@@ -64,7 +64,7 @@ class Remaining:
     without_weights: list[Cell]
 
 
-def remaining(study: Study, results: Path) -> Remaining:
+def remaining(study: Study, results: Location) -> Remaining:
     """Which cells have no rows yet of the study's evaluation. Diverged and failed ones have nothing to measure."""
     rows = load_measurements(results, columns=["cell_id", "is_final", "status"])
     fine = set(rows[rows["is_final"] & (rows["status"] == OK)]["cell_id"])
@@ -95,7 +95,9 @@ def measure_pack(pack: Pack, at: Workplace) -> Iterator[Progress]:
     started = staged_at = time.monotonic()
     rows: list[Measurement] = []
 
-    def progress(done: int, cells: Sequence[str], staged: Path | None = None, failure: str | None = None) -> Progress:
+    def progress(
+        done: int, cells: Sequence[str], staged: Location | None = None, failure: str | None = None
+    ) -> Progress:
         seconds = time.monotonic() - started
         return Progress(done, len(pack), tuple(cells), seconds, staged=staged.name if staged else None, failure=failure)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from rdstudy.errors import UserError
+from rdstudy.store.location import Location
 from rdstudy.store.table import failed_cells, finished_cells
 from rdstudy.study import Cell, Study, parse_study
 
@@ -31,7 +31,7 @@ class Standing:
         return [cell for cell_id, cell in self.cells.items() if cell_id not in self.finished]
 
 
-def standing(study: Study, results: Path) -> Standing:
+def standing(study: Study, results: Location) -> Standing:
     """Read from the table alone how far a study is."""
     folder = results / "measurements"
     finished = finished_cells(folder) & study.cells.keys()
@@ -39,7 +39,7 @@ def standing(study: Study, results: Path) -> Standing:
     return Standing(study.cells, finished, failed)
 
 
-def load_study_record(results: Path) -> dict[str, Any]:
+def load_study_record(results: Location) -> dict[str, Any]:
     """The study as it was last run into this folder, with `n_cells` and `data_fingerprint`.
 
     Raises:
@@ -57,7 +57,7 @@ def load_study_record(results: Path) -> dict[str, Any]:
     return record
 
 
-def recorded_study(results: Path, *, overrides: Sequence[str] = ()) -> Study:
+def recorded_study(results: Location, *, overrides: Sequence[str] = ()) -> Study:
     """The study that was last run into this folder.
 
     Args:

@@ -17,6 +17,7 @@ from rdstudy import pack_run
 from rdstudy.measurement import columns_markdown
 from rdstudy.store import StorageError, locked
 from rdstudy.store import stage as real_stage
+from rdstudy.store.location import Location
 from rdstudy.study import study_schema
 from rdstudy.training import PackTraining
 from tests.command import contents, refused, values
@@ -129,7 +130,7 @@ def test_a_diverged_cell_is_named_and_counts_as_finished(command, study_file):
 
 
 def test_a_disk_that_fills_up_during_a_run_loses_nothing(command, study_file, tmp_path, monkeypatch):
-    staged: list[Path] = []
+    staged: list[Location] = []
 
     def stage(*arguments):
         if staged:

@@ -2,7 +2,6 @@ import dataclasses
 import itertools
 import json
 from collections.abc import Generator, Sequence
-from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -17,6 +16,7 @@ from rdstudy.pack_run import Progress, Workplace, pick_device, run_pack
 from rdstudy.packs import Pack
 from rdstudy.store import StorageError
 from rdstudy.store.checkpoints import Checkpoints
+from rdstudy.store.location import Location
 from rdstudy.study import Cell
 from rdstudy.training import PackTraining
 
@@ -42,7 +42,7 @@ def begin(at: Workplace) -> Generator[Progress, None, None]:
     return running
 
 
-def rows(results: Path, staged: Sequence[Progress]) -> dict[tuple, dict]:
+def rows(results: Location, staged: Sequence[Progress]) -> dict[tuple, dict]:
     """Staged rows by cell, step and population, without their provenance."""
     found = {}
     for progress in staged:

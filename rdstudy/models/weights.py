@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -14,25 +13,26 @@ from rdstudy.errors import UserError
 from rdstudy.models.vae import VAE
 from rdstudy.shapes import ModelShape
 from rdstudy.store.files import write_whole
+from rdstudy.store.location import Location, local_copy, location
 
 
-def model_path(results: str | Path, cell_id: str) -> Path:
+def model_path(results: Location, cell_id: str) -> Location:
     """Where a cell's weights lie, if they were kept."""
-    return Path(results) / "models" / f"{cell_id}.safetensors"
+    return results / "models" / f"{cell_id}.safetensors"
 
 
-def save_model(results: Path, cell_id: str, model: VAE) -> None:
+def save_model(results: Location, cell_id: str, model: VAE) -> None:
     """Write a trained model as `<results>/models/<cell_id>.safetensors`."""
     tensors = {name: value.detach().cpu().clone() for name, value in model.named_parameters()}
     data = save(tensors, {"shape": json.dumps(asdict(model.shape)), "cell_id": cell_id})
     write_whole(model_path(results, cell_id), lambda file: file.write(data))
 
 
-def load_model(results: str | Path, cell_id: str) -> VAE:
+def load_model(results: str | Location, cell_id: str) -> VAE:
     """The trained model of a cell.
 
     Args:
-        results: the folder the study was run into.
+        results: where the study was run into, a folder or a prefix of a bucket.
         cell_id: the cell, as in the table's column `cell_id`.
 
     Returns:
@@ -41,9 +41,9 @@ def load_model(results: str | Path, cell_id: str) -> VAE:
     Raises:
         UserError: there are no weights of this cell.
     """
-    path = model_path(results, cell_id)
+    path = model_path(location(results), cell_id)
     try:
-        with safe_open(path, "pt") as file:
+        with local_copy(path) as copy, safe_open(copy, "pt") as file:
             shape = ModelShape(**json.loads(file.metadata()["shape"]))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError:

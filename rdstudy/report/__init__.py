@@ -18,12 +18,13 @@ from rdstudy.report.findings import Findings
 from rdstudy.report.html import page, write_whole
 from rdstudy.report.illustrations import claim_illustrations, draw, illustrations, remove_drawn
 from rdstudy.report.markdown import document
+from rdstudy.store.location import Location
 
 FORMATS = ("html", "md")
 
 
 def write_report(
-    results: Path,
+    results: Location,
     table: pd.DataFrame,
     study: Mapping[str, Any],
     *,
@@ -35,10 +36,11 @@ def write_report(
     """Write the page (`index.html`, `index.md`), and beside it the figures and the analyses of a study.
 
     Args:
-        results: the study's folder; `sheets/` in it is used where it is there.
+        results: where the study was run into; `sheets/` in it is used where it is there.
         table: what `rdstudy.load_measurements(results)` returns; the study may still be running.
         study: `study.json` as a dictionary; whatever it lacks is left out.
-        out: where to write; `results / "report"` by default. Files of an earlier report are replaced.
+        out: where to write; by default `results / "report"`, or `results/NAME/report` here if the results are in a
+            bucket. Files of an earlier report are replaced.
         formats: `html`, `md`, or both.
         compare: a CSV of the paper's curves, read off its figure, to be drawn behind ours.
         planned: the study's planned cells, one row each with `cell_id` and any of the table's columns; those
@@ -59,7 +61,9 @@ def write_report(
             f"{results}: no cell has finished yet, so there is nothing to report. "
             "`rdstudy status` says how far the study is."
         )
-    out = results / "report" if out is None else out
+    name = results.resolve().name if isinstance(results, Path) else results.name
+    if out is None:
+        out = results / "report" if isinstance(results, Path) else Path("results") / name / "report"
     (out / "figures").mkdir(parents=True, exist_ok=True)
     remove_drawn(out / "figures")
 
@@ -67,7 +71,6 @@ def write_report(
     claims = {claim: draw(shown, out / "figures") for claim, shown in claim_illustrations(findings).items()}
     drawn = [draw(shown, out / "figures") for shown in illustrations(findings, results)]
 
-    name = results.resolve().name
     pages = []
     if "html" in formats:
         text = page(findings, study, name=name, claims=claims, drawn=drawn)

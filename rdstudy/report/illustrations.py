@@ -19,6 +19,7 @@ from rdstudy.measurement import TEST, TRAIN
 from rdstudy.report import words
 from rdstudy.report.findings import Findings
 from rdstudy.report.sheets import Sheets, sheets_along
+from rdstudy.store.location import Location
 
 MOST_PANELS = 6
 MOST_MINOR_PANELS = 3  # of figures that repeat another by a second criterion
@@ -113,7 +114,7 @@ def claim_illustrations(findings: Findings) -> dict[str, Illustration]:
     return found
 
 
-def illustrations(findings: Findings, results: Path) -> Iterator[Illustration]:
+def illustrations(findings: Findings, results: Location) -> Iterator[Illustration]:
     """The report's figures in their order, without those that have nothing to show."""
     makers = (
         _rate_distortion(findings, results),
@@ -128,7 +129,7 @@ def illustrations(findings: Findings, results: Path) -> Iterator[Illustration]:
     yield from sorted((made for made in makers if made.panels), key=lambda made: made.minor)
 
 
-def _rate_distortion(findings: Findings, results: Path) -> Illustration:
+def _rate_distortion(findings: Findings, results: Location) -> Illustration:
     spread = figures.panels(findings.frontier)
     panels = []
     for title, rows in _evenly(list(spread.rows.items()), MOST_PANELS):
@@ -159,7 +160,7 @@ def _rate_distortion(findings: Findings, results: Path) -> Illustration:
     return Illustration("rate_distortion", "Rate and distortion", caption, panels)
 
 
-def _reconstructions(findings: Findings, results: Path, rows: pd.DataFrame) -> dict[float, Any] | None:
+def _reconstructions(findings: Findings, results: Location, rows: pd.DataFrame) -> dict[float, Any] | None:
     first = rows.sort_values(list(SETTING)).iloc[0]
     found = sheets_along(results, findings.cells, first)
     if found is None:
@@ -331,7 +332,7 @@ def _convergence(findings: Findings) -> Illustration:
     return Illustration("convergence", "Were the models trained to their end?", caption, panels, minor=True)
 
 
-def _sheets(findings: Findings, results: Path) -> tuple[Illustration, Illustration]:
+def _sheets(findings: Findings, results: Location) -> tuple[Illustration, Illustration]:
     settings = _settings(findings.frontier)
     found: list[tuple[str, Sheets]] = []
     for title, rows in _evenly(settings, MOST_SHEETS):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import zipfile
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from jaxtyping import UInt8
+
+from rdstudy.store.location import Location
 
 Images = UInt8[np.ndarray, "images height width channels"]
 
@@ -24,7 +25,7 @@ class Sheets:
     samples: dict[float, Images]
 
 
-def sheets_along(results: Path, cells: pd.DataFrame, setting: pd.Series) -> Sheets | None:
+def sheets_along(results: Location, cells: pd.DataFrame, setting: pd.Series) -> Sheets | None:
     """The sheets of one setting's finished cells, the smallest seed of each beta; None where there are none.
 
     Cells whose sheet is missing, cannot be read or shows other images than the first are left out.
@@ -59,9 +60,9 @@ def sheets_along(results: Path, cells: pd.DataFrame, setting: pd.Series) -> Shee
     return Sheets(originals, rebuilt, samples)
 
 
-def _read(path: Path) -> dict[str, Images]:
+def _read(path: Location) -> dict[str, Images]:
     try:
-        with np.load(path, allow_pickle=False) as sheet:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as sheet:
             return {name: sheet[name] for name in sheet.files}
     except (OSError, ValueError, zipfile.BadZipFile):
         return {}

@@ -10,15 +10,14 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import json
-import shutil
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
 
 from rdstudy.measurement import Measurement
-from rdstudy.store.files import ASIDE, explained, remove, write_whole
+from rdstudy.store.files import remove, remove_folder, write_whole
+from rdstudy.store.location import Location, list_files, list_folders, local_copy
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,7 +37,7 @@ class Checkpoint:
 class Checkpoints:
     """The unfinished packs in one results folder."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Location) -> None:
         self.folder = root / "checkpoints"
 
     def save(self, pack_id: str, checkpoint: Checkpoint) -> None:
@@ -93,34 +92,38 @@ class Checkpoints:
         for folder in self._folders():
             members = [m for m in map(_members, self._files(folder)) if m is not None]
             if all(set(m) <= finished for m in members):
-                with explained(folder, "removing a finished pack's checkpoints"):
-                    shutil.rmtree(folder, ignore_errors=False)
+                remove_folder(folder)
 
-    def _folders(self) -> list[Path]:
-        return sorted(path for path in self.folder.iterdir() if path.is_dir()) if self.folder.is_dir() else []
+    def _folders(self) -> list[Location]:
+        return list_folders(self.folder)
 
     @staticmethod
-    def _files(folder: Path) -> list[Path]:
+    def _files(folder: Location) -> list[Location]:
         """Checkpoints of one pack, newest first."""
-        if not folder.is_dir():
-            return []
-        return sorted((p for p in folder.glob("*.safetensors") if not p.name.startswith(ASIDE)), reverse=True)
+        return [folder / name for name in reversed(list_files(folder, ".safetensors"))]
 
 
-def _members(path: Path) -> list[str] | None:
+def _members(path: Location) -> list[str] | None:
     """Cell ids in a checkpoint; None where the file is damaged or gone."""
     try:
-        with safe_open(path, "numpy") as file:
-            members: list[str] = json.loads(file.metadata()["record"])["cells"]
-            return members
-    except (SafetensorError, FileNotFoundError, ValueError, KeyError, TypeError):
+        with path.open("rb") as file:
+            # Only the header is read: 8 bytes with its length, then JSON (the safetensors format).
+            length = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(length))
+            end = file.seek(0, 2)
+        metadata = header.pop("__metadata__")
+        if end != 8 + length + max(tensor["data_offsets"][1] for tensor in header.values()):
+            return None
+        members: list[str] = json.loads(metadata["record"])["cells"]
+        return members
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, OverflowError, MemoryError):
         return None
 
 
-def _load(path: Path) -> Checkpoint | None:
+def _load(path: Location) -> Checkpoint | None:
     """A checkpoint; None where the file is damaged or gone."""
     try:
-        with safe_open(path, "pt") as file:
+        with local_copy(path) as copy, safe_open(copy, "pt") as file:
             metadata = file.metadata()
             rows = tuple(_row_from_json(row) for row in json.loads(metadata["rows"]))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

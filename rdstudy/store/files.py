@@ -1,9 +1,11 @@
-"""Files that appear whole or not at all: written aside, forced to disk, then renamed."""
+"""Files that appear whole or not at all: written aside, forced to disk, then renamed; in a bucket, one PUT."""
 
 from __future__ import annotations
 
 import errno
+import io
 import os
+import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,21 +13,24 @@ from pathlib import Path
 from typing import IO
 
 from rdstudy.errors import UserError
+from rdstudy.store.location import Location, in_bucket, patiently, storage_errors
 
 ASIDE = ".aside-"
 """Prefix of files being written; readers ignore them, and a later run removes what a killed one left."""
 
 
 class StorageError(UserError):
-    """The results folder cannot be read or written."""
+    """The results cannot be read or written."""
 
 
 @contextmanager
-def explained(path: Path, doing: str) -> Iterator[None]:
-    """Turn the operating system's error into one message that names the path and the mend."""
+def explained(path: Location, doing: str) -> Iterator[None]:
+    """Turn the storage's error into one message that names the path and the mend."""
     try:
         yield
-    except OSError as error:
+    except Exception as error:
+        if not isinstance(error, storage_errors()) or isinstance(error, StorageError):
+            raise
         hint = {
             errno.ENOSPC: "the disk is full: free some space",
             errno.EDQUOT: "the disk quota is used up: free some space",
@@ -34,25 +39,33 @@ def explained(path: Path, doing: str) -> Iterator[None]:
             errno.EPERM: "operation not permitted",
             errno.ENOTDIR: "a file stands where a folder is needed",
             errno.EEXIST: "a file stands where a folder is needed",
-        }.get(error.errno or 0, error.strerror or str(error))
+        }.get(getattr(error, "errno", None) or 0, getattr(error, "strerror", None) or str(error).strip())
         raise StorageError(
-            f"{path}: {doing} failed: {hint}. What is in the results folder stays as it was; mend this, or choose "
-            "another folder with --results, and run the same command again."
+            f"{path}: {doing} failed: {hint}. What is in the results stays as it was; mend this, or choose "
+            "another place with --results, and run the same command again."
         ) from error
 
 
-def make_folder(path: Path) -> None:
-    """Make a folder and its parents."""
+def make_folder(path: Location) -> None:
+    """Make a folder and its parents. A bucket needs none."""
+    if in_bucket(path):
+        return
     with explained(path, "making the folder"):
         path.mkdir(parents=True, exist_ok=True)
 
 
-def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+def write_whole(path: Location, write: Callable[[IO[bytes]], object]) -> None:
     """Call `write` on a file that takes the name `path` only once it is complete and on disk.
 
     Raises:
         StorageError: it could not be written; `path` is as it was before.
     """
+    if in_bucket(path):
+        buffer = io.BytesIO()
+        write(buffer)
+        with explained(path, "writing"):
+            patiently(lambda: path.fs.pipe_file(path.path, buffer.getvalue()))
+        return
     aside = path.parent / f"{ASIDE}{uuid.uuid4().hex}"
     make_folder(path.parent)
     with explained(path, "writing"):
@@ -67,22 +80,42 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
             aside.unlink(missing_ok=True)
 
 
-def move_whole(source: Path, target: Path) -> None:
-    """Give a finished file its final name, in one step."""
+def move_whole(source: Location, target: Location) -> None:
+    """Give a finished file its final name, in one step. In a bucket it may then stand under both for a moment."""
+    if in_bucket(source) or in_bucket(target):
+        with explained(target, "copying a finished file into place"):
+            data = patiently(source.read_bytes)
+        write_whole(target, lambda file: file.write(data))
+        remove(source)
+        return
     make_folder(target.parent)
     with explained(target, "moving a finished file into place"):
         os.replace(source, target)
         _sync_folder(target.parent)
 
 
-def remove(path: Path) -> None:
+def remove(path: Location) -> None:
     """Remove a file that may be gone already."""
     with explained(path, "removing"):
-        path.unlink(missing_ok=True)
+        if in_bucket(path):
+            patiently(lambda: path.unlink(missing_ok=True))
+        else:
+            path.unlink(missing_ok=True)
 
 
-def remove_leftovers(folder: Path) -> None:
+def remove_folder(folder: Location) -> None:
+    """Remove a folder with all that is in it; in a bucket, all whose names begin with its."""
+    with explained(folder, "removing"):
+        if in_bucket(folder):
+            patiently(lambda: folder.fs.rm(folder.path, recursive=True))
+        else:
+            shutil.rmtree(folder)
+
+
+def remove_leftovers(folder: Location) -> None:
     """Remove what killed writers left in a folder. Only for the holder of the lock, when no writer is at work."""
+    if in_bucket(folder):
+        return
     for path in folder.glob(f"{ASIDE}*"):
         remove(path)
 

@@ -1,7 +1,8 @@
 """One writer per results folder: the lock, and who holds it.
 
 An advisory lock on the file `lock` (`flock`): the operating system releases it the moment its holder dies, however
-it dies, so a dead holder's lock is simply free. The file's text names the holder, for the message only.
+it dies, so a dead holder's lock is simply free. The file's text names the holder, for the message only. A bucket has
+no locks, but leases (`lease.py`).
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ import fcntl
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from rdstudy.errors import UserError
 from rdstudy.store.files import explained, make_folder
+from rdstudy.store.location import Location, in_bucket
 
 
 class LockedError(UserError):
@@ -24,13 +27,37 @@ class LockedError(UserError):
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock.
+def locked(results: Location) -> Iterator[Callable[[], None]]:
+    """Hold the lock of a results location. Gives a check that it is still held, to be made before every commit.
 
     Raises:
         LockedError: another process holds it; the message names that process.
-        StorageError: the lock file cannot be written.
+        StorageError: the lock cannot be written.
     """
+    with _leased(results) if in_bucket(results) else _flocked(results) as check:
+        yield check
+
+
+@contextmanager
+def _leased(results: Any) -> Iterator[Callable[[], None]]:
+    from rdstudy.store.lease import STALE_SECONDS, Lease
+
+    def refused(holder: Mapping[str, Any]) -> LockedError:
+        return LockedError(
+            f"{_refusal(results, holder)} If that process died, its right ends {STALE_SECONDS:.0f} s after its last "
+            "sign of life: try again then."
+        )
+
+    lease = Lease(results, _me(), refused)
+    lease.take()
+    try:
+        yield lease.check
+    finally:
+        lease.give_back()
+
+
+@contextmanager
+def _flocked(folder: Path) -> Iterator[Callable[[], None]]:
     make_folder(folder)
     path = folder / "lock"
     with explained(path, "opening the lock"):
@@ -39,16 +66,24 @@ def locked(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise LockedError(
-                f"{folder} is being written by {_holder(path)}. Wait for it or end it; `rdstudy status {folder}` "
-                "shows how far it is. Another --results folder can be used at the same time."
-            ) from None
+            raise LockedError(_refusal(folder, _holder(path))) from None
         with explained(path, "writing the lock"):
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, json.dumps(_me()).encode(), 0)
-        yield
+        yield lambda: None  # the operating system keeps it for as long as this process lives
     finally:
         os.close(descriptor)
+
+
+def _refusal(results: Location, holder: Mapping[str, Any]) -> str:
+    try:
+        who = "process {pid} of {user} on {host}, since {since}".format(**holder)
+    except KeyError:
+        who = "another process (it has not said which yet)"
+    return (
+        f"{results} is being written by {who}. Wait for it or end it; `rdstudy status {results}` shows how far it is. "
+        "Another --results location can be used at the same time."
+    )
 
 
 def _me() -> dict[str, str | int]:
@@ -60,9 +95,9 @@ def _me() -> dict[str, str | int]:
     }
 
 
-def _holder(path: Path) -> str:
+def _holder(path: Path) -> dict[str, Any]:
     try:
-        holder = json.loads(path.read_text())
-        return "process {pid} of {user} on {host}, since {since}".format(**holder)
-    except (OSError, ValueError, KeyError):
-        return "another process (it has not said which yet)"
+        holder: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return holder

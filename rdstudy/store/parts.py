@@ -12,7 +12,6 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.dataset
@@ -20,6 +19,7 @@ import pyarrow.parquet as pq
 
 from rdstudy.measurement import COLUMNS, Measurement
 from rdstudy.store.files import StorageError, explained, remove, write_whole
+from rdstudy.store.location import Location, in_bucket, list_files
 
 _ARROW = {
     str: pa.string(),
@@ -50,12 +50,12 @@ def to_arrow(rows: Sequence[Measurement]) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=SCHEMA)
 
 
-def write_part(path: Path, table: pa.Table) -> None:
+def write_part(path: Location, table: pa.Table) -> None:
     """Write a part, whole or not at all."""
     write_whole(path, lambda file: pq.write_table(table, file, compression="zstd"))
 
 
-def read_parts(folder: Path, columns: Iterable[str] = SCHEMA.names) -> pa.Table:
+def read_parts(folder: Location, columns: Iterable[str] = SCHEMA.names) -> pa.Table:
     """All parts of a folder as one table; columns that a part of an older version lacks are null there.
 
     Raises:
@@ -64,7 +64,7 @@ def read_parts(folder: Path, columns: Iterable[str] = SCHEMA.names) -> pa.Table:
     schema = pa.schema([SCHEMA.field(name) for name in columns])
     with explained(folder, "reading the table"):
         while True:
-            sizes = _sizes(folder)
+            sizes = list_files(folder, ".parquet")
             bundles = _bundles(folder, sizes)
             bundled = {name for names in bundles.values() for name in names}
             files = [*bundles, *(folder / name for name in sizes if name not in bundled)]
@@ -72,11 +72,11 @@ def read_parts(folder: Path, columns: Iterable[str] = SCHEMA.names) -> pa.Table:
                 return _read(files, schema)
             except FileNotFoundError:
                 # A recorded failure went away while it was read, because its cell is finished now: look again.
-                if _sizes(folder) == sizes:
+                if list_files(folder, ".parquet") == sizes:
                     raise
 
 
-def bundle_parts(folder: Path) -> int:
+def bundle_parts(folder: Location) -> int:
     """Copy loose parts into bundles while there are enough of them, and remove bundles that are out of date.
 
     Only for the one writer of the table.
@@ -84,11 +84,11 @@ def bundle_parts(folder: Path) -> int:
     Returns:
         How many more parts make the next bundle.
     """
-    sizes = _sizes(folder)
+    sizes = list_files(folder, ".parquet")
     bundles = _bundles(folder, sizes)
-    for path in _bundle_folder(folder).glob("*.parquet"):
-        if path not in bundles:
-            remove(path)
+    for name in list_files(_bundle_folder(folder), ".parquet"):
+        if name not in {path.name for path in bundles}:
+            remove(_bundle_folder(folder) / name)
     bundled = {name for names in bundles.values() for name in names}
     loose = [name for name in sizes if name not in bundled and not name.startswith(FAILED_PART)]
     while len(loose) >= PARTS_PER_BUNDLE:
@@ -100,30 +100,18 @@ def bundle_parts(folder: Path) -> int:
     return PARTS_PER_BUNDLE - len(loose)
 
 
-def _bundle_folder(folder: Path) -> Path:
+def _bundle_folder(folder: Location) -> Location:
     return folder.parent / "bundles"
 
 
-def _sizes(folder: Path) -> dict[str, int]:
-    """Bytes of each part, in the order of names."""
-    if not folder.is_dir():
-        return {}
-    found = {}
-    for path in sorted(folder.glob("*.parquet")):
-        try:
-            found[path.name] = path.stat().st_size
-        except FileNotFoundError:
-            continue  # a recorded failure that went away after it was listed
-    return found
-
-
-def _bundles(folder: Path, sizes: dict[str, int]) -> dict[Path, list[str]]:
+def _bundles(folder: Location, sizes: dict[str, int]) -> dict[Location, list[str]]:
     """The parts in each bundle, of those bundles whose parts are all there as they were."""
-    found: dict[Path, list[str]] = {}
+    found: dict[Location, list[str]] = {}
     bundled: set[str] = set()
-    for path in sorted(_bundle_folder(folder).glob("*.parquet")):
+    for path in (_bundle_folder(folder) / name for name in list_files(_bundle_folder(folder), ".parquet")):
         try:
-            record = json.loads((pq.read_schema(path).metadata or {})[_OF_PARTS])
+            with path.open("rb") as file:
+                record = json.loads((pq.read_schema(file).metadata or {})[_OF_PARTS])
         except FileNotFoundError:
             continue  # the writer replaced it
         except (pa.ArrowException, ValueError, KeyError) as error:
@@ -134,13 +122,15 @@ def _bundles(folder: Path, sizes: dict[str, int]) -> dict[Path, list[str]]:
     return found
 
 
-def _read(files: Sequence[Path], schema: pa.Schema) -> pa.Table:
+def _read(files: Sequence[Location], schema: pa.Schema) -> pa.Table:
     if not files:
         return schema.empty_table()
     try:
-        table = pa.dataset.dataset([str(file) for file in files], schema=SCHEMA, format="parquet").to_table(
-            schema.names
-        )
+        one = files[0]
+        names = [file.path if in_bucket(file) else str(file) for file in files]
+        where = one.fs if in_bucket(one) else None
+        parts = pa.dataset.dataset(names, schema=SCHEMA, format="parquet", filesystem=where)
+        table = parts.to_table(schema.names)
         lacking = [field.name for field in schema if not field.nullable and table[field.name].null_count]
         if lacking:
             raise ValueError(f"it has no column {', '.join(lacking)}")
@@ -155,7 +145,7 @@ def _read(files: Sequence[Path], schema: pa.Schema) -> pa.Table:
     return table.cast(schema)
 
 
-def _not_a_part(path: Path, error: Exception) -> StorageError:
+def _not_a_part(path: Location, error: Exception) -> StorageError:
     reason = str(error).splitlines()[0]
     if path.parent.name == "bundles":
         return StorageError(f"{path}: damaged: {reason}. It is a copy of parts of the table: remove it.")

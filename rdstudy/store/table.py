@@ -11,8 +11,7 @@ measured again come in the same way, minus cells that have rows of that evaluati
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -21,6 +20,7 @@ import pyarrow.parquet as pq
 
 from rdstudy.measurement import FAILED, KEY, Measurement
 from rdstudy.store.files import StorageError, explained, move_whole, remove
+from rdstudy.store.location import Location, list_files, local_copy, location
 from rdstudy.store.parts import FAILED_PART, SCHEMA, bundle_parts, read_parts, to_arrow, write_part
 
 if TYPE_CHECKING:
@@ -32,11 +32,13 @@ _AGAIN_PART = "again-"
 class Table:
     """The measurements in one results folder, for the holder of its lock."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Location, check: Callable[[], None] = lambda: None) -> None:
+        """`check` is called before every change of the table, and raises if the lock was lost."""
         self.folder = root / "measurements"
         self.staging = root / "staging"
         self._finished: set[str] | None = None
         self._measured: dict[str, set[str]] = {}
+        self._check = check
         self._until_bundle = bundle_parts(self.folder)
 
     def measured(self, evaluation_id: str) -> set[str]:
@@ -52,7 +54,7 @@ class Table:
             self._finished = finished_cells(self.folder)
         return self._finished
 
-    def commit(self, staged: Path) -> list[str]:
+    def commit(self, staged: Location) -> list[str]:
         """Move a staged part into the table, and return the ids of the cells it finished, or measured again.
 
         Cells that are finished already, or have rows of that evaluation already, are left out; the recorded failures
@@ -68,6 +70,7 @@ class Table:
         new = [cell for cell in cells if cell not in there]
         if len(new) < len(cells):
             part = part.filter(pa.compute.is_in(part["cell_id"], pa.array(new, pa.string())))
+        self._check()
         for cell_id in new:
             remove(self._failure(cell_id))
         if new == cells:
@@ -85,7 +88,7 @@ class Table:
     def commit_staged(self) -> list[str]:
         """Commit everything that lies staged (after a driver died between a pack's end and its commit)."""
         finished = []
-        for staged in sorted(self.staging.glob("*.parquet")):
+        for staged in (self.staging / name for name in list_files(self.staging, ".parquet")):
             try:
                 _read_staged(staged)
             except StorageError as error:
@@ -101,34 +104,36 @@ class Table:
         cell_id = rows[0].cell_id
         assert cell_id not in self.finished
         assert all(row.status == FAILED and row.cell_id == cell_id for row in rows)
+        self._check()
         write_part(self._failure(cell_id), to_arrow(rows))
 
-    def _failure(self, cell_id: str) -> Path:
+    def _failure(self, cell_id: str) -> Location:
         return self.folder / f"{FAILED_PART}{cell_id}.parquet"
 
 
-def _read_staged(staged: Path) -> pa.Table:
+def _read_staged(staged: Location) -> pa.Table:
     with explained(staged, "reading a finished pack"):
         try:
-            return pq.read_table(staged, schema=SCHEMA)
+            with local_copy(staged) as copy:
+                return pq.read_table(copy, schema=SCHEMA)
         except (pa.ArrowException, ValueError) as error:
             raise StorageError(f"{staged}: not a part of the table: {error}") from error
 
 
-def stage(root: Path, name: str, rows: Sequence[Measurement]) -> Path:
+def stage(root: Location, name: str, rows: Sequence[Measurement]) -> Location:
     """Write the rows of a finished pack where the driver finds them."""
     path = root / "staging" / f"{name}.parquet"
     write_part(path, to_arrow(rows))
     return path
 
 
-def stage_again(root: Path, rows: Sequence[Measurement]) -> Path:
+def stage_again(root: Location, rows: Sequence[Measurement]) -> Location:
     """Write rows of finished cells that were measured again, all by one evaluation, where the driver finds them."""
     assert len({row.evaluation_id for row in rows}) == 1
     return stage(root, f"{_AGAIN_PART}{rows[0].evaluation_id}-{min(row.cell_id for row in rows)}", rows)
 
 
-def measured_cells(folder: Path, evaluation_id: str) -> set[str]:
+def measured_cells(folder: Location, evaluation_id: str) -> set[str]:
     """Ids of the cells that have final rows of this evaluation in the parts of `folder`."""
     table = read_parts(folder, ["cell_id", "is_final", "status", "evaluation_id"])
     final = pa.compute.and_(table["is_final"], pa.compute.not_equal(table["status"], FAILED))
@@ -136,35 +141,34 @@ def measured_cells(folder: Path, evaluation_id: str) -> set[str]:
     return set(pa.compute.unique(table.filter(pa.compute.and_(final, of_evaluation))["cell_id"]).to_pylist())
 
 
-def finished_cells(folder: Path) -> set[str]:
+def finished_cells(folder: Location) -> set[str]:
     """Ids of the cells whose final rows are in the parts of `folder`."""
     table = read_parts(folder, ["cell_id", "is_final", "status"])
     final = table.filter(pa.compute.and_(table["is_final"], pa.compute.not_equal(table["status"], FAILED)))
     return set(pa.compute.unique(final["cell_id"]).to_pylist())
 
 
-def failed_cells(folder: Path) -> dict[str, str]:
+def failed_cells(folder: Location) -> dict[str, str]:
     """Recorded failures by cell id, with their messages."""
-    names = sorted(folder.glob(f"{FAILED_PART}*.parquet")) if folder.is_dir() else []
-    if not names:
+    if not any(name.startswith(FAILED_PART) for name in list_files(folder, ".parquet")):
         return {}
     table = read_parts(folder, ["cell_id", "status", "message"])
     failed = table.filter(pa.compute.equal(table["status"], FAILED)).to_pylist()
     return {row["cell_id"]: row["message"] for row in failed}
 
 
-def load_measurements(results: str | Path, *, columns: Iterable[str] | None = None) -> pd.DataFrame:
+def load_measurements(results: str | Location, *, columns: Iterable[str] | None = None) -> pd.DataFrame:
     """The table of a results folder: one row per cell, evaluation step, population and `evaluation_id`.
 
     Args:
-        results: the folder a study was run into, e.g. `results/full`. It may be still growing.
+        results: where a study was run into, e.g. `results/full` or `s3://bucket/full`. It may be still growing.
         columns: only these columns (`rdstudy.measurement.COLUMNS` lists all), which is faster.
 
     Raises:
         UserError: there is no such folder, a part is unreadable, or a row appears more than once.
     """
-    folder = Path(results) / "measurements"
-    if not folder.is_dir():
+    folder = location(results) / "measurements"
+    if not folder.is_dir() and not (folder.parent / "study.json").exists():
         raise StorageError(f"{results}: holds no measurements; expected the folder {folder} that `rdstudy run` makes")
     wanted = list(columns) if columns is not None else SCHEMA.names
     unknown = [name for name in wanted if name not in SCHEMA.names]
@@ -178,7 +182,7 @@ def load_measurements(results: str | Path, *, columns: Iterable[str] | None = No
     return frame
 
 
-def _check_unique(table: pa.Table, folder: Path) -> None:
+def _check_unique(table: pa.Table, folder: Location) -> None:
     counts = table.group_by(list(KEY)).aggregate([([], "count_all")])
     repeated = counts.filter(pa.compute.greater(counts["count_all"], 1))
     if repeated.num_rows:

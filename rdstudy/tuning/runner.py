@@ -33,6 +33,7 @@ from rdstudy.errors import UserError
 from rdstudy.pack_run import Progress, Workplace
 from rdstudy.packs import Pack
 from rdstudy.store.files import StorageError
+from rdstudy.store.location import absolute
 from rdstudy.tuning.trainable import PackTrainable
 
 CRASHES = 10
@@ -122,7 +123,7 @@ def run_on_ray(packs: list[Pack], at: Workplace, listener: Listener) -> None:
         PackTrainable,
         dataset=at.dataset,
         study=at.study.model_dump_json(),
-        results=str(at.results.resolve()),
+        results=absolute(at.results),
         commit=at.commit,
         again=at.again,
     )

@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from ray import tune
@@ -20,6 +19,7 @@ from rdstudy.pack_run import Progress, Workplace, pick_device, use_threads
 from rdstudy.packs import Pack
 from rdstudy.provenance import Commit
 from rdstudy.store.files import StorageError
+from rdstudy.store.location import location
 from rdstudy.study import Cell, Study
 
 REPORT_SECONDS = 10.0
@@ -35,7 +35,7 @@ class PackTrainable(tune.Trainable):  # type: ignore[misc]  # Ray is untyped
         self.at = Workplace(
             study=Study.model_validate_json(study),
             dataset=dataset,
-            results=Path(results),
+            results=location(results),
             device=pick_device(Study.model_validate_json(study).resources.device),
             commit=commit,
             again=again,

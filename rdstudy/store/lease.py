@@ -1,0 +1,113 @@
+"""One writer per results location in a bucket, which knows no lock: a lease that its holder renews.
+
+    <results>/lease/000007.json    who holds it, or that it was given back
+
+Every change of hands makes the next number, by a PUT that the store refuses if the name is taken (S3: `If-None-Match`,
+GCS: `ifGenerationMatch=0`). So of two that try at once, one gets it. The holder rewrites its file every
+`RENEW_SECONDS`; a lease not renewed for `STALE_SECONDS` belongs to a dead holder, and may be taken over. A holder that
+was cut off, and finds its lease taken or too old, stops writing before anybody else may have begun.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from upath import UPath
+
+from rdstudy.errors import UserError
+from rdstudy.store.files import StorageError, explained
+from rdstudy.store.location import list_files
+
+RENEW_SECONDS = 20.0
+STALE_SECONDS = 120.0
+
+
+class Lease:
+    """The right to write to a results location, until it is given back or lost."""
+
+    def __init__(self, results: UPath, me: dict[str, Any], refused: Callable[[dict[str, Any]], UserError]) -> None:
+        self.folder = results / "lease"
+        self.me, self.refused = me, refused
+        self.path: UPath
+        self._renewed = 0.0
+        self._error: Exception | None = None
+        self._end = threading.Event()
+
+    def take(self) -> None:
+        """Take the lease, or take it over from a dead holder.
+
+        Raises:
+            UserError: somebody holds it.
+            StorageError: the bucket cannot be written.
+        """
+        with explained(self.folder, "taking the lease"):
+            names = list(list_files(self.folder, ".json"))
+            number = 1
+            if names:
+                latest = self.folder / names[-1]
+                number = int(names[-1].removesuffix(".json")) + 1
+                holder = json.loads(latest.read_bytes())
+                if not holder.get("given_back") and self._age(latest) < STALE_SECONDS:
+                    raise self.refused(holder)
+            self.path = self.folder / f"{number:06d}.json"
+            self._renewed = time.monotonic()
+            try:
+                self.path.fs.pipe_file(self.path.path, self._text(), mode="create")
+            except FileExistsError:
+                raise self.refused(json.loads(self.path.read_bytes())) from None
+            if not self._mine():  # while this one looked, a lease was taken, and the one before removed
+                raise self.refused({})
+            for name in names:
+                (self.folder / name).unlink(missing_ok=True)
+        self._thread = threading.Thread(target=self._keep, name="rdstudy-lease", daemon=True)
+        self._thread.start()
+
+    def check(self) -> None:
+        """Make sure that the lease is held, before something is written.
+
+        Raises:
+            StorageError: it was not renewed for so long that another run may have taken it over.
+        """
+        if time.monotonic() - self._renewed > STALE_SECONDS / 2:
+            reason = f": {self._error}" if self._error else ""
+            raise StorageError(
+                f"{self.path}: the right to write here was lost, because it could not be renewed for "
+                f"{STALE_SECONDS / 2:.0f} s{reason}. Nothing was half written. Run the same command again."
+            )
+
+    def give_back(self) -> None:
+        """End the lease, so that the next run need not wait."""
+        self._end.set()
+        self._thread.join(timeout=RENEW_SECONDS)
+        if self._mine():
+            self.path.fs.pipe_file(self.path.path, self._text(given_back=True))
+
+    def _keep(self) -> None:
+        while not self._end.wait(RENEW_SECONDS):
+            began = time.monotonic()
+            try:
+                if not self._mine():
+                    self._error = UserError("another run took it over")
+                    return
+                self.path.fs.pipe_file(self.path.path, self._text())
+                self._renewed = began
+            except Exception as error:  # a thread has nobody to raise to; `check` says it, and meanwhile it tries again
+                self._error = error
+
+    def _mine(self) -> bool:
+        return list(list_files(self.folder, ".json"))[-1:] == [self.path.name]
+
+    def _text(self, **more: Any) -> bytes:
+        return json.dumps({**self.me, **more}).encode()
+
+    def _age(self, path: UPath) -> float:
+        """Seconds since a lease was renewed, by the bucket's clock: that of this machine may be wrong."""
+        clock = self.folder / "clock"
+        clock.fs.pipe_file(clock.path, b"")
+        age: dt.timedelta = clock.fs.modified(clock.path) - path.fs.modified(path.path)
+        return age.total_seconds()
