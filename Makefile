@@ -1,11 +1,11 @@
-# make quickstart | install | test | test-quick | simulations | check | format | bench | exactly-once
+# make quickstart | install | test | test-quick | simulations | cluster-test | check | format | bench | exactly-once
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 # A file's tests in one process; those that start Ray first, beside the many quick ones.
 SIDE_BY_SIDE := -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: quickstart install install-dev test test-quick simulations check format bench exactly-once clean
+.PHONY: quickstart install install-dev test test-quick simulations cluster-test check format bench exactly-once clean
 
 quickstart: install
 	$(BIN)/rdstudy run studies/quickstart.yaml
@@ -16,10 +16,10 @@ install: $(VENV)/.installed
 install-dev: $(VENV)/.installed-dev
 
 test: install-dev
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE) --durations 10 -m "not simulation"
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) --durations 10 -m "not simulation and not cluster"
 
 test-quick: install-dev
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not slow and not simulation"
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not slow and not simulation and not cluster"
 
 check: install-dev
 	$(BIN)/ruff check .
@@ -33,6 +33,10 @@ format: install-dev
 # Error rates of the verdicts over thousands of synthetic studies.
 simulations: install-dev
 	$(BIN)/python -m pytest -m simulation
+
+# A real cluster on hosts of its own, which die while it trains. As root, with openssh-server, rsync and iproute2.
+cluster-test: install-dev
+	$(BIN)/python -m pytest -m cluster -s tests/cluster
 
 # Speed, as ratios within one run; see tests/benchmarks/README.md.
 bench: install-dev

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 from rich.console import Console
@@ -23,13 +23,14 @@ from rich.text import Text
 
 import rdstudy
 from rdstudy.errors import UserError
-from rdstudy.store.location import Location, location
 
 if TYPE_CHECKING:
+    from rdstudy.budget import Budget
     from rdstudy.driver import Executor
     from rdstudy.pack_run import Workplace
     from rdstudy.packs import Pack
     from rdstudy.standing import Standing
+    from rdstudy.store.location import Location
     from rdstudy.study import Study
 
 OK, FAILED, MISTAKE, INTERRUPTED = 0, 1, 2, 130
@@ -45,19 +46,26 @@ studies_app = typer.Typer(help="The studies that come with rdstudy.", no_args_is
 app.add_typer(studies_app, name="studies")
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study file (YAML).", show_default=False)]
+
+
+def _place(text: str) -> Location:
+    from rdstudy.store.location import location
+
+    return location(text)
+
+
 ResultsPlace = Annotated[
     Any,
-    typer.Argument(
-        metavar="RESULTS", help="A results folder, or s3://BUCKET/NAME.", show_default=False, parser=location
-    ),
+    typer.Argument(metavar="RESULTS", help="A results folder, or s3://BUCKET/NAME.", show_default=False, parser=_place),
 ]
 ResultsOption = Annotated[
     Any,
     typer.Option(
         "--results",
         metavar="DIR",
-        help="Where results go, instead of results/<name of the study>; also s3://BUCKET/NAME or gs://BUCKET/NAME.",
-        parser=location,
+        help="Where results go, instead of NAME in the folder results, or in what RDSTUDY_RESULTS says; a folder, "
+        "s3://BUCKET/NAME or gs://BUCKET/NAME.",
+        parser=_place,
     ),
 ]
 Settings = Annotated[
@@ -70,6 +78,9 @@ Address = Annotated[
     str | None,
     typer.Option(help="A Ray cluster: auto or HOST:PORT. Else RAY_ADDRESS, else Ray on this machine."),
 ]
+MaxHours = Annotated[float | None, typer.Option(help="Stop after so many hours; the same command goes on.")]
+MaxCost = Annotated[float | None, typer.Option(help="Stop when the machines have cost so much; needs --price.")]
+Price = Annotated[float | None, typer.Option(help="What one machine costs an hour, in the currency of --max-cost.")]
 Inline = Annotated[bool, typer.Option("--inline", help="Work in this process, one pack after the other, without Ray.")]
 Examples = Annotated[
     str | None, typer.Option(metavar="M|all", help="Population of q(z): all examples, or M, with ceiling log M.")
@@ -77,6 +88,11 @@ Examples = Annotated[
 ImportanceExamples = Annotated[
     str | None, typer.Option(metavar="M|all", help="Examples per population that are importance-sampled.")
 ]
+
+
+def _usual_place(study: Study) -> Location:
+    """Where a study's results go if nothing else is said: below RDSTUDY_RESULTS, or the folder `results`."""
+    return _place(os.environ.get("RDSTUDY_RESULTS") or "results") / study.name
 
 
 def _console(*, stderr: bool = False) -> Console:
@@ -108,13 +124,13 @@ def plan(study_file: StudyFile, results: ResultsOption = None, settings: Setting
     from rdstudy.study import load_study
 
     study = load_study(study_file, overrides=settings or ())
-    folder = results or Path("results") / study.name
+    folder = results or _usual_place(study)
     dataset = outline(study)
     n_test = check_sizes(study, dataset)
     pixels = dataset.images.shape[1]
     now = standing(study, folder)
     workers = max(1, (os.cpu_count() or 1) // study.resources.cpus_per_pack)
-    packs = _packs(study, folder, now, pixels, workers=workers, device=_planned_device(study))
+    packs = _packs(study, folder, now, pixels, workers, _planned_device(study), _memory(study, workers))
     console = _console()
     _print_standing(console, study, folder, now)
     if not packs:
@@ -143,8 +159,12 @@ def run(
     settings: Settings = None,
     address: Address = None,
     inline: Inline = False,
+    max_hours: MaxHours = None,
+    max_cost: MaxCost = None,
+    price: Price = None,
 ) -> None:
     """Train and measure every cell that is not finished. Interrupted? The same command goes on."""
+    from rdstudy.budget import Budget
     from rdstudy.display import RunDisplay
     from rdstudy.driver import Recorder, opened
     from rdstudy.pack_run import Workplace, pick_device
@@ -154,7 +174,8 @@ def run(
     from rdstudy.study import load_study
 
     study = load_study(study_file, overrides=settings or ())
-    folder = results or Path("results") / study.name
+    budget = Budget(max_hours, max_cost, price)
+    folder = results or _usual_place(study)
     console = _console()
     if not standing(study, folder).missing:
         console.print(f"{study.name}: all {study.n_cells} cells are finished; nothing to train")
@@ -162,46 +183,58 @@ def run(
         return
     dataset = load_data(study)
     check_sizes(study, dataset)
-    device = pick_device(study.resources.device)
+    # On Ray, each worker picks the device of its own machine; this one may have none.
+    device = pick_device(study.resources.device if inline else "cpu")
     at = Workplace(study, dataset, folder, device, git_commit())
     with opened(study, folder, dataset.fingerprint) as table:
         now = standing(study, folder)
         _print_standing(console, study, folder, now)
         recorder = Recorder(study, folder, table)
-        with _executor(at, address, inline=inline) as (execute, workers, kind, where):
-            packs = _packs(study, folder, now, dataset.images.shape[1], workers=workers, device=kind)
-            _execute(recorder, packs, execute, at, RunDisplay(packs, console, where=where))
+        with _site(at, address, inline=inline) as site:
+            packs = _packs(study, folder, now, dataset.images.shape[1], site.workers, site.device, site.memory)
+            _execute(recorder, packs, site.execute, at, RunDisplay(packs, console, where=site.where), budget)
         now = standing(study, folder)
     _print_ending(console, study, folder, now)
     if now.missing:
         raise typer.Exit(FAILED)
 
 
+class _Site(NamedTuple):
+    """What works on packs, how many side by side, on which kind of device, with how much memory, where in words."""
+
+    execute: Executor
+    workers: int
+    device: str
+    memory: float
+    where: str
+
+
 @contextmanager
-def _executor(at: Workplace, address: str | None, *, inline: bool) -> Iterator[tuple[Executor, int, str, str]]:
-    """What works on packs, how many at a time, on which kind of device, and where in words."""
+def _site(at: Workplace, address: str | None, *, inline: bool) -> Iterator[_Site]:
     if inline:
         from rdstudy.driver import run_inline
 
-        yield run_inline, 1, at.device.type, "in this process"
+        yield _Site(run_inline, 1, at.device.type, _memory(at.study, 1), "in this process")
         return
-    from rdstudy.tuning.runner import cluster, gpus_per_pack, run_on_ray, workers
+    from rdstudy.tuning.runner import cluster, device_kind, memory_per_pack, run_on_ray, workers
 
     with cluster(address, object_store_bytes=at.dataset.images.nbytes):
-        n = workers(at.study.resources.cpus_per_pack, gpus_per_pack(at))
-        yield run_on_ray, n, "cuda" if gpus_per_pack(at) else at.device.type, f"on {n} workers"
+        n = workers(at.study)
+        yield _Site(run_on_ray, n, device_kind(at.study), memory_per_pack(at.study), f"on {n} workers")
 
 
-def _execute(recorder: Any, packs: list[Pack], executor: Any, at: Any, display: Any) -> None:
+def _execute(recorder: Any, packs: list[Pack], executor: Executor, at: Any, display: Any, budget: Budget) -> None:
     from rdstudy.store import StorageError
 
     recorder.listener = display
     try:
         with display:
-            executor(packs, at, recorder)
+            over = executor(packs, at, recorder, budget)
     except StorageError as error:
         _console(stderr=True).print(Text(f"rdstudy: stopped: {error}", style="red"), soft_wrap=True)
         raise typer.Exit(FAILED) from error
+    if over:
+        _console().print(f"stopped: {over}; the same command goes on")
 
 
 @app.command()
@@ -222,6 +255,7 @@ def measure(
     """
     from pydantic import ValidationError
 
+    from rdstudy.budget import Budget
     from rdstudy.display import MeasureDisplay
     from rdstudy.driver import Recorder, opened
     from rdstudy.pack_run import Workplace, pick_device
@@ -254,13 +288,15 @@ def measure(
     if left.to_measure:
         dataset = load_data(study)
         check_sizes(study, dataset)
-        at = Workplace(study, dataset, results, pick_device(study.resources.device), git_commit(), again=True)
+        device = pick_device(study.resources.device if inline else "cpu")
+        at = Workplace(study, dataset, results, device, git_commit(), again=True)
         with opened(study, results, dataset.fingerprint, record=False) as table:
             packs = measuring_packs(remaining(study, results).to_measure)
             n_cells = sum(map(len, packs))
             recorder = Recorder(study, results, table)
-            with _executor(at, address, inline=inline) as (execute, _, _, where):
-                _execute(recorder, packs, execute, at, MeasureDisplay(n_cells, console, where=where))
+            with _site(at, address, inline=inline) as site:
+                display = MeasureDisplay(n_cells, console, where=site.where)
+                _execute(recorder, packs, site.execute, at, display, Budget())
         left = remaining(study, results)
         console.print(f"{study.name}: {left.measured} cells measured, {len(left.to_measure)} to measure ({results})")
     for cell in left.without_weights:
@@ -279,7 +315,9 @@ def _examples(option: str, text: str | None) -> Any:
     return int(text)
 
 
-def _packs(study: Study, folder: Location, now: Standing, pixels: int, *, workers: int, device: str) -> list[Pack]:
+def _packs(
+    study: Study, folder: Location, now: Standing, pixels: int, workers: int, device: str, memory: float
+) -> list[Pack]:
     from rdstudy.packs import plan_packs
     from rdstudy.store.checkpoints import Checkpoints
 
@@ -290,7 +328,7 @@ def _packs(study: Study, folder: Location, now: Standing, pixels: int, *, worker
             pack_size=study.resources.pack_size,
             device=device,
             workers=workers,
-            memory_bytes=_memory(study, workers),
+            memory_bytes=memory,
             kept=Checkpoints(folder).begun(),
         )
     except ValueError as error:
@@ -307,6 +345,56 @@ def _memory(study: Study, workers: int) -> float:
 
 def _planned_device(study: Study) -> str:
     return study.resources.device if study.resources.device != "auto" else "cpu"
+
+
+@app.command()
+def submit(
+    cluster_file: Annotated[Path, typer.Argument(metavar="CLUSTER.yaml", help="The file the cluster was made from.")],
+    study_file: StudyFile,
+    settings: Settings = None,
+    max_hours: MaxHours = None,
+    max_cost: MaxCost = None,
+    price: Price = None,
+) -> None:
+    """Hand a study over to a cluster, where it runs as a job of Ray's; this machine may then be switched off."""
+    from rdstudy.budget import Budget
+    from rdstudy.study import load_study
+    from rdstudy.tuning import submission
+
+    study = load_study(study_file, overrides=settings or ())
+    Budget(max_hours, max_cost, price)  # refused here, not there
+    limits = {"--max-hours": max_hours, "--max-cost": max_cost, "--price": price}
+    options = [word for setting in settings or () for word in ("--set", setting)]
+    options += [word for name, value in limits.items() if value is not None for word in (name, str(value))]
+    said = submission.submit(cluster_file, study_file, study, options)
+    console = _console()
+    console.print(Text(said.strip()), soft_wrap=True)
+    console.print(
+        f"{study.name}: handed over to {cluster_file}; `rdstudy status` with the results location that its "
+        "RDSTUDY_RESULTS names says how far it is",
+        soft_wrap=True,
+    )
+
+
+@app.command()
+def doctor(
+    cluster_file: Annotated[
+        Path | None, typer.Argument(metavar="[CLUSTER.yaml]", help="A cluster file for `ray up`.", show_default=False)
+    ] = None,
+    results: ResultsOption = None,
+    device: Annotated[str, typer.Option(help="What packs are to train on here: auto, cpu, cuda or mps.")] = "auto",
+) -> None:
+    """Say what would keep a study from running, here or on a cluster: each fault and its mend. Starts nothing."""
+    from rdstudy.tuning.doctor import diagnose
+
+    if device not in ("auto", "cpu", "cuda", "mps"):
+        raise UserError(f"--device: expected auto, cpu, cuda or mps; found {device!r}")
+    place = results or _place(os.environ.get("RDSTUDY_RESULTS") or "results")
+    found = diagnose(cluster_file, place, device)
+    what = str(cluster_file or "this machine")
+    if found:
+        raise UserError("\n  ".join([f"{what}: {len(found)} to mend:", *found]))
+    _console().print(f"{what}: nothing to mend; results can be written to {place}", soft_wrap=True)
 
 
 @app.command()

@@ -9,10 +9,11 @@ alone writes the table; executors run packs and tell a `Listener` how they fare.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol, runtime_checkable
 
+from rdstudy.budget import Budget
 from rdstudy.errors import UserError
 from rdstudy.pack_run import Progress, Workplace, failure_rows, run_pack, use_threads
 from rdstudy.packs import Pack
@@ -33,7 +34,11 @@ class Listener(Protocol):
     def __call__(self, pack: Pack, progress: Progress) -> None: ...
 
 
-Executor = Callable[[list[Pack], Workplace, Listener], None]
+@runtime_checkable
+class Executor(Protocol):
+    """Works on packs until all have ended, or the budget is spent: then it says which limit it was."""
+
+    def __call__(self, packs: list[Pack], at: Workplace, listener: Listener, budget: Budget) -> str | None: ...
 
 
 class Recorder:
@@ -46,8 +51,11 @@ class Recorder:
 
     def __call__(self, pack: Pack, progress: Progress) -> None:
         if progress.staged is not None:
-            self.table.commit(self.table.staging / progress.staged)
-            self.checkpoints.remove_finished(self.table.finished)
+            staged = self.table.staging / progress.staged
+            self.table.commit(staged)
+            self.checkpoints.remove(staged.stem)
+            if all(cell.id in self.table.finished for cell in pack.cells):
+                self.checkpoints.remove(pack.id)  # the last part of a halved pack
         if progress.failure is not None:
             for cell_id in progress.cells:
                 if cell_id not in self.table.finished:  # a cell that was measured again is
@@ -79,8 +87,10 @@ def opened(study: Study, results: Location, fingerprint: str, *, record: bool = 
             write_whole(results / "study.json", lambda file: file.write(_study_record(study, fingerprint)))
         table = Table(results, still_locked)
         table.commit_staged()
-        Checkpoints(results).remove_finished(table.finished)
+        checkpoints = Checkpoints(results)
+        checkpoints.remove_finished(table.finished)
         yield table
+        checkpoints.remove_finished(table.finished)
 
 
 def _study_record(study: Study, fingerprint: str) -> bytes:
@@ -110,9 +120,13 @@ def work(pack: Pack, at: Workplace) -> Iterator[Progress]:
     return measure_pack(pack, at) if at.again else run_pack(pack, at)
 
 
-def run_inline(packs: list[Pack], at: Workplace, listener: Listener) -> None:
+def run_inline(packs: list[Pack], at: Workplace, listener: Listener, budget: Budget) -> str | None:
     """An executor: the packs one after the other in this process, without Ray."""
     use_threads(at.study)
     for pack in packs:
         for progress in work(pack, at):
             listener(pack, progress)
+            over = budget.over(lambda: 1)
+            if over:
+                return over
+    return None

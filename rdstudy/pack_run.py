@@ -117,8 +117,8 @@ def run_pack(pack: Pack, at: Workplace, *, attempts: int | None = None) -> Itera
         yield Progress(0, pack.steps, (pack.cells[0].id,), 0.0, failure=failure)
         return
     middle = len(pack) // 2
-    for half in (Pack(pack.cells[:middle]), Pack(pack.cells[middle:])):
-        yield from run_pack(half, at, attempts=1)
+    for half in (pack.cells[:middle], pack.cells[middle:]):
+        yield from run_pack(Pack(half, begun=True), at, attempts=1)
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
@@ -153,7 +153,7 @@ class _PackRun:
         self.training = PackTraining(pack.cells, self.images, [p[TRAIN] for p in self.populations])
         self.rows: list[Measurement] = []
         self.before = 0.0
-        saved = self.checkpoints.load(pack.id, [cell.id for cell in pack.cells])
+        saved = self.checkpoints.load(pack.id, [cell.id for cell in pack.cells], elsewhere=pack.begun)
         if saved is not None:
             self.training.restore(saved.tensors, saved.record)
             self.before = saved.record["seconds"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from rdstudy.shapes import model_shape
@@ -20,9 +20,10 @@ FAST_PACK = {"cpu": 8, "mps": 32, "cuda": 128}
 
 @dataclass(frozen=True, slots=True)
 class Pack:
-    """Cells that train at once, and how many."""
+    """Cells that train at once, and how many. `begun`: a checkpoint of theirs may be that of a larger pack."""
 
     cells: tuple[Cell, ...]
+    begun: bool = field(default=False, compare=False)
 
     @property
     def id(self) -> str:
@@ -81,7 +82,7 @@ def plan_packs(
     for members in kept:
         begun = [wanted.pop(cell_id) for cell_id in members if cell_id in wanted]
         if begun:
-            packs.append(Pack(tuple(begun)))
+            packs.append(Pack(tuple(begun), begun=True))
     groups: dict[tuple[object, ...], list[Cell]] = {}
     for cell in wanted.values():
         groups.setdefault(packing_key(cell), []).append(cell)

@@ -7,6 +7,7 @@ POST /faults {"errors": 0.1, "slow": 0.1, "refuse_writes": false}
 
 from __future__ import annotations
 
+import io
 import json
 import random
 import socketserver
@@ -43,21 +44,21 @@ class Faulty:
         if self.random.random() < self.faults["slow"]:
             self.counts["slow"] += 1
             time.sleep(SLOW_SECONDS)
+        environ["wsgi.input"] = io.BytesIO(environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0)))
         writes = environ["REQUEST_METHOD"] in ("PUT", "POST", "DELETE")
         if writes and self.faults["refuse_writes"]:
-            return self.fail(environ, start_response)
+            return self.fail(start_response)
         if self.random.random() < self.faults["errors"]:
             if writes and "HTTP_IF_NONE_MATCH" not in environ and self.random.random() < 0.5:
                 list(self.server(environ, lambda *_: None))  # it took effect, but the answer is lost
-            return self.fail(environ, start_response)
+            return self.fail(start_response)
         if writes:
             with self.writing:
                 return list(self.server(environ, start_response))
         return self.server(environ, start_response)
 
-    def fail(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    def fail(self, start_response: Callable[..., Any]) -> Iterable[bytes]:
         self.counts["errors"] += 1
-        environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         start_response("500 Internal Server Error", [("Content-Type", "application/xml")])
         return [b"<Error><Code>InternalError</Code><Message>injected</Message></Error>"]
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from rdstudy import pack_run
+from rdstudy.budget import Budget
 from rdstudy.data.dataset import Dataset, make_dataset
 from rdstudy.driver import Recorder, opened, run_inline
 from rdstudy.errors import UserError
@@ -39,7 +40,7 @@ def run(study: Study, dataset: Dataset, results: Path, *, pack_size: int = 2) ->
             kept=Checkpoints(results).begun(),
         )
         at = Workplace(study, dataset, results, torch.device("cpu"))
-        run_inline(packs, at, Recorder(study, results, table, listen))
+        run_inline(packs, at, Recorder(study, results, table, listen), Budget())
     return trained
 
 

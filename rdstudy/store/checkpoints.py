@@ -10,7 +10,8 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 KEPT = 2
+READERS = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,10 +57,13 @@ class Checkpoints:
         for old in self._files(folder)[KEPT:]:
             remove(old)
 
-    def load(self, pack_id: str, cells: Sequence[str]) -> Checkpoint | None:
-        """The newest whole checkpoint that holds all these cells: the pack's own, or a larger pack's."""
+    def load(self, pack_id: str, cells: Sequence[str], *, elsewhere: bool = True) -> Checkpoint | None:
+        """The newest whole checkpoint that holds all these cells: the pack's own, or a larger pack's.
+
+        `elsewhere`: look at larger packs' too, which reads something of every begun pack.
+        """
         own = self.folder / pack_id
-        others = [folder for folder in self._folders() if folder != own]
+        others = [folder for folder in self._folders() if folder != own] if elsewhere else []
         for folder in [own, *others]:
             for path in self._files(folder):
                 members = _members(path)
@@ -71,28 +76,37 @@ class Checkpoints:
 
     def begun(self) -> list[list[str]]:
         """Members (cell ids) of every begun pack; parts of a halved pack come before the pack."""
-        found = []
-        for folder in self._folders():
-            members = next((m for m in map(_members, self._files(folder)) if m is not None), None)
-            if members:
-                found.append(members)
-        return sorted(found, key=len)
+        return sorted((members for members, _ in self.progress()), key=len)
 
-    def progress(self) -> Iterator[tuple[list[str], int]]:
+    def progress(self) -> list[tuple[list[str], int]]:
         """Members and step of every begun pack."""
-        for folder in self._folders():
+        return [newest for _, newest in self._newest() if newest is not None]
+
+    def remove(self, pack_id: str) -> None:
+        """Remove a pack's checkpoints, if it has any."""
+        folder = self.folder / pack_id
+        if self._files(folder):
+            remove_folder(folder)
+
+    def remove_finished(self, finished: set[str]) -> None:
+        """Remove the checkpoints of packs whose members are all finished, and those of which none is whole."""
+        for folder, newest in self._newest():
+            if newest is None or set(newest[0]) <= finished:
+                remove_folder(folder)
+
+    def _newest(self) -> list[tuple[Location, tuple[list[str], int] | None]]:
+        """Every begun pack's folder, with the members and step of its newest whole checkpoint."""
+
+        def newest(folder: Location) -> tuple[list[str], int] | None:
             for path in self._files(folder):
                 members = _members(path)
                 if members is not None:
-                    yield members, int(path.stem)
-                    break
+                    return members, int(path.stem)
+            return None
 
-    def remove_finished(self, finished: set[str]) -> None:
-        """Remove the checkpoints of packs whose members are all finished."""
-        for folder in self._folders():
-            members = [m for m in map(_members, self._files(folder)) if m is not None]
-            if all(set(m) <= finished for m in members):
-                remove_folder(folder)
+        folders = self._folders()
+        with ThreadPoolExecutor(READERS) as readers:  # a bucket takes its time for each answer
+            return list(zip(folders, readers.map(newest, folders), strict=True))
 
     def _folders(self) -> list[Location]:
         return list_folders(self.folder)

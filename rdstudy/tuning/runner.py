@@ -6,11 +6,14 @@ files live in a temporary folder that is removed: nothing of Ray's is needed to 
 
 from __future__ import annotations
 
+import json
 import logging
+import math
 import os
 import shutil
 import signal
 import socket
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,16 +31,31 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 import ray
 from ray import tune
 
+from rdstudy.budget import Budget
 from rdstudy.driver import Listener
 from rdstudy.errors import UserError
-from rdstudy.pack_run import Progress, Workplace
+from rdstudy.pack_run import Progress, Workplace, pick_device
 from rdstudy.packs import Pack
 from rdstudy.store.files import StorageError
 from rdstudy.store.location import absolute
+from rdstudy.study import Study
+from rdstudy.tuning.preflight import Versions, check_nodes
+from rdstudy.tuning.queue import PackQueue
 from rdstudy.tuning.trainable import PackTrainable
 
-CRASHES = 10
-"""How often a pack whose process died is started again in one run."""
+EXPERIMENTS = 100
+"""How often Tune may give up before the run does."""
+REFUSALS = 5
+"""How often in a row, for each machine, packs may be refused by machines that cannot write before the run ends."""
+MOST_WAITING = 128
+"""Trials that wait for room at most."""
+MACHINE_LOST = ("node has died", "node was terminated", "node was preempted", "NodeDiedError", "node failure")
+"""Words in Ray's account of an actor's death that blame its machine, not its process."""
+
+MOST_RESOURCES = 10_000.0
+"""An autoscaler without a limit says so by a huge number."""
+MEMORY_SHARE = 0.7
+"""Of what Ray calls a machine's memory, which is some 70% of it, for all packs at once."""
 
 SOCKET, LONGEST_SOCKET = "/ray/session_2026-01-01_00-00-00_000000_1000000/sockets/plasma_store", 103
 """The longest name that Ray appends to the temporary folder, and the longest that macOS allows (Linux: 107)."""
@@ -71,6 +89,7 @@ def cluster(address: str | None, *, object_store_bytes: int) -> Iterator[None]:
     except (OSError, ValueError, RuntimeError) as error:
         where = f"at {address}" if address else "on this machine"
         raise UserError(f"no Ray cluster {where}: {error}. `--inline` trains without Ray.") from error
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL + 1)  # ray.init sets its own level on "ray"
     for number, handler in handlers.items():
         signal.signal(number, handler)  # Ray puts its own in place, which end the process without a word of ours
     try:
@@ -105,56 +124,118 @@ def _check_reachable(address: str) -> None:
         ) from error
 
 
-def workers(cpus_per_pack: int, gpus_per_pack: float) -> int:
-    """How many packs the connected cluster can train side by side; at least one."""
-    resources = ray.cluster_resources()
-    by_cpu = resources.get("CPU", 1) // cpus_per_pack
-    by_gpu = resources.get("GPU", 0) // gpus_per_pack if gpus_per_pack else by_cpu
-    return max(1, int(min(by_cpu, by_gpu)))
+def could_have(resource: str) -> float:
+    """How much of a resource the connected cluster has, or its autoscaler may add."""
+    most = ray._private.state.state.get_max_resources_from_cluster_config() or {}
+    return max(float(ray.cluster_resources().get(resource, 0)), min(float(most.get(resource, 0)), MOST_RESOURCES))
 
 
-def run_on_ray(packs: list[Pack], at: Workplace, listener: Listener) -> None:
+def device_kind(study: Study) -> str:
+    """What packs will train on: what the study says, or a GPU if the cluster has one or can rent one."""
+    if study.resources.device != "auto":
+        return study.resources.device
+    return "cuda" if could_have("GPU") else pick_device("auto").type
+
+
+def gpus_per_pack(study: Study) -> float:
+    """GPUs that a pack asks Ray for."""
+    asked = study.resources.gpus_per_pack
+    return asked if asked != "auto" else float(device_kind(study) == "cuda")
+
+
+def workers(study: Study) -> int:
+    """How many packs the connected cluster can train side by side once it has grown; at least one."""
+    gpus = gpus_per_pack(study)
+    by_cpu = could_have("CPU") // study.resources.cpus_per_pack
+    return max(1, int(min(by_cpu, could_have("GPU") // gpus) if gpus else by_cpu))
+
+
+def memory_per_pack(study: Study) -> float:
+    """Bytes that a pack may use on the smallest machine that trains; infinite while there is none.
+
+    What a GPU has is not known here: there a pack that does not fit is halved.
+    """
+    asked = study.resources.memory_per_pack_gib
+    if asked != "auto":
+        return asked * 2**30
+    if gpus_per_pack(study):
+        return math.inf
+    sides = [
+        node["Resources"]["memory"] * MEMORY_SHARE / (node["Resources"]["CPU"] // study.resources.cpus_per_pack)
+        for node in ray.nodes()
+        if node["Alive"] and node["Resources"].get("CPU", 0) >= study.resources.cpus_per_pack
+    ]
+    return min(sides, default=math.inf)
+
+
+def run_on_ray(packs: list[Pack], at: Workplace, listener: Listener, budget: Budget) -> str | None:
     """An executor: every pack a trial, as many side by side as the cluster has room for.
 
+    Returns:
+        Which limit of the budget ended it, if one did.
+
     Raises:
-        StorageError: a worker could not write the results.
+        UserError: a machine of the cluster cannot train.
+        StorageError: the results cannot be written.
     """
+    results, gpus = absolute(at.results), gpus_per_pack(at.study)
+    n_nodes = _machines()
+    if n_nodes > 1:
+        check_nodes(results, device_kind(at.study), gpus_per_pack=gpus)
     trainable = tune.with_parameters(
         PackTrainable,
         dataset=at.dataset,
         study=at.study.model_dump_json(),
-        results=absolute(at.results),
+        results=results,
         commit=at.commit,
         again=at.again,
+        versions=Versions.here(),
+        alone=n_nodes == 1,
     )
-    trainable = tune.with_resources(trainable, {"cpu": at.study.resources.cpus_per_pack, "gpu": gpus_per_pack(at)})
-    relay = _Relay(packs, listener)
-    for attempt in range(CRASHES + 1):
-        left = [pack for pack in packs if pack.id not in relay.ended]
-        if not left:
-            return
+    trainable = tune.with_resources(trainable, {"cpu": at.study.resources.cpus_per_pack, "gpu": gpus})
+    relay = _Relay(PackQueue(packs), listener, budget)
+    for attempt in range(EXPERIMENTS):
         try:
-            _fit(trainable, left, relay)
+            _fit(trainable, relay, waiting=_may_wait(at.study))
         except Exception as error:
             # Tune itself gives up on some deaths of a worker, such as one that Ray ended for lack of memory while it
-            # was starting. What is left is in the results folder, so a new experiment takes it from there.
+            # was starting. What is left is in the results, so a new experiment takes it from there.
             if relay.error is not None:
                 raise relay.error from None
-            if attempt == CRASHES:
+            if relay.over is not None:
+                return relay.over
+            if attempt == EXPERIMENTS - 1:
                 reason = _reason(str(error))
                 raise StorageError(f"Ray could not go on: {reason}. Run the same command again.") from error
+        relay.queue.all_lost()
+        if not relay.queue:
+            break
+    return None
 
 
-def _fit(trainable: Any, packs: list[Pack], relay: _Relay) -> None:
-    """One Tune experiment over the packs, its files in a temporary folder."""
+def _may_wait(study: Study) -> int:
+    """Trials that may wait for room: as many as machines that are not there yet could train, and one.
+
+    They are what an autoscaling cluster grows for. More would only wait in front of a pack that begins again.
+    """
+    resource, each = ("GPU", gpus_per_pack(study)) if gpus_per_pack(study) else ("CPU", study.resources.cpus_per_pack)
+    missing = could_have(resource) - float(ray.cluster_resources().get(resource, 0))
+    return min(MOST_WAITING, 1 + int(missing // each))
+
+
+def _fit(trainable: Any, relay: _Relay, *, waiting: int) -> None:
+    """One Tune experiment over the packs that are left, its files in a temporary folder."""
     files = Path(tempfile.mkdtemp(prefix="rdstudy-ray-"))
-    configs = [{"pack": pack.id, "cells": [asdict(cell) for cell in pack.cells]} for pack in packs]
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(waiting)
     try:
         tune.Tuner(
             trainable,
-            param_space=tune.grid_search(configs),
             tune_config=tune.TuneConfig(
-                reuse_actors=True, trial_name_creator=_trial_name, trial_dirname_creator=_trial_name
+                search_alg=_Search(relay.queue),
+                num_samples=-1,
+                reuse_actors=True,
+                trial_name_creator=_trial_name,
+                trial_dirname_creator=_trial_name,
             ),
             run_config=tune.RunConfig(
                 name="packs",
@@ -162,62 +243,121 @@ def _fit(trainable: Any, packs: list[Pack], relay: _Relay) -> None:
                 verbose=0,
                 callbacks=[relay],
                 checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
-                failure_config=tune.FailureConfig(max_failures=CRASHES),
+                failure_config=tune.FailureConfig(max_failures=0),  # what becomes of a pack, the queue decides
             ),
         ).fit()
     finally:
         shutil.rmtree(files, ignore_errors=True)
 
 
-def gpus_per_pack(at: Workplace) -> float:
-    """GPUs that a pack asks Ray for."""
-    asked = at.study.resources.gpus_per_pack
-    if asked != "auto":
-        return asked
-    wants_gpu = at.study.resources.device == "cuda"
-    has_gpu = at.study.resources.device == "auto" and ray.cluster_resources().get("GPU", 0) > 0
-    return 1.0 if wants_gpu or has_gpu else 0.0
-
-
 def _trial_name(trial: Any) -> str:
-    return str(trial.config["pack"])
+    return f"{trial.config['pack']}-{trial.trial_id}"
+
+
+class _Search(tune.search.Searcher):  # type: ignore[misc]  # Ray is untyped
+    """Gives Tune the queue's packs, one a trial."""
+
+    def __init__(self, queue: PackQueue) -> None:
+        super().__init__()
+        self.queue = queue
+
+    def suggest(self, trial_id: str) -> Any:
+        work = self.queue.take(trial_id)
+        if work is not None:
+            cells = json.dumps([asdict(cell) for cell in work.pack.cells])
+            return {"pack": work.pack.id, "cells": cells, "begun": work.pack.begun}
+        return None if self.queue else self.FINISHED
+
+    def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
+        """The relay hears of it too, and knows more."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Tune saves its searcher, for a resume of its own that is never used: there is nothing to save."""
+        Path(checkpoint_path).touch()
+
+    def restore(self, checkpoint_path: str) -> None:
+        raise NotImplementedError("a run goes on from the results, never from Ray's files")
 
 
 class _Relay(tune.Callback):  # type: ignore[misc]  # Ray is untyped
-    """Passes what trials report to the listener; stops the run at the first error that ends it."""
+    """Passes what trials report to the listener and the queue; stops the run at the first error that ends it."""
 
-    def __init__(self, packs: list[Pack], listener: Listener) -> None:
-        self.packs, self.listener = {pack.id: pack for pack in packs}, listener
-        self.ended: set[str] = set()
+    def __init__(self, queue: PackQueue, listener: Listener, budget: Budget) -> None:
+        self.queue, self.listener, self.budget = queue, listener, budget
         self.error: BaseException | None = None
+        self.over: str | None = None
+        self.refused = 0
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune saves its callbacks, for a resume of its own that is never used: there is nothing to save."""
         return {}
 
     def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any) -> None:
-        pack = self.packs[trial.config["pack"]]
+        work = self.queue.running[trial.trial_id]
+        refusal = StorageError(result["refused"]) if "refused" in result else None
         try:
             for event in result.pop("events", []):
-                self.listener(pack, Progress(**{**event, "cells": tuple(event["cells"])}))
-            if "storage_error" in result:
-                raise StorageError(result["storage_error"])
+                progress = Progress(**{**event, "cells": tuple(event["cells"])})
+                try:
+                    self.listener(work.of, progress)
+                    self.refused = 0
+                except StorageError as error:
+                    if progress.staged is None or not isinstance(error.__cause__, FileNotFoundError):
+                        raise
+                    host = result.get("hostname", "a machine")
+                    refusal = StorageError(
+                        f"{host} staged {progress.staged}, but it is not here: is the folder shared?"
+                    )
+            if refusal is not None and result.get("done"):
+                self._elsewhere(trial.trial_id, refusal)
+                return
         except BaseException as error:
             self.error = error
             raise
         if result.get("done"):
-            self.ended.add(pack.id)
+            self.queue.ended(trial.trial_id)
+        if self.queue:
+            self.over = self.budget.over(_machines)
+            if self.over is not None:
+                raise RuntimeError(self.over)  # ends the experiment; what trains goes on from its checkpoints
+
+    def _elsewhere(self, worker: str, error: StorageError) -> None:
+        """A machine cannot write, or cannot train: its pack goes elsewhere; if that is so of all, the run ends."""
+        self.refused += 1
+        if _machines() == 1 or self.refused > REFUSALS * _machines():
+            raise error
+        print(f"rdstudy: {error} Its pack goes to another machine.", file=sys.stderr)
+        self.queue.lost(worker)
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        pack = self.packs[trial.config["pack"]]
-        self.ended.add(pack.id)
-        message = f"{_reason(str(trial.get_error() or ''))} ({trial.num_failures} times in this run)"
-        self.listener(pack, Progress(0, pack.steps, tuple(c.id for c in pack.cells), 0.0, failure=message))
+        message = str(trial.get_error() or "")
+        if any(words in message for words in MACHINE_LOST):
+            self.queue.lost(trial.trial_id)
+            return
+        given_up = self.queue.crashed(trial.trial_id, out_of_memory=_out_of_memory(message))
+        if given_up is None:
+            return
+        cells = tuple(cell.id for cell in given_up.pack.cells)
+        failure = f"{_reason(message)} ({given_up.crashes} times)"
+        try:
+            self.listener(given_up.of, Progress(0, given_up.of.steps, cells, 0.0, failure=failure))
+        except BaseException as error:
+            self.error = error
+            raise
+
+
+def _machines() -> int:
+    """Machines of the connected cluster that are there now."""
+    return sum(node["Alive"] for node in ray.nodes())
+
+
+def _out_of_memory(error: str) -> bool:
+    return "Ray killed" in error and "memory" in error
 
 
 def _reason(error: str) -> str:
     """Ray's account of why a worker died, in one line."""
-    if "Ray killed" in error and "memory" in error:
+    if _out_of_memory(error):
         return "Ray ended the worker because the machine ran out of memory: use a smaller resources.pack_size"
     lines = [line.strip() for line in error.splitlines() if line.strip() and not line.startswith((" ", "Traceback"))]
     return lines[-1][:300] if lines else "the worker process died"

@@ -6,6 +6,7 @@ the only truth. So every file of Ray's can be lost.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -21,22 +22,40 @@ from rdstudy.provenance import Commit
 from rdstudy.store.files import StorageError
 from rdstudy.store.location import location
 from rdstudy.study import Cell, Study
+from rdstudy.tuning.preflight import Versions, complaint
 
 REPORT_SECONDS = 10.0
 """A pack reports at most this often, so that hundreds of packs do not crowd the driver."""
+
+
+REFUSE_SECONDS = 20.0
+"""How long a machine that cannot write keeps a pack before it gives it back."""
 
 
 class PackTrainable(tune.Trainable):  # type: ignore[misc]  # Ray is untyped
     """One pack, trained or measured again; a step is a few seconds of it."""
 
     def setup(
-        self, config: dict[str, Any], dataset: Dataset, study: str, results: str, commit: Commit | None, again: bool
+        self,
+        config: dict[str, Any],
+        dataset: Dataset,
+        study: str,
+        results: str,
+        commit: Commit | None,
+        again: bool,
+        versions: Versions,
+        alone: bool,
     ) -> None:
+        device = Study.model_validate_json(study).resources.device
+        self.alone = alone
+        self.unfit = None if alone else complaint(versions, results, None, device)
+        if self.unfit is not None:
+            return
         self.at = Workplace(
             study=Study.model_validate_json(study),
             dataset=dataset,
             results=location(results),
-            device=pick_device(Study.model_validate_json(study).resources.device),
+            device=pick_device(device),
             commit=commit,
             again=again,
         )
@@ -49,10 +68,14 @@ class PackTrainable(tune.Trainable):  # type: ignore[misc]  # Ray is untyped
         return True
 
     def _start(self, config: dict[str, Any]) -> None:
-        self.progress: Iterator[Progress] = work(Pack(tuple(Cell(**cell) for cell in config["cells"])), self.at)
+        if self.unfit is None:
+            cells = tuple(Cell(**cell) for cell in json.loads(config["cells"]))
+            self.progress: Iterator[Progress] = work(Pack(cells, begun=config["begun"]), self.at)
 
     def step(self) -> dict[str, Any]:
         """Work until it is time to report, or the pack ends."""
+        if self.unfit is not None:
+            return self._refuse(self.unfit, [])
         until = time.monotonic() + REPORT_SECONDS
         latest, events = None, []
         try:
@@ -64,5 +87,11 @@ class PackTrainable(tune.Trainable):  # type: ignore[misc]  # Ray is untyped
                 if time.monotonic() > until:
                     return {"events": [*events, *([latest] if latest else [])], "done": False}
         except StorageError as error:
-            return {"events": events, "storage_error": str(error), "done": True}
+            return self._refuse(str(error), events)
         return {"events": events, "done": True}
+
+    def _refuse(self, why: str, events: list[dict[str, Any]]) -> dict[str, Any]:
+        """Give the pack back. Slowly, where there are other machines: else this one would take pack after pack."""
+        if not self.alone:
+            time.sleep(REFUSE_SECONDS)
+        return {"events": events, "refused": why, "done": True}

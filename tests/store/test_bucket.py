@@ -98,7 +98,9 @@ def test_writes_refused_for_a_while_are_waited_for(url, server):
 
 
 def test_a_bucket_that_is_not_there_is_one_clear_message(server):
-    with pytest.raises(StorageError, match="s3://no-such-bucket/x/f: writing failed: The specified bucket does not exist"):
+    with pytest.raises(
+        StorageError, match="s3://no-such-bucket/x/f: writing failed: The specified bucket does not exist"
+    ):
         write_whole(location("s3://no-such-bucket/x") / "f", lambda file: file.write(b""))
 
 

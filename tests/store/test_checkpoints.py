@@ -75,7 +75,8 @@ def test_a_state_comes_back_bit_for_bit(checkpoints):
 def test_there_is_none_before_the_first(checkpoints):
     assert checkpoints.load("pack", ["a"]) is None
     assert checkpoints.begun() == []
-    assert list(checkpoints.progress()) == []
+    assert checkpoints.progress() == []
+    checkpoints.remove("pack")
     checkpoints.remove_finished({"a"})
 
 
@@ -94,7 +95,7 @@ def test_a_damaged_newest_is_passed_over_for_the_one_before(checkpoints, keep):
     newest.write_bytes(newest.read_bytes()[:keep])
     assert_same(checkpoints.load("pack", ["a", "b"]), checkpoint("a", "b", step=64))
     assert checkpoints.begun() == [["a", "b"]]
-    assert list(checkpoints.progress()) == [(["a", "b"], 64)]
+    assert checkpoints.progress() == [(["a", "b"], 64)]
 
 
 def test_where_all_are_damaged_the_pack_starts_again(checkpoints):
@@ -115,6 +116,7 @@ def test_a_part_of_a_pack_finds_its_members_in_the_whole(checkpoints):
     checkpoints.save("other", checkpoint("d", step=128))
     assert_same(checkpoints.load("half", ["c", "a"]), checkpoint("a", "b", "c", step=64))
     assert checkpoints.load("mixed", ["a", "d"]) is None
+    assert checkpoints.load("half", ["c", "a"], elsewhere=False) is None
 
 
 def test_a_packs_own_state_comes_before_a_larger_packs(checkpoints):
@@ -136,3 +138,10 @@ def test_states_are_removed_when_every_member_is_finished(checkpoints):
     assert checkpoints.begun() == [["a", "b"]]
     checkpoints.remove_finished({"a", "b", "c"})
     assert list(checkpoints.folder.iterdir()) == []
+
+
+def test_the_states_of_one_pack_are_removed_and_no_other_s(checkpoints):
+    checkpoints.save("one", checkpoint("a", step=64))
+    checkpoints.save("two", checkpoint("b", step=64))
+    checkpoints.remove("one")
+    assert checkpoints.begun() == [["b"]]

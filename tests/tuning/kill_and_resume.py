@@ -116,7 +116,7 @@ def kill_all(process: subprocess.Popen[str]) -> int:
     return len(family)
 
 
-def values(results: Path) -> pd.DataFrame:
+def values(results: str | Path) -> pd.DataFrame:
     """The table without what may differ: who made a row, and when."""
     return rdstudy.load_measurements(results).drop(columns=list(PROVENANCE))
 
