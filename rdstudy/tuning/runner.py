@@ -275,9 +275,6 @@ class _Search(tune.search.Searcher):  # type: ignore[misc]  # Ray is untyped
         """Tune saves its searcher, for a resume of its own that is never used: there is nothing to save."""
         Path(checkpoint_path).touch()
 
-    def restore(self, checkpoint_path: str) -> None:
-        raise NotImplementedError("a run goes on from the results, never from Ray's files")
-
 
 class _Relay(tune.Callback):  # type: ignore[misc]  # Ray is untyped
     """Passes what trials report to the listener and the queue; stops the run at the first error that ends it."""
