@@ -136,20 +136,24 @@ def plan(study_file: StudyFile, results: ResultsOption = None, settings: Setting
     if not packs:
         console.print("nothing to train")
         return
-    measured = estimates.measured_rate(folder, study.cells, study, pixels)
-    rate = measured or estimates.EFFICIENCY * estimates.product_rate() / workers
-    seconds = [estimates.pack_seconds(pack, study, pixels, n_test, rate) for pack in packs]
+    costs = estimates.Costs(study, pixels, n_test)
+    measured = estimates.measured_rate(folder, costs)
+    at_best = estimates.product_rate() / workers
+    rate = measured or estimates.EFFICIENCY * at_best
+    seconds = [costs.pack(pack) / rate for pack in packs]
     by_pack = dict(zip((pack.id for pack in packs), seconds, strict=True))
     console.print(by_packing(packs, lambda pack: (f"{pack.steps:,}", duration(by_pack[pack.id]))))
     source = "from the packs finished so far" if measured else "rough, from this CPU's speed"
     total = estimates.makespan(seconds, workers)
-    share = estimates.evaluation_share(packs, study, pixels, n_test)
+    model_steps = sum(len(pack) * pack.steps for pack in packs)
+    share = costs.evaluation_share(packs)
     console.print(
         f"time: about {duration(total)} with {workers} packs side by side here ({source})\n"
-        f"measuring takes about {share:.0%} of it",
+        f"measuring takes about {share:.0%} of it\n"
+        f"speed: about {model_steps / total:,.0f} model-steps/s, {rate / at_best:.0%} of the matrix-product rate",
         soft_wrap=True,
     )
-    console.print(f"storage: about {size(estimates.storage(now.missing, study, pixels))}")
+    console.print(f"storage: about {size(costs.storage(now.missing))}")
 
 
 @app.command()

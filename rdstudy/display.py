@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -121,8 +122,14 @@ class RunDisplay(_Display):
         ended = self.ended["finished"] + self.ended["failed"]
         failed = f", {self.ended['failed']} failed" if self.ended["failed"] else ""
         return (
-            f"{ended}/{self.n_cells} cells{failed}, {self.rate:,.0f} model-steps/s {self.where}, time left {self.left}"
+            f"{ended}/{self.n_cells} cells{failed}, {self.rate:,.0f} model-steps/s {self.where}{self._peak()}, "
+            f"time left {self.left}"
         )
+
+    def _peak(self) -> str:
+        """What share of their devices' matrix-product rate the packs reach while they train, their median."""
+        shares = [each.product_share for each in self.latest.values() if each.product_share is not None]
+        return f" ({statistics.median(shares):.0%} of peak)" if shares else ""
 
     def _plain(self, pack: Pack, progress: PackProgress) -> None:
         now = time.monotonic()
@@ -146,7 +153,7 @@ class RunDisplay(_Display):
         table = Table(box=None, header_style="bold", pad_edge=False)
         for name, justify in (("pack", "right"), ("models", "right"), ("of", "left"), ("step", "right")):
             table.add_column(name, justify=justify)  # type: ignore[arg-type]
-        for name in ("done", "model-steps/s", "test D, nats"):
+        for name in ("done", "model-steps/s", "of peak", "test D, nats"):
             table.add_column(name, justify="right")
         for pack in self.packs:
             progress = self.latest.get(pack.id)
@@ -161,6 +168,7 @@ class RunDisplay(_Display):
                 f"{progress.step:,}",
                 f"{progress.step / progress.steps:.0%}",
                 f"{rate:,.0f}",
+                "" if progress.product_share is None else f"{progress.product_share:.0%}",
                 "" if distortion is None else f"{distortion:.1f}",
             )
         waiting = "" if self.latest else "waiting for the first pack to report"

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 
 from rdstudy.packs import Pack, flop
-from rdstudy.shapes import model_shape
+from rdstudy.shapes import ModelShape, model_shape
 from rdstudy.store.location import Location
 from rdstudy.study import Cell, Study
 
@@ -22,21 +23,64 @@ BYTES_PER_ROW, BYTES_PER_SHEET_PIXEL = 250, 0.3
 """Of the table and of a compressed sheet (measured on Tetrominoes and MNIST)."""
 
 
-def evaluation_flop(cell: Cell, study: Study, pixels: int, n_test: int) -> float:
-    """Arithmetic of a cell's evaluations: forward passes over both populations, and the estimates asked for."""
-    evaluation, shape = study.evaluation, model_shape(cell, pixels)
-    forward = shape.flop_per_example() / 3
-    total = 0.0
-    for step in evaluation.steps_of(cell.steps):
-        for n in (cell.train_size, n_test):
-            total += forward * n
-            if evaluation.includes("information", step, cell.steps):
-                m = _at_most(evaluation.information.examples, n)
-                total += FLOP_PER_PAIR * m * m * evaluation.information.draws
-            if evaluation.includes("likelihood", step, cell.steps):
-                draws = _at_most(evaluation.likelihood.examples, n) * evaluation.likelihood.importance_samples
-                total += (forward / 2 + FLOP_PER_PIXEL * pixels) * draws
-    return total
+class Costs:
+    """Arithmetic and bytes of the cells of one study. Cells that differ in beta, split or seed cost the same."""
+
+    def __init__(self, study: Study, pixels: int, n_test: int) -> None:
+        """
+        Args:
+            study: says what is measured and kept.
+            pixels: numbers per image.
+            n_test: test examples.
+        """
+        self.study, self.pixels, self.n_test = study, pixels, n_test
+        self._evaluation: dict[tuple[ModelShape, int, int], float] = {}
+
+    def training(self, cell: Cell) -> float:
+        """Floating-point operations of the matrix products of a cell's training."""
+        return flop(cell, self.pixels)
+
+    def evaluation(self, cell: Cell) -> float:
+        """The same of its evaluations: forward passes over both populations, and the estimates asked for."""
+        shape = model_shape(cell, self.pixels)
+        key = (shape, cell.steps, cell.train_size)
+        if key not in self._evaluation:
+            self._evaluation[key] = self._evaluation_of(*key)
+        return self._evaluation[key]
+
+    def _evaluation_of(self, shape: ModelShape, final: int, train_size: int) -> float:
+        asked, forward, total = self.study.evaluation, shape.flop_per_example / 3, 0.0
+        for step in asked.steps_of(final):
+            for n in (train_size, self.n_test):
+                total += forward * n
+                if asked.includes("information", step, final):
+                    m = _at_most(asked.information.examples, n)
+                    total += FLOP_PER_PAIR * m * m * asked.information.draws
+                if asked.includes("likelihood", step, final):
+                    draws = _at_most(asked.likelihood.examples, n) * asked.likelihood.importance_samples
+                    total += (forward / 2 + FLOP_PER_PIXEL * self.pixels) * draws
+        return total
+
+    def pack(self, pack: Pack) -> float:
+        """The same of all that a pack does."""
+        return sum(self.training(cell) + self.evaluation(cell) for cell in pack.cells)
+
+    def evaluation_share(self, packs: Iterable[Pack]) -> float:
+        """Share of the work that is measuring, not training."""
+        cells = [cell for pack in packs for cell in pack.cells]
+        measuring = sum(map(self.evaluation, cells))
+        return measuring / (measuring + sum(map(self.training, cells)))
+
+    def storage(self, cells: Collection[Cell]) -> float:
+        """Bytes that the results of these cells take."""
+        n_rows = {final: 2 * len(self.study.evaluation.steps_of(final)) for final in {cell.steps for cell in cells}}
+        sheet = 5 * self.study.evaluation.sheet_examples * self.pixels * BYTES_PER_SHEET_PIXEL
+        total = 0.0
+        for cell in cells:
+            total += n_rows[cell.steps] * BYTES_PER_ROW + sheet
+            if self.study.resources.keep_models:
+                total += 4 * model_shape(cell, self.pixels).n_parameters
+        return float(math.ceil(total))
 
 
 def _at_most(examples: str | int, n: int) -> int:
@@ -44,7 +88,7 @@ def _at_most(examples: str | int, n: int) -> int:
 
 
 def product_rate(seconds: float = 0.3) -> float:
-    """Floating-point operations per second of one process's float32 matrix products, on all of its threads."""
+    """Operations per second of this CPU's float32 matrix products, all cores at work; NumPy's, which loads faster."""
     a = np.ones((512, 1024), dtype=np.float32)
     b = np.ones((1024, 1024), dtype=np.float32)
     a @ b
@@ -55,52 +99,27 @@ def product_rate(seconds: float = 0.3) -> float:
     return n * 2 * a.size * b.shape[1] / (time.perf_counter() - started)
 
 
-def measured_rate(results: Location, cells: dict[str, Cell], study: Study, pixels: int) -> float | None:
-    """Operations per second and pack that finished cells of this study took; None where there are none."""
+def measured_rate(results: Location, costs: Costs) -> float | None:
+    """Operations per second and pack that finished cells of the study took; None where there are none."""
     from rdstudy.store.table import load_measurements
 
+    cells = costs.study.cells
     if not (results / "measurements").is_dir():
         return None
-    columns = ["cell_id", "pack_id", "seconds", "is_final", "status", "n_examples", "population"]
+    columns = ["cell_id", "pack_id", "seconds", "is_final", "status"]
     table = load_measurements(results, columns=columns)
     table = table[table["pack_id"].notna()]  # not what was only measured again
-    table = table[table["is_final"] & (table["status"] == "ok") & table["cell_id"].isin(cells.keys())]
+    table = table[table["is_final"] & (table["status"] == "ok") & table["cell_id"].isin(cells)]
     if table.empty:
         return None
-    work = 0.0
-    for cell_id, n_test in table[table["population"] == "test"][["cell_id", "n_examples"]].itertuples(index=False):
-        cell = cells[cell_id]
-        work += flop(cell, pixels) + evaluation_flop(cell, study, pixels, int(n_test))
+    measured = [cells[cell_id] for cell_id in table["cell_id"].unique()]
+    work = sum(costs.training(cell) + costs.evaluation(cell) for cell in measured)
     return work / float(table.groupby("pack_id")["seconds"].max().sum())
-
-
-def pack_seconds(pack: Pack, study: Study, pixels: int, n_test: int, rate: float) -> float:
-    """Seconds to train and measure a pack at a rate in operations per second."""
-    return sum(flop(c, pixels) + evaluation_flop(c, study, pixels, n_test) for c in pack.cells) / rate
-
-
-def evaluation_share(packs: Sequence[Pack], study: Study, pixels: int, n_test: int) -> float:
-    """Share of the work that is measuring, not training."""
-    cells = [cell for pack in packs for cell in pack.cells]
-    measuring = sum(evaluation_flop(cell, study, pixels, n_test) for cell in cells)
-    return measuring / (measuring + sum(flop(cell, pixels) for cell in cells))
 
 
 def makespan(seconds: Sequence[float], workers: int) -> float:
     """Time until all packs are done, each taken by the next free worker."""
     free = [0.0] * max(1, workers)
     for each in seconds:
-        free.sort()
-        free[0] += each
+        heapq.heapreplace(free, free[0] + each)
     return max(free)
-
-
-def storage(cells: Iterable[Cell], study: Study, pixels: int) -> float:
-    """Bytes that the results of these cells take."""
-    total = 0.0
-    for cell in cells:
-        rows = 2 * len(study.evaluation.steps_of(cell.steps))
-        total += rows * BYTES_PER_ROW + 5 * study.evaluation.sheet_examples * pixels * BYTES_PER_SHEET_PIXEL
-        if study.resources.keep_models:
-            total += 4 * model_shape(cell, pixels).n_parameters
-    return float(math.ceil(total))

@@ -27,9 +27,10 @@ from rdstudy.errors import UserError
 from rdstudy.evaluation import Values, measure, sheet
 from rdstudy.measurement import DIVERGED, FAILED, POPULATIONS, TEST, TRAIN, Measurement
 from rdstudy.models.weights import save_model
-from rdstudy.packs import Pack
+from rdstudy.packs import Pack, flop
 from rdstudy.provenance import Commit, provenance
-from rdstudy.store.checkpoints import Checkpoint, Checkpoints
+from rdstudy.speed import product_rate
+from rdstudy.store.checkpoints import Checkpoint, Checkpoints, Saver
 from rdstudy.store.files import StorageError, write_whole
 from rdstudy.store.location import Location
 from rdstudy.store.table import stage
@@ -48,6 +49,7 @@ class Progress:
     cells: tuple[str, ...]
     seconds: float
     test_distortion_nats: float | None = None
+    product_share: float | None = None  # arithmetic of training per second, over the device's matrix-product rate
     staged: str | None = None
     failure: str | None = None
 
@@ -129,36 +131,39 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 
 def _run_pack(pack: Pack, at: Workplace) -> Iterator[Progress]:
-    run = _PackRun(pack, at)
-    evaluated = {row.step for row in run.rows}
-    for target in at.study.evaluation.steps_of(pack.steps):
-        if target in evaluated:
-            continue
-        while run.training.step < target:
-            run.train(min(target, (run.training.step // CHUNK + 1) * CHUNK))
+    with Saver(Checkpoints(at.results)) as saver:
+        run = _PackRun(pack, at, saver)
+        evaluated = {row.step for row in run.rows}
+        for target in at.study.evaluation.steps_of(pack.steps):
+            if target in evaluated:
+                continue
+            while run.training.step < target:
+                run.train(min(target, (run.training.step // CHUNK + 1) * CHUNK))
+                yield run.progress()
+            run.measure()
             yield run.progress()
-        run.measure()
-        yield run.progress()
-    yield run.finish()
+        yield run.finish()
 
 
 class _PackRun:
     """A pack at work: its training, the rows measured so far, and the clock."""
 
-    def __init__(self, pack: Pack, at: Workplace) -> None:
-        self.pack, self.at = pack, at
-        self.checkpoints = Checkpoints(at.results)
+    def __init__(self, pack: Pack, at: Workplace, saver: Saver) -> None:
+        self.pack, self.at, self.saver = pack, at, saver
         self.images = as_tensor(at.dataset.images).to(at.device)
         self.populations = [cell_populations(at.dataset, cell) for cell in pack.cells]
         self.training = PackTraining(pack.cells, self.images, [p[TRAIN] for p in self.populations])
         self.rows: list[Measurement] = []
         self.before = 0.0
-        saved = self.checkpoints.load(pack.id, [cell.id for cell in pack.cells], elsewhere=pack.begun)
+        saved = saver.checkpoints.load(pack.id, [cell.id for cell in pack.cells], elsewhere=pack.begun)
         if saved is not None:
             self.training.restore(saved.tensors, saved.record)
             self.before = saved.record["seconds"]
             members = {cell.id for cell in pack.cells}
             self.rows = [row for row in saved.rows if row.cell_id in members]
+        self.product_rate = product_rate(at.device)
+        self.flop_per_step = sum(flop(cell, at.dataset.images.shape[1]) for cell in pack.cells) / pack.steps
+        self.trained_steps, self.trained_seconds = 0, 0.0
         self.started = self.saved = time.monotonic()
         self.provenance = {
             **provenance(at.device, at.commit),
@@ -175,10 +180,16 @@ class _PackRun:
         latest = float(np.median(test[-len(self.pack) :])) if test else None
         cells = tuple(cell.id for cell in self.pack.cells)
         staged_name = staged.name if staged else None
-        return Progress(self.training.step, self.pack.steps, cells, self.seconds, latest, staged_name)
+        share = None
+        if self.trained_seconds:
+            share = self.trained_steps * self.flop_per_step / self.trained_seconds / self.product_rate
+        return Progress(self.training.step, self.pack.steps, cells, self.seconds, latest, share, staged_name)
 
     def train(self, until: int) -> None:
+        began, first = time.monotonic(), self.training.step
         self.training.advance(until)
+        self.trained_seconds += time.monotonic() - began
+        self.trained_steps += self.training.step - first
         if time.monotonic() - self.saved > self.at.study.resources.checkpoint_seconds:
             self.save()
 
@@ -219,11 +230,12 @@ class _PackRun:
     def save(self) -> None:
         tensors, record = self.training.state()
         record["seconds"] = self.seconds
-        self.checkpoints.save(self.pack.id, Checkpoint(tensors, record, tuple(self.rows)))
+        self.saver.save(self.pack.id, Checkpoint(tensors, record, tuple(self.rows)))
         self.saved = time.monotonic()
 
     def finish(self) -> Progress:
         """Keep the models and sheets, then stage the rows: in that order, so that a row's model is there."""
+        self.saver.wait()
         study, dataset = self.at.study, self.at.dataset
         diverged = {row.cell_id for row in self.rows if row.status == DIVERGED}
         for k, (cell, populations) in enumerate(zip(self.pack.cells, self.populations, strict=True)):

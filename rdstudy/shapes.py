@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Any
 
 ALIGNMENT = 64
@@ -21,9 +22,9 @@ class Layer:
     bias_at: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ModelShape:
-    """Sizes of one VAE: an MLP encoder and its mirror image as decoder."""
+    """Sizes of one VAE: an MLP encoder and its mirror image as decoder. What it says of them it works out once."""
 
     pixels: int
     depth: int
@@ -40,7 +41,7 @@ class ModelShape:
         """Units per layer from the code to the pixels' logits."""
         return (self.latent_dim, *[self.width] * self.depth, self.pixels)
 
-    @property
+    @cached_property
     def layers(self) -> tuple[tuple[Layer, ...], tuple[Layer, ...]]:
         """Layers of encoder and decoder, in the order of their parameters in a row."""
         at, parts = 0, []
@@ -52,7 +53,7 @@ class ModelShape:
             parts.append(tuple(layers))
         return parts[0], parts[1]
 
-    @property
+    @cached_property
     def n_parameters(self) -> int:
         """Trainable numbers of one model."""
         return sum((layer.inputs + 1) * layer.outputs for part in self.layers for layer in part)
@@ -62,6 +63,7 @@ class ModelShape:
         """Elements of one model's padded row."""
         return math.ceil(self.n_parameters / ALIGNMENT) * ALIGNMENT
 
+    @cached_property
     def flop_per_example(self) -> float:
         """Arithmetic of the matrix products of one training step, per example: 2 forward and 4 backward per weight."""
         weights = sum(layer.inputs * layer.outputs for part in self.layers for layer in part)
@@ -77,4 +79,9 @@ class ModelShape:
 
 def model_shape(cell: Any, pixels: int) -> ModelShape:
     """The shape of a cell's model for images of this many pixels (channels counted)."""
-    return ModelShape(pixels, cell.depth, cell.width, cell.latent_dim)
+    return _shape(pixels, cell.depth, cell.width, cell.latent_dim)
+
+
+@lru_cache(4096)
+def _shape(pixels: int, depth: int, width: int, latent_dim: int) -> ModelShape:
+    return ModelShape(pixels, depth, width, latent_dim)

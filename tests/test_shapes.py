@@ -56,7 +56,7 @@ def test_a_plain_module_has_as_many_parameters(shape):
 
 def test_arithmetic_is_two_forward_and_four_backward_per_weight_but_for_the_images_gradient():
     first, others = 784 * 512, 512 * 20 + 10 * 512 + 512 * 784
-    assert ModelShape(784, 1, 512, 10).flop_per_example() == 4 * first + 6 * others
+    assert ModelShape(784, 1, 512, 10).flop_per_example == 4 * first + 6 * others
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "float64"])

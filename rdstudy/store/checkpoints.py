@@ -11,7 +11,7 @@ import dataclasses
 import datetime as dt
 import json
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
@@ -115,6 +115,42 @@ class Checkpoints:
     def _files(folder: Location) -> list[Location]:
         """Checkpoints of one pack, newest first."""
         return [folder / name for name in reversed(list_files(folder, ".safetensors"))]
+
+
+class Saver:
+    """Saves the checkpoints of a pack while it trains on. As a context it ends when the last one is written."""
+
+    def __init__(self, checkpoints: Checkpoints) -> None:
+        self.checkpoints = checkpoints
+        self._writer = ThreadPoolExecutor(1, "checkpoint")
+        self._written: Future[None] | None = None
+
+    def __enter__(self) -> Saver:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._writer.shutdown()
+
+    def save(self, pack_id: str, checkpoint: Checkpoint) -> None:
+        """Copy the state, and have it written. Waits for the checkpoint before, if that is not written yet.
+
+        Raises:
+            StorageError: the checkpoint before could not be written.
+        """
+        self.wait()
+        copies = {name: tensor.detach().to("cpu", copy=True) for name, tensor in checkpoint.tensors.items()}
+        copy = dataclasses.replace(checkpoint, tensors=copies)
+        self._written = self._writer.submit(self.checkpoints.save, pack_id, copy)
+
+    def wait(self) -> None:
+        """Until everything is written.
+
+        Raises:
+            StorageError: it could not be.
+        """
+        if self._written is not None:
+            written, self._written = self._written, None
+            written.result()
 
 
 def _members(path: Location) -> list[str] | None:

@@ -8,22 +8,23 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Annotated
+from operator import attrgetter
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from rdstudy.data.split_spec import check_split
-from rdstudy.study.digest import digest
+from rdstudy.study.digest import flat_digest
 from rdstudy.study.sections import DatasetSpec, Evaluation, Grid, Resources, Strict, Training
 
 NUMERICS = 1
 """Part of every cell's id. Raise it when a change of the code changes the numbers a cell gives."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Cell:
     """One point of the grid with its seed. Every field determines the trained model."""
 
@@ -44,17 +45,22 @@ class Cell:
     learning_rate: float
     optimizer: str
     precision: str
+    numerics: ClassVar[int] = NUMERICS
 
-    @property
+    @cached_property
     def id(self) -> str:
         """Sixteen hexadecimal digits: the hash of all fields and of `NUMERICS`."""
-        return digest({"numerics": NUMERICS, **asdict(self)}, 8)
+        return flat_digest(_NAMES, _values(self), 8)
 
     def __str__(self) -> str:
         return (
             f"{self.dataset} {self.split} n={self.train_size} {self.depth}x{self.width} "
             f"latent={self.latent_dim} beta={self.beta:g} seed={self.seed}"
         )
+
+
+_NAMES = sorted(["numerics", *(field.name for field in fields(Cell))])
+_values = attrgetter(*_NAMES)
 
 
 class Study(Strict):
@@ -91,22 +97,22 @@ class Study(Strict):
     @cached_property
     def cells(self) -> dict[str, Cell]:
         """All cells by id, in the grid's order."""
-        data = self.dataset
+        data, training = self.dataset, self.training
+        same: dict[str, Any] = {
+            "dataset": data.name,
+            "dataset_seed": data.seed,
+            "dataset_size": data.size,
+            "test_size": data.test_size,
+            "batch_size": training.batch_size,
+            "learning_rate": training.learning_rate,
+            "optimizer": training.optimizer,
+            "precision": training.precision,
+        }
         axes = [name for name, _ in self.grid]
         cells = {}
         for point in itertools.product(*(values for _, values in self.grid)):
             axis = dict(zip(axes, point, strict=True))
-            cell = Cell(
-                dataset=data.name,
-                dataset_seed=data.seed,
-                dataset_size=data.size,
-                test_size=data.test_size,
-                steps=self.training.steps_for(axis["train_size"]),
-                batch_size=self.training.batch_size,
-                learning_rate=self.training.learning_rate,
-                optimizer=self.training.optimizer,
-                precision=self.training.precision,
-                **{**axis, "beta": float(axis["beta"])},
-            )
+            axis["beta"] = float(axis["beta"])
+            cell = Cell(**same, **axis, steps=training.steps_for(axis["train_size"]))
             cells[cell.id] = cell
         return cells

@@ -54,7 +54,9 @@ def _machine(address: str, cluster: dict[str, Any]) -> str | None:
     key = ["-i", str(Path(auth["ssh_private_key"]).expanduser())] if auth.get("ssh_private_key") else []
     options = ("BatchMode=yes", "StrictHostKeyChecking=no", f"ConnectTimeout={SSH_SECONDS}", "LogLevel=ERROR")
     words = ["ssh", *key, *(word for option in options for word in ("-o", option))]
-    asked = "command -v rsync > /dev/null && echo rsync; python3 -c 'import sys, venv; print(*sys.version_info[:2])'"
+    asked = (
+        "rsync --version > /dev/null 2>&1 && echo rsync; python3 -c 'import sys, venv; print(*sys.version_info[:2])'"
+    )
     try:
         done = subprocess.run(
             [*words, f"{auth.get('ssh_user', 'root')}@{address}", asked],

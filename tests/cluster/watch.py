@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from itertools import pairwise
 from pathlib import Path
 
 
@@ -38,16 +39,21 @@ class Watch:
         """Packs that saved something in the seconds before a moment."""
         return [pack for pack, saves in self.saves.items() if any(at - within < save <= at for save in saves)]
 
-    def fault(self, at: float, packs: list[str], *, resumed_after: float) -> tuple[float, float]:
-        """Seconds of work lost at a moment, and seconds until it went on; the worst over the packs.
+    def fault(self, at: float, packs: list[str], *, pause: float, settle: float = 15.0) -> tuple[float, float]:
+        """Seconds of work lost by a fault, at most, and seconds from the fault until it went on; worst over the packs.
 
-        A pack that was hit saves nothing for longer than `resumed_after`.
+        A pack that was hit pauses: between two of its saves lies longer than `pause`, and the first comes less than
+        `settle` seconds after the fault, for a machine may go on for a while. What it did then and never saved is at
+        most what it does between two saves, of which the longest usual one counts (95th percentile).
         """
         lost = recovered = 0.0
         for pack in packs:
-            before = [save for save in self.saves[pack] if save <= at]
-            after = [save for save in self.saves[pack] if save > at]
-            if after and after[0] - at > resumed_after:
-                lost = max(lost, at - before[-1])
-                recovered = max(recovered, after[0] - at)
+            saves = self.saves[pack]
+            gaps = sorted(later - earlier for earlier, later in pairwise(saves))
+            usual = gaps[int(0.95 * (len(gaps) - 1))] if gaps else 0.0
+            for before, after in pairwise(saves):
+                if before < at + settle and after > at and after - before > max(pause, usual):
+                    lost = max(lost, at - before if before <= at else usual)
+                    recovered = max(recovered, after - at)
+                    break
         return lost, recovered

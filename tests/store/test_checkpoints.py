@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from rdstudy.measurement import Measurement
-from rdstudy.store.checkpoints import Checkpoint, Checkpoints
-from rdstudy.store.files import ASIDE
+from rdstudy.store.checkpoints import Checkpoint, Checkpoints, Saver
+from rdstudy.store.files import ASIDE, StorageError
 
 ROW = Measurement(
     study="tiny",
@@ -145,3 +145,25 @@ def test_the_states_of_one_pack_are_removed_and_no_other_s(checkpoints):
     checkpoints.save("two", checkpoint("b", step=64))
     checkpoints.remove("one")
     assert checkpoints.begun() == [["b"]]
+
+
+def test_what_is_saved_is_the_state_of_that_moment_whatever_training_does_meanwhile(checkpoints):
+    now, expected = checkpoint("a", "b", step=64), checkpoint("a", "b", step=64)
+    with Saver(checkpoints) as saver:
+        saver.save("pack", now)
+        for tensor in now.tensors.values():
+            tensor.zero_()
+        saver.wait()
+        assert_same(checkpoints.load("pack", ["a", "b"]), expected)
+        saver.save("pack", checkpoint("a", "b", step=128))
+    assert_same(checkpoints.load("pack", ["a", "b"]), checkpoint("a", "b", step=128))
+
+
+def test_a_checkpoint_that_cannot_be_written_is_an_error_at_the_next(checkpoints):
+    checkpoints.folder.parent.mkdir(parents=True, exist_ok=True)
+    checkpoints.folder.write_text("a file where the folder should be")
+    with Saver(checkpoints) as saver:
+        saver.save("pack", checkpoint("a", step=64))
+        with pytest.raises(StorageError, match="checkpoints"):
+            saver.save("pack", checkpoint("a", step=128))
+        saver.wait()
