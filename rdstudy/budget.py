@@ -20,6 +20,7 @@ class Budget:
         cost: float | None = None,
         price: float | None = None,
         *,
+        limit: str = "--max-hours",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """
@@ -27,6 +28,8 @@ class Budget:
             hours: most hours, or None.
             cost: most money, in the currency of `price`, or None.
             price: of one machine and hour.
+            limit: what sets the hours, in words.
+            clock: seconds.
 
         Raises:
             UserError: a limit is not positive, or a cost is given without a price.
@@ -37,6 +40,7 @@ class Budget:
         if (cost is None) != (price is None):
             raise UserError("--max-cost needs --price, what one machine costs an hour, and the other way round")
         self.hours, self.cost, self.price = hours, cost, price
+        self.limit = limit
         self._clock = clock
         self._started = self._looked = clock()
         self.spent = 0.0
@@ -45,7 +49,7 @@ class Budget:
         """Which limit is reached, in words; None if none is. `machines` counts those that are rented now."""
         now = self._clock()
         if self.hours is not None and now - self._started >= 3600 * self.hours:
-            return f"--max-hours {self.hours:g} are over"
+            return f"{self.limit} {self.hours:g} are over"
         if self.cost is not None and self.price is not None:
             self.spent += min(now - self._looked, LONGEST_GAP) / 3600 * self.price * machines()
             self._looked = now

@@ -11,7 +11,7 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -26,12 +26,13 @@ from rdstudy.errors import UserError
 
 if TYPE_CHECKING:
     from rdstudy.budget import Budget
-    from rdstudy.driver import Executor
+    from rdstudy.display import RunDisplay
+    from rdstudy.driver import Executor, More, Recorder
     from rdstudy.pack_run import Workplace
     from rdstudy.packs import Pack
     from rdstudy.standing import Standing
     from rdstudy.store.location import Location
-    from rdstudy.study import Study
+    from rdstudy.study import Cell, Study
 
 OK, FAILED, MISTAKE, INTERRUPTED = 0, 1, 2, 130
 
@@ -130,14 +131,14 @@ def plan(study_file: StudyFile, results: ResultsOption = None, settings: Setting
     pixels = dataset.images.shape[1]
     now = standing(study, folder)
     workers = max(1, (os.cpu_count() or 1) // study.resources.cpus_per_pack)
-    packs = _packs(study, folder, now, pixels, workers, _planned_device(study), _memory(study, workers))
+    packs = _packs(study, folder, now.missing, pixels, workers, _planned_device(study), _memory(study, workers))
     console = _console()
     _print_standing(console, study, folder, now)
     if not packs:
         console.print("nothing to train")
         return
     costs = estimates.Costs(study, pixels, n_test)
-    measured = estimates.measured_rate(folder, costs)
+    measured = estimates.measured_rate(folder, costs, now.cells)
     at_best = estimates.product_rate() / workers
     rate = measured or estimates.EFFICIENCY * at_best
     seconds = [costs.pack(pack) / rate for pack in packs]
@@ -178,11 +179,17 @@ def run(
     from rdstudy.study import load_study
 
     study = load_study(study_file, overrides=settings or ())
-    budget = Budget(max_hours, max_cost, price)
+    own = study.search.until.hours if study.search else None
+    if own is not None and (max_hours is None or own < max_hours):
+        budget = Budget(own, max_cost, price, limit="search.until.hours")
+    else:
+        budget = Budget(max_hours, max_cost, price)
     folder = results or _usual_place(study)
     console = _console()
-    if not standing(study, folder).missing:
-        console.print(f"{study.name}: all {study.n_cells} cells are finished; nothing to train")
+    now = standing(study, folder)
+    if not now.missing:
+        console.print(f"{study.name}: all {len(now.cells)} cells are finished; nothing to train")
+        _print_search(console, now)
         _next_commands(console, folder)
         return
     dataset = load_data(study)
@@ -193,13 +200,20 @@ def run(
     with opened(study, folder, dataset.fingerprint) as table:
         now = standing(study, folder)
         _print_standing(console, study, folder, now)
-        recorder = Recorder(study, folder, table)
         with _site(at, address, inline=inline) as site:
-            packs = _packs(study, folder, now, dataset.images.shape[1], site.workers, site.device, site.memory)
-            _execute(recorder, packs, site.execute, at, RunDisplay(packs, console, where=site.where), budget)
+            pixels = dataset.images.shape[1]
+
+            def packed(missing: list[Cell]) -> list[Pack]:
+                return _packs(study, folder, missing, pixels, site.workers, site.device, site.memory)
+
+            packs = packed(now.missing)
+            display = RunDisplay(packs, console, where=site.where)
+            more, cells = _searched(study, folder, packed, display) if study.search else (None, study.cells)
+            recorder = Recorder(study, folder, table, cells=cells)
+            _execute(recorder, packs, site.execute, at, display, budget, more)
         now = standing(study, folder)
     _print_ending(console, study, folder, now)
-    if now.missing:
+    if now.missing or now.failed:
         raise typer.Exit(FAILED)
 
 
@@ -227,13 +241,39 @@ def _site(at: Workplace, address: str | None, *, inline: bool) -> Iterator[_Site
         yield _Site(run_on_ray, n, device_kind(at.study), memory_per_pack(at.study), f"on {n} workers")
 
 
-def _execute(recorder: Any, packs: list[Pack], executor: Executor, at: Any, display: Any, budget: Budget) -> None:
+def _searched(
+    study: Study, folder: Location, packed: Callable[[list[Cell]], list[Pack]], display: RunDisplay
+) -> tuple[More, Mapping[str, Cell]]:
+    """What gives a search's next packs when all before have ended, and its cells, which grow."""
+    from rdstudy.search import begin, load_outcomes
+
+    search = begin(study, folder)
+
+    def more() -> list[Pack]:
+        found = load_outcomes(folder)
+        packs = packed([cell for cell in search.advance(found) if cell.id not in found])
+        display.add(packs)
+        return packs
+
+    search.advance(load_outcomes(folder))
+    return more, search.cells
+
+
+def _execute(
+    recorder: Recorder,
+    packs: list[Pack],
+    executor: Executor,
+    at: Workplace,
+    display: Any,
+    budget: Budget,
+    more: More | None = None,
+) -> None:
     from rdstudy.store import StorageError
 
     recorder.listener = display
     try:
         with display:
-            over = executor(packs, at, recorder, budget)
+            over = executor(packs, at, recorder, budget, more)
     except StorageError as error:
         _console(stderr=True).print(Text(f"rdstudy: stopped: {error}", style="red"), soft_wrap=True)
         raise typer.Exit(FAILED) from error
@@ -320,14 +360,14 @@ def _examples(option: str, text: str | None) -> Any:
 
 
 def _packs(
-    study: Study, folder: Location, now: Standing, pixels: int, workers: int, device: str, memory: float
+    study: Study, folder: Location, missing: list[Cell], pixels: int, workers: int, device: str, memory: float
 ) -> list[Pack]:
     from rdstudy.packs import plan_packs
     from rdstudy.store.checkpoints import Checkpoints
 
     try:
         return plan_packs(
-            now.missing,
+            missing,
             pixels=pixels,
             pack_size=study.resources.pack_size,
             device=device,
@@ -417,10 +457,11 @@ def status(results: ResultsPlace) -> None:
         for name, justify in (("unfinished pack of", "left"), ("models", "right"), ("step", "right"), ("of", "right")):
             table.add_column(name, justify=justify)  # type: ignore[arg-type]
         for members, step in begun:
-            cell = study.cells.get(members[0])
+            cell = now.cells.get(members[0])
             if cell is not None:
                 table.add_row(str(cell), str(len(members)), f"{step:,}", f"{cell.steps:,}")
         console.print(table)
+    _print_search(console, now)
     _print_failures(console, now)
     if now.failed:
         raise typer.Exit(FAILED)
@@ -443,14 +484,21 @@ def report(
 
     from rdstudy.display import curves_table
     from rdstudy.report import write_report
-    from rdstudy.standing import load_study_record, recorded_study
+    from rdstudy.standing import load_study_record, recorded_study, standing
     from rdstudy.store import load_measurements
 
     record = load_study_record(results)
-    cells = recorded_study(results).cells
+    now = standing(recorded_study(results), results)
+    cells, search = now.cells, None
+    if now.search is not None:
+        from rdstudy.search import load_outcomes, summarise
+
+        search = summarise(now.search, load_outcomes(results))
     planned = pd.DataFrame([{"cell_id": cell_id, **dataclasses.asdict(cell)} for cell_id, cell in cells.items()])
     chosen = [name.strip() for name in formats.split(",")]
-    paths = write_report(results, load_measurements(results), record, formats=chosen, compare=compare, planned=planned)
+    paths = write_report(
+        results, load_measurements(results), record, formats=chosen, compare=compare, planned=planned, search=search
+    )
     folder = paths[0].parent
     console = _console()
     curves = pd.read_parquet(folder / "analyses" / "frontier.parquet")
@@ -525,10 +573,18 @@ def studies_copy(
 def _print_standing(console: Console, study: Study, folder: Location, now: Standing) -> None:
     failed = f", {len(now.failed)} failed last time" if now.failed else ""
     console.print(
-        f"{study.name}: {len(now.cells)} cells, {len(now.finished)} finished, {len(now.missing)} missing{failed} "
-        f"({folder})",
+        f"{study.name}: {now.total}, {len(now.finished)} finished, {len(now.missing)} missing{failed} ({folder})",
         soft_wrap=True,
     )
+
+
+def _print_search(console: Console, now: Standing) -> None:
+    if now.search is not None:
+        from rdstudy.display import search_table
+
+        console.print(search_table(now.search))
+        if now.search.ended:
+            console.print(f"the search has ended: {now.search.ended}", soft_wrap=True)
 
 
 def _print_failures(console: Console, now: Standing) -> None:
@@ -540,6 +596,7 @@ def _print_ending(console: Console, study: Study, folder: Location, now: Standin
     from rdstudy.store import load_measurements
 
     _print_standing(console, study, folder, now)
+    _print_search(console, now)
     _print_failures(console, now)
     if not now.finished:
         return

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from rdstudy.pack_run import Progress as PackProgress
+    from rdstudy.search import Search
 
 MOST_POINTS = 24
 """Points of curves that the terminal shows."""
@@ -82,15 +83,24 @@ class RunDisplay(_Display):
 
     def __init__(self, packs: Sequence[Pack], console: Console, *, where: str) -> None:
         super().__init__(console, where)
-        self.packs = list(packs)
-        self.number = {pack.id: i + 1 for i, pack in enumerate(packs)}
+        self.packs: list[Pack] = []
+        self.number: dict[str, int] = {}
         self.at_start: dict[str, int] = {}
-        self.steps: dict[str, dict[str, int]] = {pack.id: {} for pack in packs}
+        self.steps: dict[str, dict[str, int]] = {}
         self.latest: dict[str, PackProgress] = {}
         self.ended: Counter[str] = Counter()
-        self.n_cells = sum(len(pack) for pack in packs)
-        self.model_steps = sum(len(pack) * pack.steps for pack in packs)
+        self.n_cells = self.model_steps = 0
+        self.add(packs)
         self._live = Live(console=console, refresh_per_second=2, get_renderable=self._table, transient=True)
+
+    def add(self, packs: Sequence[Pack]) -> None:
+        """More packs to show."""
+        for pack in packs:
+            self.packs.append(pack)
+            self.number[pack.id] = len(self.packs)
+            self.steps[pack.id] = {}
+            self.n_cells += len(pack)
+            self.model_steps += len(pack) * pack.steps
 
     def __call__(self, pack: Pack, progress: PackProgress) -> None:
         done = self.steps[pack.id]
@@ -199,6 +209,30 @@ class MeasureDisplay(_Display):
             left = duration((self.n_cells - self.measured) * (now - self.started) / max(1, self.measured))
             self.console.print(f"{self.measured}/{self.n_cells} cells measured {self.where}, time left {left}")
             self.last_line = now
+
+
+def search_table(search: Search) -> Table:
+    """What a search knows by now: the beta of every setting with its interval, or the frontier's hypervolume."""
+    from rdstudy.search.search import Curves
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    if isinstance(search.seeker, Curves):
+        for name in ("setting", "beta", "95% interval", "cells"):
+            table.add_column(name, justify="left" if name == "setting" else "right")
+        for setting, found in search.seeker.estimates().items():
+            known = (
+                ("-", "-", "0")
+                if found is None
+                else (f"{found.beta:.3g}", f"{found.low:.3g} to {found.high:.3g}", str(found.points))
+            )
+            table.add_row(str(setting), *known)
+        return table
+    for name in ("cells", "hypervolume, nats^2"):
+        table.add_column(name, justify="right")
+    progress = search.seeker.progress()
+    for n in sorted({len(progress) * part // 4 for part in (1, 2, 3, 4)} - {0}):
+        table.add_row(str(n), f"{progress[n - 1]:,.0f}")
+    return table
 
 
 def curves_table(curves: pd.DataFrame) -> Table:

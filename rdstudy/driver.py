@@ -9,7 +9,7 @@ alone writes the table; executors run packs and tell a `Listener` how they fare.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol, runtime_checkable
 
@@ -24,7 +24,9 @@ from rdstudy.store.files import make_folder, remove_leftovers, write_whole
 from rdstudy.store.location import Location
 from rdstudy.store.lock import locked
 from rdstudy.store.table import Table
-from rdstudy.study import Study
+from rdstudy.study import Cell, Study
+
+More = Callable[[], list[Pack]]
 
 
 @runtime_checkable
@@ -36,15 +38,37 @@ class Listener(Protocol):
 
 @runtime_checkable
 class Executor(Protocol):
-    """Works on packs until all have ended, or the budget is spent: then it says which limit it was."""
+    """Works on packs until all have ended, or the budget is spent: then it says which limit it was.
 
-    def __call__(self, packs: list[Pack], at: Workplace, listener: Listener, budget: Budget) -> str | None: ...
+    Where there is `more`, it is asked for further packs each time that all have ended, until it gives none.
+    """
+
+    def __call__(
+        self, packs: list[Pack], at: Workplace, listener: Listener, budget: Budget, more: More | None = None
+    ) -> str | None: ...
 
 
 class Recorder:
     """Commits what packs stage, and records what failed: the only writer of the table."""
 
-    def __init__(self, study: Study, results: Location, table: Table, listener: Listener | None = None) -> None:
+    def __init__(
+        self,
+        study: Study,
+        results: Location,
+        table: Table,
+        listener: Listener | None = None,
+        *,
+        cells: Mapping[str, Cell] | None = None,
+    ) -> None:
+        """
+        Args:
+            study: whose cells are trained.
+            results: the folder.
+            table: the folder's table, open for writing.
+            listener: told everything after it is recorded.
+            cells: by id, where they are not the study's grid; may grow.
+        """
+        self.cells = study.cells if cells is None else cells
         self.study, self.results, self.table = study, results, table
         self.checkpoints = Checkpoints(results)
         self.listener = listener
@@ -59,7 +83,7 @@ class Recorder:
         if progress.failure is not None:
             for cell_id in progress.cells:
                 if cell_id not in self.table.finished:  # a cell that was measured again is
-                    cell = self.study.cells[cell_id]
+                    cell = self.cells[cell_id]
                     self.table.record_failure(failure_rows(self.study, cell, pack, progress.failure))
         if self.listener is not None:
             self.listener(pack, progress)
@@ -120,13 +144,17 @@ def work(pack: Pack, at: Workplace) -> Iterator[Progress]:
     return measure_pack(pack, at) if at.again else run_pack(pack, at)
 
 
-def run_inline(packs: list[Pack], at: Workplace, listener: Listener, budget: Budget) -> str | None:
+def run_inline(
+    packs: list[Pack], at: Workplace, listener: Listener, budget: Budget, more: More | None = None
+) -> str | None:
     """An executor: the packs one after the other in this process, without Ray."""
     use_threads(at.study)
-    for pack in packs:
-        for progress in work(pack, at):
-            listener(pack, progress)
-            over = budget.over(lambda: 1)
-            if over:
-                return over
+    while packs := packs or (more() if more else []):
+        for pack in packs:
+            for progress in work(pack, at):
+                listener(pack, progress)
+                over = budget.over(lambda: 1)
+                if over:
+                    return over
+        packs = []
     return None

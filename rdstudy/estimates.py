@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import math
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -99,11 +99,10 @@ def product_rate(seconds: float = 0.3) -> float:
     return n * 2 * a.size * b.shape[1] / (time.perf_counter() - started)
 
 
-def measured_rate(results: Location, costs: Costs) -> float | None:
+def measured_rate(results: Location, costs: Costs, cells: Mapping[str, Cell]) -> float | None:
     """Operations per second and pack that finished cells of the study took; None where there are none."""
     from rdstudy.store.table import load_measurements
 
-    cells = costs.study.cells
     if not (results / "measurements").is_dir():
         return None
     columns = ["cell_id", "pack_id", "seconds", "is_final", "status"]

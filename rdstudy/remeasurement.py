@@ -17,6 +17,7 @@ from rdstudy.models.weights import load_model, model_path
 from rdstudy.pack_run import Progress, Workplace, as_tensor, cell_columns, cell_populations
 from rdstudy.packs import Pack
 from rdstudy.provenance import provenance
+from rdstudy.standing import standing
 from rdstudy.store.files import StorageError
 from rdstudy.store.location import Location
 from rdstudy.store.table import load_measurements, measured_cells, stage_again
@@ -69,11 +70,12 @@ def remaining(study: Study, results: Location) -> Remaining:
     rows = load_measurements(results, columns=["cell_id", "is_final", "status"])
     fine = set(rows[rows["is_final"] & (rows["status"] == OK)]["cell_id"])
     done = measured_cells(results / "measurements", study.evaluation.evaluation_id)
-    wanted = [cell for cell_id, cell in study.cells.items() if cell_id in fine - done]
+    cells = standing(study, results).cells
+    wanted = [cell for cell_id, cell in cells.items() if cell_id in fine - done]
     there = {cell.id for cell in wanted if model_path(results, cell.id).exists()}
     return Remaining(
         to_measure=[cell for cell in wanted if cell.id in there],
-        measured=len(fine & done & study.cells.keys()),
+        measured=len(fine & done & cells.keys()),
         without_weights=[cell for cell in wanted if cell.id not in there],
     )
 

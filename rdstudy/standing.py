@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -13,6 +13,9 @@ from rdstudy.errors import UserError
 from rdstudy.store.location import Location
 from rdstudy.store.table import failed_cells, finished_cells
 from rdstudy.study import Cell, Study, parse_study
+
+if TYPE_CHECKING:
+    from rdstudy.search import Search
 
 _MEND = "Remove it and run the study again: nothing that is finished is trained again."
 
@@ -24,19 +27,36 @@ class Standing:
     cells: dict[str, Cell]
     finished: set[str]
     failed: dict[str, str]
+    search: Search | None = None
 
     @property
     def missing(self) -> list[Cell]:
-        """Cells without final rows, failed ones included, in the grid's order."""
-        return [cell for cell_id, cell in self.cells.items() if cell_id not in self.finished]
+        """Cells without final rows, in the grid's order. Failed ones are among them, but a search goes on without."""
+        given_up = self.failed if self.search else {}
+        return [cell for i, cell in self.cells.items() if i not in self.finished and i not in given_up]
+
+    @property
+    def total(self) -> str:
+        """How many cells there are to be, in words."""
+        if self.search is None:
+            return f"{len(self.cells)} cells"
+        return f"{len(self.cells)} cells so far"
 
 
 def standing(study: Study, results: Location) -> Standing:
-    """Read from the table alone how far a study is."""
+    """Read from the table alone how far a study is; a search is replayed."""
     folder = results / "measurements"
-    finished = finished_cells(folder) & study.cells.keys()
-    failed = {c: m for c, m in failed_cells(folder).items() if c in study.cells and c not in finished}
-    return Standing(study.cells, finished, failed)
+    search = None
+    cells = study.cells
+    if study.search is not None:
+        from rdstudy.search import begin, load_outcomes
+
+        search = begin(study, results, record=False)
+        search.advance(load_outcomes(results))
+        cells = dict(search.cells)
+    finished = finished_cells(folder) & cells.keys()
+    failed = {c: m for c, m in failed_cells(folder).items() if c in cells and c not in finished}
+    return Standing(cells, finished, failed, search)
 
 
 def load_study_record(results: Location) -> dict[str, Any]:

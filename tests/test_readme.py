@@ -66,12 +66,15 @@ def test_duckdb_and_polars_read_the_table(quickstart):
 
 
 def test_its_studies_are_studies():
-    whole, evaluation = blocks("yaml")
+    whole, evaluation, search = blocks("yaml")
     study = parse_study(whole)
     assert study.n_cells == 2 * 4 * 2 * 1 * 2 * 3
     assert parse_study(re.sub(r"(?s)\Z", evaluation, whole)).evaluation == study.evaluation, (
         "what it shows is the default"
     )
+    searching = parse_study(re.sub(r"\n  beta:.*", "", whole) + search)
+    assert searching.search is not None
+    assert searching.search.until.cells == 128
 
 
 def test_its_map_names_what_is_there_and_all_of_it():

@@ -17,6 +17,7 @@ from rdstudy.figures.convergence import convergence
 from rdstudy.figures.learning import learning_curves
 from rdstudy.figures.panels import Panels, panels
 from rdstudy.figures.rate_distortion import rate_distortion
+from rdstudy.figures.search import search_curve, search_progress
 from rdstudy.figures.sheets import reconstruction_sheet, sample_sheet
 from rdstudy.figures.style import grid, inline_svg, laid_out, pdf_pages, save, standalone_svg
 
@@ -39,5 +40,7 @@ __all__ = [
     "sample_sheet",
     "saturation",
     "save",
+    "search_curve",
+    "search_progress",
     "standalone_svg",
 ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -19,6 +19,9 @@ from rdstudy.report.html import page, write_whole
 from rdstudy.report.illustrations import claim_illustrations, draw, illustrations, remove_drawn
 from rdstudy.report.markdown import document
 from rdstudy.store.location import Location
+
+if TYPE_CHECKING:
+    from rdstudy.search.summary import Summary
 
 FORMATS = ("html", "md")
 
@@ -32,6 +35,7 @@ def write_report(
     formats: Sequence[str] = ("html",),
     compare: Path | None = None,
     planned: pd.DataFrame | None = None,
+    search: Summary | None = None,
 ) -> list[Path]:
     """Write the page (`index.html`, `index.md`), and beside it the figures and the analyses of a study.
 
@@ -43,6 +47,7 @@ def write_report(
             bucket. Files of an earlier report are replaced.
         formats: `html`, `md`, or both.
         compare: a CSV of the paper's curves, read off its figure, to be drawn behind ours.
+        search: what the study's search found, if it has one.
         planned: the study's planned cells, one row each with `cell_id` and any of the table's columns; those
             that are not finished are listed as missing.
 
@@ -67,7 +72,7 @@ def write_report(
     (out / "figures").mkdir(parents=True, exist_ok=True)
     remove_drawn(out / "figures")
 
-    findings = Findings.of(table, planned=planned, compare=compare)
+    findings = Findings.of(table, planned=planned, compare=compare, search=search)
     claims = {claim: draw(shown, out / "figures") for claim, shown in claim_illustrations(findings).items()}
     drawn = [draw(shown, out / "figures") for shown in illustrations(findings, results)]
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from rdstudy import analysis
 from rdstudy.analysis.table import replicates, varying
 
+if TYPE_CHECKING:
+    from rdstudy.search.summary import Summary
+
 
 @dataclass(frozen=True)
 class Findings:
-    """The analyses of one table. All but `table`, `planned` and `published` are written beside the page."""
+    """The analyses of one table. All but `table`, `planned`, `published`, `search` are written beside the page."""
 
     table: pd.DataFrame
     planned: pd.DataFrame | None
@@ -35,8 +39,20 @@ class Findings:
     missing: pd.DataFrame
     published_shapes: pd.DataFrame
 
+    search: Summary | None
+    search_tried: pd.DataFrame
+    search_estimates: pd.DataFrame
+    search_importance: pd.DataFrame
+
     @classmethod
-    def of(cls, table: pd.DataFrame, *, planned: pd.DataFrame | None = None, compare: Path | None = None) -> Findings:
+    def of(
+        cls,
+        table: pd.DataFrame,
+        *,
+        planned: pd.DataFrame | None = None,
+        compare: Path | None = None,
+        search: Summary | None = None,
+    ) -> Findings:
         """Run every analysis. Only learning curves and the count of cells need rows that are not final."""
         finals = replicates(table[table["is_final"].astype(bool)])
         claims = analysis.claims(finals)
@@ -60,6 +76,10 @@ class Findings:
             trouble=analysis.trouble(table),
             missing=pd.DataFrame() if planned is None else analysis.missing(table, planned),
             published_shapes=pd.DataFrame() if published is None else analysis.shapes(published),
+            search=search,
+            search_tried=pd.DataFrame() if search is None else search.tried,
+            search_estimates=pd.DataFrame() if search is None else search.estimates,
+            search_importance=pd.DataFrame() if search is None else search.importance,
         )
 
     @property
@@ -83,4 +103,4 @@ class Findings:
         return paths
 
 
-ANALYSES = tuple(f.name for f in fields(Findings) if f.name not in ("table", "planned", "published"))
+ANALYSES = tuple(f.name for f in fields(Findings) if f.name not in ("table", "planned", "published", "search"))

@@ -152,7 +152,7 @@ def _data(name: str) -> str:
 
 def _study(study: Mapping[str, Any]) -> str:
     rows = []
-    for part in ("dataset", "grid", "training", "evaluation"):
+    for part in ("dataset", "grid", "search", "training", "evaluation"):
         found = study.get(part)
         if isinstance(found, Mapping):
             rows += [(f"{part}: {key}", _value(value)) for key, value in found.items() if value is not None]

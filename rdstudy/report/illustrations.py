@@ -80,7 +80,7 @@ def draw(illustration: Illustration, folder: Path) -> Drawn:
 
 
 _DRAWN = re.compile(
-    r"(rate_distortion|criterion_\w+|gap|saturation|best_beta|learning|convergence|reconstructions|samples|claim_\w+)"
+    r"(rate_distortion|criterion_\w+|gap|saturation|best_beta|search|learning|convergence|reconstructions|samples|claim_\w+)"
     r"(-\d+)?\.(svg|pdf|png)"
 )
 
@@ -117,6 +117,7 @@ def claim_illustrations(findings: Findings) -> dict[str, Illustration]:
 def illustrations(findings: Findings, results: Location) -> Iterator[Illustration]:
     """The report's figures in their order, without those that have nothing to show."""
     makers = (
+        *_search(findings),
         _rate_distortion(findings, results),
         *(_criterion(findings, name) for name in CRITERIA),
         _gap(findings),
@@ -267,6 +268,40 @@ def _saturation(findings: Findings) -> Illustration:
         f"{_left_out(len(settings), MOST_SETTINGS, 'settings')}"
     )
     return Illustration("saturation", "Saturation of the mutual information", caption, panels)
+
+
+def _search(findings: Findings) -> Iterator[Illustration]:
+    search = findings.search
+    if search is None or search.tried.empty:
+        return
+    tried, names = search.tried, search.names
+    if search.estimates.empty:
+        if "hypervolume_nats2" not in tried or tried["hypervolume_nats2"].notna().sum() < 2:
+            return
+        last = tried["hypervolume_nats2"].dropna().iloc[-1]
+        alt = f"Hypervolume against cells: {last:,.0f} square nats after {len(tried)} cells."
+        caption = "Area above and to the right of the lower frontier, up to the worst rate and distortion seen."
+        yield Illustration("search", "The search", caption, [Panel(partial(figures.search_progress, tried), alt)])
+        return
+    panels = []
+    for _, row in _evenly(list(search.estimates.iterrows()), MOST_PANELS):
+        points, curve = (frame[_of_setting(frame, row, names)] for frame in (tried, search.curves))
+        title = setting_label(row, names) if names else ""
+        alt = f"beta {row['beta']:.3g}, 95% from {row['beta_low']:.3g} to {row['beta_high']:.3g}{_of(title)}."
+        draw = partial(figures.search_curve, points, curve, row, search.of, title=title)
+        panels.append(Panel(draw, alt))
+    caption = (
+        "The cells that the search chose, the curve that is believed of them (a Gaussian process in log beta, 95%), "
+        f"and the beta that is sought with its 95% interval.{_left_out(len(search.estimates), MOST_PANELS, 'settings')}"
+    )
+    yield Illustration("search", "The search", caption, panels)
+
+
+def _of_setting(frame: pd.DataFrame, row: pd.Series, names: Sequence[str]) -> pd.Series:
+    same = pd.Series(True, index=frame.index)
+    for name in names:
+        same &= frame[name] == row[name]
+    return same
 
 
 def _best_beta(findings: Findings) -> Illustration:

@@ -60,11 +60,51 @@ def shown(
 
 def tables(findings: Findings) -> Iterator[Shown]:
     """The report's tables in their order, without empty ones."""
-    makers = (_shapes, _best_beta, _saturation, _hypervolumes, _not_converged, _points)
+    makers = (_search, _importance, _shapes, _best_beta, _saturation, _hypervolumes, _not_converged, _points)
     for maker in makers:
         made = maker(findings)
         if made.rows:
             yield made
+
+
+def _search(findings: Findings) -> Shown:
+    search = findings.search
+    sought = "" if search is None else f"{'Saturation' if search.of == 'saturation' else CRITERION_OF[search.of]}. "
+    ended = "It goes on." if search is None or search.ended is None else f"It ended by {search.ended}."
+    return shown(
+        "search_estimates",
+        "What the search believes",
+        f"{sought}Posterior median of the beta that is sought, and its 95% interval. {ended}",
+        findings.search_estimates,
+        {
+            "beta": lambda r: short(r["beta"]),
+            "95% interval": lambda r: beta_range(r["beta_low"], r["beta_high"]),
+            "cells": lambda r: str(r["n_cells"]),
+        },
+        names=[] if search is None else search.names,
+    )
+
+
+CRITERION_OF = {
+    "test_distortion": "Best by test distortion",
+    "test_elbo": "Best by test -ELBO",
+    "test_nll": "Best by test NLL",
+}
+
+
+def _importance(findings: Findings) -> Shown:
+    return shown(
+        "search_importance",
+        "What moves the frontier",
+        "Share of each axis in what makes rate, and distortion, low (PED-ANOVA, Watanabe et al. 2023).",
+        findings.search_importance,
+        {
+            "axis": lambda r: r["axis"].replace("_", " "),
+            "rate": lambda r: share(r["rate"]),
+            "distortion": lambda r: share(r["distortion"]),
+        },
+        text=("axis",),
+    )
 
 
 def _shapes(findings: Findings) -> Shown:

@@ -6,6 +6,7 @@ Imports nothing of ours but the spelling of splits.
 """
 
 from rdstudy.study.parsing import StudyError, load_study, parse_study, study_schema
+from rdstudy.study.search_spec import SearchSpec
 from rdstudy.study.sections import Evaluation, Information, Likelihood, LogSpaced, Training
 from rdstudy.study.study import NUMERICS, Cell, Study
 
@@ -16,6 +17,7 @@ __all__ = [
     "Information",
     "Likelihood",
     "LogSpaced",
+    "SearchSpec",
     "Study",
     "StudyError",
     "Training",

@@ -127,7 +127,7 @@ def _explain(error: Any, path: _Path) -> str:
         return f"{shown}: required, but not given"
     message = error["msg"].removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
-    if isinstance(error["input"], dict) or error["type"] == "split":
+    if isinstance(error["input"], dict) or error["type"] == "section":
         return f"{shown}: {message}" if shown else message
     return f"{shown}: {message}; found {error['input']!r}"
 

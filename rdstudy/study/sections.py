@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Callable
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from rdstudy.data.split_spec import parse_split
 from rdstudy.study.digest import digest
@@ -83,7 +93,7 @@ class Grid(Strict):
         description="How far test lies from train: random, checkerboard, cropped(RATIO), standard, holdout(CLASSES)."
     )
     beta: Annotated[list[Annotated[float, Field(ge=0, allow_inf_nan=False)]], Unique, Axis] = Field(
-        description="Weight of the rate in training."
+        default=[], description="Weight of the rate in training; left out only where a search chooses it."
     )
     depth: Annotated[list[Annotated[int, Field(ge=0, le=64)]], Unique, Axis] = Field(
         [1], description="Hidden layers of the encoder, and of the decoder."
@@ -99,6 +109,13 @@ class Grid(Strict):
     seed: Annotated[list[Annotated[int, Field(ge=0, le=LARGEST)]], Unique, Axis] = Field(
         [0], description="Replicates, as a list or as {count: N} for 0 to N-1."
     )
+
+    @model_serializer(mode="wrap")
+    def _without_a_searched_beta(self, plain: Callable[[Any], Any]) -> dict[str, Any]:
+        record: dict[str, Any] = plain(self)
+        if not self.beta:
+            record.pop("beta", None)
+        return record
 
     @field_validator("seed", mode="before")
     @classmethod

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from operator import attrgetter
@@ -18,6 +19,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from rdstudy.data.split_spec import check_split
 from rdstudy.study.digest import flat_digest
+from rdstudy.study.search_spec import PER, SearchSpec
 from rdstudy.study.sections import DatasetSpec, Evaluation, Grid, Resources, Strict, Training
 
 NUMERICS = 1
@@ -59,6 +61,10 @@ class Cell:
         )
 
 
+def _wrong(problem: str, where: tuple[str | int, ...], found: object) -> InitErrorDetails:
+    return {"type": PydanticCustomError("section", "{problem}", {"problem": problem}), "loc": where, "input": found}
+
+
 _NAMES = sorted(["numerics", *(field.name for field in fields(Cell))])
 _values = attrgetter(*_NAMES)
 
@@ -75,19 +81,49 @@ class Study(Strict):
     training: Training
     evaluation: Evaluation = Evaluation()
     resources: Resources = Resources()
+    search: SearchSpec | None = Field(
+        None, description="Choose cells by what earlier ones showed; the grid's lists are then what is not searched."
+    )
 
     @model_validator(mode="after")
-    def _splits_belong_to_the_data_set(self) -> Study:
-        wrong: list[InitErrorDetails] = []
+    def _sections_agree(self) -> Study:
+        wrong = [*self._wrong_splits(), *self._wrong_axes()]
+        if wrong:
+            raise ValidationError.from_exception_data("Study", wrong)
+        return self
+
+    def _wrong_splits(self) -> Iterator[InitErrorDetails]:
+        """Splits that the data set does not have."""
         for i, split in enumerate(self.grid.split):
             try:
                 check_split(split, self.dataset.name)
             except ValueError as error:
-                problem = PydanticCustomError("split", "{problem}", {"problem": str(error)})
-                wrong.append({"type": problem, "loc": ("grid", "split", i), "input": split})
-        if wrong:
-            raise ValidationError.from_exception_data("Study", wrong)
-        return self
+                yield _wrong(str(error), ("grid", "split", i), split)
+
+    def _wrong_axes(self) -> Iterator[InitErrorDetails]:
+        """Axes that are both listed and searched, or neither, and goals that nothing is measured for."""
+        search, grid = self.search, self.grid
+        if search is None:
+            if not grid.beta:
+                yield {"type": "missing", "loc": ("grid", "beta"), "input": {}}
+            return
+        for name in search.varied:
+            listed = getattr(grid, name, None)  # a recorded study lists defaults too
+            if listed is not None and listed != Grid.model_fields[name].default:
+                yield _wrong("is searched, so it must not be listed here too", ("grid", name), listed)
+        if "beta" not in search.varied and not grid.beta:
+            yield {"type": "missing", "loc": ("grid", "beta"), "input": {}}
+        settled: Sequence[str] = PER if search.per is None else search.per
+        reason = "search.per does not name it"
+        if search.goal == "frontier":
+            settled, reason = (), "one frontier has one value of it"
+        for name, values in grid:
+            if name not in (*search.varied, *settled, "seed") and len(values) > 1:
+                yield _wrong(f"lists {len(values)} values, but {reason}", ("grid", name), values)
+        estimate = search.estimate
+        if estimate is not None and getattr(self.evaluation, estimate).at == "never":
+            where = ("evaluation", estimate, "at")
+            yield _wrong("is never, but the search needs it of every cell: say final", where, "never")
 
     @property
     def n_cells(self) -> int:
@@ -97,8 +133,23 @@ class Study(Strict):
     @cached_property
     def cells(self) -> dict[str, Cell]:
         """All cells by id, in the grid's order."""
+        axes = [name for name, _ in self.grid]
+        cells = {}
+        for point in itertools.product(*(values for _, values in self.grid)):
+            cell = self.cell(**dict(zip(axes, point, strict=True)))
+            cells[cell.id] = cell
+        return cells
+
+    def cell(self, **axes: Any) -> Cell:
+        """The cell of these values of the grid's axes; `learning_rate` may be among them."""
+        axes = {**self._same, **axes, "beta": float(axes["beta"])}
+        return Cell(**axes, steps=self.training.steps_for(axes["train_size"]))
+
+    @cached_property
+    def _same(self) -> dict[str, Any]:
+        """What all cells have in common."""
         data, training = self.dataset, self.training
-        same: dict[str, Any] = {
+        return {
             "dataset": data.name,
             "dataset_seed": data.seed,
             "dataset_size": data.size,
@@ -108,11 +159,3 @@ class Study(Strict):
             "optimizer": training.optimizer,
             "precision": training.precision,
         }
-        axes = [name for name, _ in self.grid]
-        cells = {}
-        for point in itertools.product(*(values for _, values in self.grid)):
-            axis = dict(zip(axes, point, strict=True))
-            axis["beta"] = float(axis["beta"])
-            cell = Cell(**same, **axis, steps=training.steps_for(axis["train_size"]))
-            cells[cell.id] = cell
-        return cells

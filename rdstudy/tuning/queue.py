@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from rdstudy.driver import More
 from rdstudy.packs import Pack
 
 CRASHES = 3
@@ -37,16 +38,24 @@ class Work:
 class PackQueue:
     """The packs of a run: those that wait, in order, and those at work."""
 
-    def __init__(self, packs: Iterable[Pack]) -> None:
+    def __init__(self, packs: Iterable[Pack], more: More | None = None) -> None:
+        """
+        Args:
+            packs: what is known from the start.
+            more: asked for the next packs when all that were given have ended; none means that there are no more.
+        """
         self.waiting = deque(Work(pack, pack) for pack in packs)
         self.running: dict[str, Work] = {}
+        self._more = more
 
     def __bool__(self) -> bool:
         """Whether anything is left."""
+        self._refill()
         return bool(self.waiting or self.running)
 
     def take(self, worker: str) -> Work | None:
         """The next pack, for a worker of this name; None while there is none to give."""
+        self._refill()
         now = time.monotonic()
         for index, work in enumerate(self.waiting):
             if work.not_before <= now:
@@ -81,6 +90,13 @@ class PackQueue:
         """Every worker is gone."""
         for worker in list(self.running):
             self.lost(worker)
+
+    def _refill(self) -> None:
+        while self._more is not None and not self.waiting and not self.running:
+            packs = self._more()
+            if not packs:
+                self._more = None
+            self.waiting.extend(Work(pack, pack) for pack in packs)
 
     def _again(self, work: Work) -> None:
         # At the front: it has begun, and what begins late ends late.

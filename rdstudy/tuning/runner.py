@@ -32,7 +32,7 @@ import ray
 from ray import tune
 
 from rdstudy.budget import Budget
-from rdstudy.driver import Listener
+from rdstudy.driver import Listener, More
 from rdstudy.errors import UserError
 from rdstudy.pack_run import Progress, Workplace, pick_device
 from rdstudy.packs import Pack
@@ -168,7 +168,9 @@ def memory_per_pack(study: Study) -> float:
     return min(sides, default=math.inf)
 
 
-def run_on_ray(packs: list[Pack], at: Workplace, listener: Listener, budget: Budget) -> str | None:
+def run_on_ray(
+    packs: list[Pack], at: Workplace, listener: Listener, budget: Budget, more: More | None = None
+) -> str | None:
     """An executor: every pack a trial, as many side by side as the cluster has room for.
 
     Returns:
@@ -193,7 +195,7 @@ def run_on_ray(packs: list[Pack], at: Workplace, listener: Listener, budget: Bud
         alone=n_nodes == 1,
     )
     trainable = tune.with_resources(trainable, {"cpu": at.study.resources.cpus_per_pack, "gpu": gpus})
-    relay = _Relay(PackQueue(packs), listener, budget)
+    relay = _Relay(PackQueue(packs, more), listener, budget)
     for attempt in range(EXPERIMENTS):
         try:
             _fit(trainable, relay, waiting=_may_wait(at.study))
@@ -231,7 +233,7 @@ def _fit(trainable: Any, relay: _Relay, *, waiting: int) -> None:
         tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(
-                search_alg=_Search(relay.queue),
+                search_alg=_Search(relay),
                 num_samples=-1,
                 reuse_actors=True,
                 trial_name_creator=_trial_name,
@@ -257,12 +259,16 @@ def _trial_name(trial: Any) -> str:
 class _Search(tune.search.Searcher):  # type: ignore[misc]  # Ray is untyped
     """Gives Tune the queue's packs, one a trial."""
 
-    def __init__(self, queue: PackQueue) -> None:
+    def __init__(self, relay: _Relay) -> None:
         super().__init__()
-        self.queue = queue
+        self.relay, self.queue = relay, relay.queue
 
     def suggest(self, trial_id: str) -> Any:
-        work = self.queue.take(trial_id)
+        try:
+            work = self.queue.take(trial_id)
+        except BaseException as error:  # of a search that was asked for more
+            self.relay.error = error
+            raise
         if work is not None:
             cells = json.dumps([asdict(cell) for cell in work.pack.cells])
             return {"pack": work.pack.id, "cells": cells, "begun": work.pack.begun}

@@ -21,13 +21,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 
 import rdstudy
 from rdstudy.information import importance_weighted_nll
-from rdstudy.models.vae import VAE
 from rdstudy.pack_run import cell_populations
 from rdstudy.preparation import load_data
+from tests.benchmarks.rivals import in_pythae
 
 SETTINGS = [
     *("grid.depth=[1]", "grid.width=[400]", "grid.latent_dim=[20]", "grid.beta=[1]", "grid.train_size=[60000]"),
@@ -44,27 +43,6 @@ def train(root: str, results: Path) -> rdstudy.Study:
     command = [sys.executable, "-m", "rdstudy", "run", "studies/mnist.yaml", "--inline", "--results", str(results)]
     subprocess.run([*command, *options], check=True)
     return rdstudy.load_study("studies/mnist.yaml", overrides=overrides)
-
-
-def in_pythae(vae: VAE) -> nn.Module:
-    """The same weights as a model of pythae."""
-    from pythae.models import VAE as TheirVAE
-    from pythae.models import VAEConfig
-    from pythae.models.base.base_utils import ModelOutput
-    from pythae.models.nn import BaseDecoder, BaseEncoder
-
-    class Encoder(BaseEncoder):  # type: ignore[misc]
-        def forward(self, x: Tensor) -> ModelOutput:
-            mean, log_std = vae.encode(x.flatten(1))
-            return ModelOutput(embedding=mean, log_covariance=2 * log_std)
-
-    class Decoder(BaseDecoder):  # type: ignore[misc]
-        def forward(self, z: Tensor) -> ModelOutput:
-            return ModelOutput(reconstruction=vae.decode(z).sigmoid().view(-1, 1, 28, 28))
-
-    config = VAEConfig(input_dim=(1, 28, 28), latent_dim=20, reconstruction_loss="bce")
-    model: nn.Module = TheirVAE(model_config=config, encoder=Encoder(), decoder=Decoder())
-    return model.eval()
 
 
 def main() -> None:
@@ -93,7 +71,7 @@ def main() -> None:
         chosen = cell_populations(dataset, cell)["test"][: options.images]
         images = torch.from_numpy(dataset.images[chosen]).float() / 255
 
-    theirs_model = in_pythae(model)
+    theirs_model = in_pythae(model).eval()
     print(f"\n{options.images} test images, {options.draws} draws each, {options.repetitions} repetitions each")
     ours, theirs, seconds = [], [], []
     for seed in range(options.repetitions):
@@ -103,7 +81,7 @@ def main() -> None:
         torch.manual_seed(seed)
         with torch.no_grad():
             log_likelihood = theirs_model.get_nll(  # type: ignore[operator]
-                images.view(-1, 1, 28, 28), n_samples=options.draws, batch_size=options.draws
+                images, n_samples=options.draws, batch_size=options.draws
             )
         theirs.append(-float(log_likelihood))
         seconds.append((middle - started, time.perf_counter() - middle))

@@ -1,123 +1,163 @@
-"""Milliseconds per model and step of packs, against a conventional loop that trains one model, in one run.
+"""How many times as fast this machine trains packs as it trains models one by one, and how near that is to the floor.
 
-    python tests/benchmarks/training_speed.py [--rounds 5]
+    python -m tests.benchmarks.training_speed [--rounds 5]      with pythae 0.1.2 installed, against its trainer too
 
-The conventional loop is what most public VAE code does: a DataLoader over single images with a transform, an
-`nn.Module`, autograd, Adam. Same model, batch, optimizer and data (random bytes of MNIST's size); one thread each. The
-cases take turns; a ratio is taken within a round, so that it holds when the machine's speed drifts.
+Whole machine against whole machine: a conventional program is one process on all cores, or one process per core; a run
+of rdstudy is one process per core, each with a pack. Same model, batch, optimizer and data. The cases take turns; a
+ratio is taken within a round, so that it holds when the machine's speed drifts. The floor is what the step cannot do
+without: its matrix products, at the rate of large square ones, and one fused pass of Adam over a pack's parameters.
 """
 
 from __future__ import annotations
 
 import argparse
-import datetime as dt
-import platform
+import importlib.util
+import os
 import statistics
-import time
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch import Tensor
 
-from rdstudy.models.stacked import initial_row
+from rdstudy.data.tetrominoes import load_tetrominoes
+from rdstudy.evaluation import measure
 from rdstudy.models.vae import VAE
-from rdstudy.objective import distortion, lagrangian, rate
-from rdstudy.provenance import device_name
+from rdstudy.packs import FAST_PACK
 from rdstudy.shapes import ModelShape
-from rdstudy.study import parse_study
+from rdstudy.study import Evaluation, Information, Likelihood, Study, parse_study
 from rdstudy.training import PackTraining
+from tests.benchmarks.machine import Case, Report, compare, ratios, spread
+from tests.benchmarks.rivals import BATCH, LATENT, Train, conventional, pythae
 
-BATCH, EXAMPLES, PIXELS = 128, 10_000, 784
-
-
-class _Images(Dataset):
-    """Images one by one, as a DataLoader asks for them."""
-
-    def __init__(self, images: torch.Tensor) -> None:
-        self.images = images
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, i: int) -> torch.Tensor:
-        return self.images[i].float().div(255)
+EXAMPLES, CORES, PACK = 10_000, os.cpu_count() or 1, FAST_PACK["cpu"]
+SHAPES = ((784, 1, 512), (784, 3, 512), (784, 1, 64), (3072, 1, 512))
+SIDE = 768
+"""Of the floor's square products."""
+LOOP = {"DataLoader loop": conventional}
 
 
-def conventional(images: torch.Tensor, depth: int, width: int) -> Callable[[int], None]:
-    """One model, trained as public code does it; call with a number of steps."""
-    shape = ModelShape(PIXELS, depth, width, 10)
-    model = VAE(shape, initial_row(shape, "conventional", torch.float32))
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-    loader = DataLoader(_Images(images), batch_size=BATCH, shuffle=True, drop_last=True)
+def random_images(pixels: int) -> Tensor:
+    return torch.randint(0, 256, (EXAMPLES, pixels), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def study_of(depth: int, width: int, models: int, *, steps: int = 10**6, precision: str = "float32") -> Study:
+    """One cell per seed."""
+    return parse_study(
+        "name: speed\ndataset: {name: mnist}\n"
+        f"grid: {{split: [standard], beta: [1], depth: [{depth}], width: [{width}], train_size: [{EXAMPLES}], "
+        f"latent_dim: [{LATENT}], seed: {{count: {models}}}}}\n"
+        f"training: {{steps: {steps}, batch_size: {BATCH}, precision: {precision}}}"
+    )
+
+
+def packed(images: Tensor, depth: int, width: int, models: int, precision: str = "float32") -> PackTraining:
+    """A pack of models."""
+    cells = list(study_of(depth, width, models, precision=precision).cells.values())
+    return PackTraining(cells, images, [np.arange(EXAMPLES)] * models)
+
+
+def _packed(pixels: int, depth: int, width: int, models: int) -> Train:
+    training = packed(random_images(pixels), depth, width, models)
+    return lambda steps: training.advance(training.step + steps)
+
+
+def _rival(make: Callable[..., tuple[Train, VAE]], pixels: int, depth: int, width: int) -> Train:
+    return make(random_images(pixels), depth, width)[0]
+
+
+def _floor(pixels: int, depth: int, width: int, models: int) -> Train:
+    """As much matrix product as a step needs, in large squares, and Adam."""
+    shape = ModelShape(pixels, depth, width, LATENT)
+    rows = torch.randn(models, shape.row).requires_grad_()
+    rows.grad = torch.randn_like(rows)
+    adam = torch.optim.Adam([rows], fused=True)
+    a, b, out = (torch.randn(SIDE, SIDE) for _ in range(3))
+    products, owed = models * BATCH * shape.flop_per_example / (2 * SIDE**3), 0.0
 
     def train(steps: int) -> None:
-        done = 0
-        while done < steps:
-            for x in loader:
-                posterior = model.encode(x)
-                latent = posterior.sample(torch.randn_like(posterior.mean))
-                loss = lagrangian(distortion(model.decode(latent), x), rate(posterior), 1.0)
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                done += 1
-                if done == steps:
-                    return
+        nonlocal owed
+        for _ in range(steps):
+            owed += products
+            while owed >= 1:
+                torch.mm(a, b, out=out)
+                owed -= 1
+            adam.step()
 
     return train
 
 
-def packed(images: torch.Tensor, depth: int, width: int, models: int, precision: str) -> Callable[[int], None]:
-    """A pack of models; call with a number of steps."""
-    study = parse_study(
-        "name: speed\ndataset: {name: mnist}\n"
-        f"grid: {{split: [standard], beta: [1], depth: [{depth}], width: [{width}], train_size: [{EXAMPLES}], "
-        f"seed: {{count: {models}}}}}\n"
-        f"training: {{steps: 1000000, batch_size: {BATCH}, precision: {precision}}}"
-    )
-    cells = list(study.cells.values())
-    training = PackTraining(cells, images, [np.arange(EXAMPLES)] * models)
-    return lambda steps: training.advance(training.step + steps)
+def speed(report: Report, rounds: int, seconds: float) -> None:
+    """The tables of ratios."""
+    for pixels, depth, width in SHAPES:
+        size = (pixels, depth, width)
+        cases = [
+            Case(f"{name}, 1 process x {CORES} threads", partial(_rival, make, *size), 1, 1, CORES, EXAMPLES // BATCH)
+            for name, make in rivals().items()
+        ]
+        cases.append(Case(f"DataLoader loop, {CORES} x 1", partial(_rival, conventional, *size), 1, CORES, 1))
+        first = len(cases)
+        for models in (1, 4, PACK):
+            cases.append(
+                Case(f"rdstudy, packs of {models}, {CORES} x 1", partial(_packed, *size, models), models, CORES)
+            )
+        cases.append(Case(f"rdstudy, pack of {PACK}, 1 x {CORES}", partial(_packed, *size, PACK), PACK, 1, CORES))
+        cases.append(Case("floor", partial(_floor, *size, PACK), PACK, CORES))
+        rates = compare(cases, rounds=rounds, seconds=seconds)
+        report.line(f"\n{pixels} pixels, {depth}x{width}, batch {BATCH}, float32\n")
+        against = [case.name for case in cases[:first]]
+        report.line(
+            f"| training | ms per model-step | {' | '.join(f'times {name}' for name in against)} | of the floor |"
+        )
+        report.line("|---|---|" + "---|" * (len(against) + 1))
+        for case in cases:
+            mine = rates[case.name]
+            milliseconds = 1e3 / statistics.median(mine)
+            times = " | ".join(spread(ratios(mine, rates[name])) for name in against)
+            report.line(f"| {case.name} | {milliseconds:.2f} | {times} | {spread(ratios(rates['floor'], mine), 2)} |")
+
+
+def quality(report: Report, steps: int, seeds: int) -> None:
+    """Test -ELBO of models that each of them trained, on Tetrominoes: the same within the spread between seeds."""
+    depth, width = 1, 64
+    images = torch.from_numpy(np.array(load_tetrominoes(size=EXAMPLES + 2_000).images))
+    train, test = images[:EXAMPLES], np.arange(EXAMPLES, len(images))
+    training = packed(images, depth, width, seeds)
+    training.advance(steps)
+    models = {"rdstudy": [training.model(k) for k in range(seeds)]}
+    for name, make in rivals().items():
+        models[name] = []
+        for seed in range(seeds):
+            advance, model = make(train, depth, width, seed)
+            advance(steps)
+            models[name].append(model)
+    report.line(f"\nTest -ELBO in nats after {steps:,} steps, Tetrominoes, {depth}x{width}, {seeds} seeds\n")
+    report.line("| training | mean | sd between seeds |\n|---|---|---|")
+    asked = Evaluation(information=Information(at="never"), likelihood=Likelihood(at="never"))
+    for name, trained in models.items():
+        found = []
+        for seed, model in enumerate(trained):
+            options: dict[str, Any] = {"cell_id": f"{seed}", "step": steps, "final": steps, "population": "test"}
+            found.append(-measure(model, images, test, asked, **options).columns["elbo_nats"])
+        report.line(f"| {name} | {statistics.mean(found):.2f} | {statistics.stdev(found):.2f} |")
+
+
+def rivals() -> dict[str, Callable[..., tuple[Train, VAE]]]:
+    """Other ways to train; pythae's where it is installed."""
+    return {"pythae's trainer": pythae, **LOOP} if importlib.util.find_spec("pythae") else dict(LOOP)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=1.5, help="of each case in each round, roughly")
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each case in each round, roughly")
     arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    images = torch.randint(0, 256, (EXAMPLES, PIXELS), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    print(f"{dt.date.today()}, {device_name(torch.device('cpu'))}, torch {torch.__version__}, ", end="")
-    print(f"Python {platform.python_version()}; median of {arguments.rounds} rounds, ratio: min-median-max\n")
-    print("| model | training | ms per model and step | images/s | times as fast as the loop |")
-    print("|---|---|---|---|---|")
-    for depth, width in ((1, 512), (3, 512), (1, 64)):
-        cases: dict[str, tuple[int, Callable[[int], None]]] = {
-            "conventional loop": (1, conventional(images, depth, width))
-        }
-        for models in (1, 4, 16):
-            cases[f"pack of {models}"] = (models, packed(images, depth, width, models, "float32"))
-        steps = {name: _calibrate(train, arguments.seconds) for name, (_, train) in cases.items()}
-        milliseconds: dict[str, list[float]] = {name: [] for name in cases}
-        for _ in range(arguments.rounds):
-            for name, (models, train) in cases.items():
-                started = time.perf_counter()
-                train(steps[name])
-                milliseconds[name].append((time.perf_counter() - started) * 1e3 / steps[name] / models)
-        loop = milliseconds["conventional loop"]
-        for name, times in milliseconds.items():
-            ratios = sorted(a / b for a, b in zip(loop, times, strict=True))
-            ms = statistics.median(times)
-            spread = f"{ratios[0]:.1f}-{statistics.median(ratios):.1f}-{ratios[-1]:.1f}"
-            print(f"| {depth}x{width} | {name} | {ms:.2f} | {BATCH / ms * 1e3:,.0f} | {spread} |", flush=True)
-
-
-def _calibrate(train: Callable[[int], None], seconds: float) -> int:
-    train(3)
-    started = time.perf_counter()
-    train(5)
-    return max(5, int(5 * seconds / (time.perf_counter() - started)))
+    report = Report("training_speed", "python -m tests.benchmarks.training_speed")
+    speed(report, arguments.rounds, arguments.seconds)
+    quality(report, steps=1_560, seeds=3)
+    report.write()
 
 
 if __name__ == "__main__":

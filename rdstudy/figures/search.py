@@ -1,0 +1,82 @@
+"""What a search tried, and what it believes."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from rdstudy.figures.style import INK, axes_for, figure_of, legend_above, styled
+
+BLUE, ORANGE = "#0072b2", "#d55e00"  # Okabe & Ito 2008
+LABELS = {
+    "test_distortion": "test distortion (nats per example)",
+    "test_elbo": "test -ELBO (nats per example)",
+    "test_nll": "test NLL (nats per example)",
+    "saturation": "mutual information / log N",
+}
+
+
+@styled
+def search_curve(
+    tried: pd.DataFrame,
+    believed: pd.DataFrame,
+    estimate: pd.Series,
+    of: str,
+    *,
+    ax: Axes | None = None,
+    title: str = "",
+) -> Figure:
+    """The cells of one setting over beta, the curve that is believed of them, and where its feature lies.
+
+    Args:
+        tried: `beta`, `value` of the setting's cells.
+        believed: `beta median low high`.
+        estimate: `beta beta_low beta_high`.
+        of: what the values are: a search's `of`, or `saturation`.
+        ax: to draw into.
+        title: of the panel.
+    """
+    axes = axes_for(ax)
+    believed = believed.sort_values("beta")
+    axes.fill_between(believed["beta"], believed["low"], believed["high"], color=BLUE, alpha=0.2, linewidth=0)
+    axes.plot(believed["beta"], believed["median"], color=BLUE, linewidth=1.3)
+    axes.plot(tried["beta"], tried["value"], ".", color=INK, markersize=4, alpha=0.7)
+    axes.axvspan(estimate["beta_low"], estimate["beta_high"], color=ORANGE, alpha=0.15, linewidth=0)
+    axes.axvline(estimate["beta"], color=ORANGE, linewidth=1.3)
+    values = tried["value"].dropna()
+    if len(values):
+        margin = 0.1 * (float(values.max() - values.min()) or 1.0)
+        axes.set_ylim(values.min() - margin, values.max() + margin)
+    axes.set_xscale("log")
+    axes.invert_xaxis()
+    axes.set_xlabel("β (log scale, falls to the right)")
+    axes.set_ylabel(LABELS[of])
+    handles = [
+        Line2D([], [], color=INK, marker=".", linestyle="", label="a cell"),
+        Patch(color=BLUE, alpha=0.35, label="curve, 95%"),
+        Patch(color=ORANGE, alpha=0.35, label="β sought, 95%"),
+    ]
+    legend_above(axes, handles, title, columns=3)
+    return figure_of(axes)
+
+
+@styled
+def search_progress(tried: pd.DataFrame, *, ax: Axes | None = None, title: str = "") -> Figure:
+    """The frontier's hypervolume against the cells that it took.
+
+    Args:
+        tried: `hypervolume_nats2` of the cells in the order in which they were told.
+        ax: to draw into.
+        title: of the panel.
+    """
+    axes = axes_for(ax)
+    shown = tried.dropna(subset="hypervolume_nats2")["hypervolume_nats2"]
+    axes.plot(range(1, len(shown) + 1), shown, color=BLUE, linewidth=1.3, drawstyle="steps-post")
+    axes.set_xlabel("cells")
+    axes.set_ylabel("hypervolume (nats²)")
+    axes.set_ylim(bottom=0)
+    axes.set_title(title)
+    return figure_of(axes)

@@ -1,0 +1,117 @@
+"""Cells that a search knew when it began: those of other studies, in the same table and the same space.
+
+    search.json    their ids, and which search they are of; without it, all finished cells that fit are known
+
+So cells of a grid help a search, and what is trained beside it later does not change its course.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pandas as pd
+
+from rdstudy.errors import UserError
+from rdstudy.measurement import OK, TEST
+from rdstudy.search.outcome import COLUMNS, Outcome, outcomes
+from rdstudy.search.search import Search
+from rdstudy.store.files import write_whole
+from rdstudy.store.location import Location
+from rdstudy.store.table import load_measurements
+from rdstudy.study import Cell, Study
+from rdstudy.study.digest import digest
+from rdstudy.study.search_spec import Range
+
+AXES = ("split", "train_size", "depth", "width", "latent_dim", "prior", "beta", "learning_rate", "seed")
+RECORD = "search.json"
+
+
+def load_outcomes(results: Location) -> dict[str, Outcome]:
+    """Outcomes of all cells in the table of a results folder, which may have none yet."""
+    if not (results / "measurements").is_dir():
+        return {}
+    return outcomes(load_measurements(results, columns=list(COLUMNS)))
+
+
+def begin(study: Study, results: Location, *, record: bool = True) -> Search:
+    """The study's search, with what it knew when it was first begun in this folder.
+
+    Args:
+        study: has a `search` section.
+        results: the folder.
+        record: write down what is known, if this is the first time.
+
+    Raises:
+        UserError: the record cannot be read, or the search's storage cannot be reached.
+    """
+    found = _fitting(study, results)
+    path, course = results / RECORD, _course(study)
+    known = [] if not found else sorted(found)
+    recorded = _read(path)
+    if recorded is not None and recorded.get("search") == course:
+        known = [cell_id for cell_id in recorded["known"] if cell_id in found]
+    elif record:
+        text = json.dumps({"search": course, "known": known}, indent=1)
+        write_whole(path, lambda file: file.write(text.encode()))
+    return Search(study, {cell_id: found[cell_id] for cell_id in known})
+
+
+def _course(study: Study) -> str:
+    """Hash of what determines the batches: not when to stop, nor how cells are trained side by side."""
+    assert study.search is not None
+    record = study.model_dump(mode="json", include={"dataset", "grid", "training", "search"})
+    record["dataset"] = study.dataset.identity
+    for name in ("until", "storage", "per"):
+        del record["search"][name]
+    return digest(record, 8)
+
+
+def _read(path: Location) -> dict[str, Any] | None:
+    try:
+        record = json.loads(path.read_text())
+        if isinstance(record, dict) and isinstance(record["known"], list):
+            return record
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{path}: cannot be read: {error}; remove it, and the search begins from the table") from error
+    raise UserError(f"{path}: is damaged; remove it, and the search begins from the table")
+
+
+def _fitting(study: Study, results: Location) -> dict[str, tuple[Cell, Outcome]]:
+    """Finished cells of the table that the search could have asked for."""
+    if not (results / "measurements").is_dir():
+        return {}
+    table = load_measurements(results, columns=[*COLUMNS, *AXES])
+    rows = table[table["is_final"].astype(bool) & (table["population"] == TEST) & (table["status"] == OK)]
+    told, found = outcomes(table), {}
+    for row in rows[["cell_id", *AXES]].drop_duplicates("cell_id").to_dict("records"):
+        axes = {name: row[name] for name in AXES}
+        if _fits(study, axes):
+            cell = study.cell(**{name: _plain(value) for name, value in axes.items()})
+            if cell.id == row["cell_id"]:
+                found[cell.id] = (cell, told[cell.id])
+    return found
+
+
+def _fits(study: Study, axes: dict[str, Any]) -> bool:
+    spec = study.search
+    assert spec is not None
+    ranges: dict[str, Any] = dict(spec.over) if spec.over else {"beta": spec.beta}
+    for name, value in axes.items():
+        if name in ranges:
+            span = ranges[name]
+            if not (span.low <= value <= span.high if isinstance(span, Range) else value in span):
+                return False
+        elif name == "learning_rate":
+            if value != study.training.learning_rate:
+                return False
+        elif name != "seed" and value not in getattr(study.grid, name):
+            return False
+    return True
+
+
+def _plain(value: Any) -> Any:
+    """A value as the study file would have it, not pandas' or NumPy's."""
+    return value.item() if hasattr(value, "item") and not isinstance(value, pd.Timestamp) else value

@@ -1,0 +1,75 @@
+"""What a search is told of a cell: the final values that its goals are about."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+
+from rdstudy.measurement import OK, TEST, TRAIN
+from rdstudy.study import SearchSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Final values of a finished cell, in nats; null where not measured. `failed`: there are none, nor will be."""
+
+    rate: float | None = None
+    distortion: float | None = None
+    elbo: float | None = None
+    nll: float | None = None
+    mi_share: float | None = None
+    failed: bool = False
+
+    def criterion(self, spec: SearchSpec) -> float | None:
+        """What the goal's curve is made of: smaller is better, or for saturation the share of I's ceiling."""
+        if self.failed:
+            return None
+        if spec.goal == "saturation":
+            return self.mi_share
+        if spec.of == "test_nll":
+            return self.nll
+        if spec.of == "test_elbo":
+            return None if self.elbo is None else -self.elbo
+        return self.distortion
+
+
+COLUMNS = (
+    *("cell_id", "population", "is_final", "status", "finished_at"),
+    *("rate_nats", "distortion_nats", "elbo_nats", "nll_nats", "mi_nats", "mi_ceiling_nats"),
+)
+
+
+def outcomes(table: pd.DataFrame) -> dict[str, Outcome]:
+    """Outcome of every cell with final rows in a table that has `COLUMNS`."""
+    final = table[table["is_final"].astype(bool)].sort_values("finished_at", kind="stable")
+    found: dict[str, Outcome] = {}
+    train, test = (final[final["population"] == name].drop_duplicates("cell_id", keep="last") for name in (TRAIN, TEST))
+    shares = _shares(train)
+    test_shares = _shares(test)
+    for row in test.to_dict("records"):
+        cell = str(row["cell_id"])
+        if row["status"] != OK:
+            found[cell] = Outcome(failed=True)
+            continue
+        found[cell] = Outcome(
+            rate=_number(row["rate_nats"]),
+            distortion=_number(row["distortion_nats"]),
+            elbo=_number(row["elbo_nats"]),
+            nll=_number(row["nll_nats"]),
+            mi_share=test_shares[cell] if shares.get(cell) is None else shares[cell],
+        )
+    return found
+
+
+def _shares(rows: pd.DataFrame) -> Mapping[str, float | None]:
+    """Mutual information over its ceiling, by cell."""
+    return {
+        str(cell): _number(value)
+        for cell, value in zip(rows["cell_id"], rows["mi_nats"] / rows["mi_ceiling_nats"], strict=True)
+    }
+
+
+def _number(value: object) -> float | None:
+    return None if value is None or pd.isna(value) else float(value)  # type: ignore[arg-type, call-overload]

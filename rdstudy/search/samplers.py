@@ -1,0 +1,110 @@
+"""Who chooses the next points: Optuna's samplers, and one of ours for a single noisy curve."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution, FloatDistribution
+from optuna.samplers import BaseSampler
+from optuna.study import Study as OptunaStudy
+from optuna.trial import FrozenTrial, TrialState
+
+from rdstudy.errors import UserError
+from rdstudy.search.surrogate import Feature, Surrogate
+from rdstudy.study import SearchSpec
+
+SEED, BETA = "seed", "beta"
+ENDS_SHARE = 0.5
+"""Of proposals that lie anywhere within the interval."""
+
+
+def sampler(spec: SearchSpec, feature: Feature | None, *, seed: int) -> BaseSampler:
+    """The sampler that a search names.
+
+    Args:
+        spec: names it.
+        feature: what of a curve is looked for; None for a frontier.
+        seed: of its random numbers.
+    """
+    name = spec.chooser
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        if name == "thompson":
+            assert feature is not None
+            return ThompsonSampler(feature, seed)
+        if name == "tpe":
+            return optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
+        if name == "gp":
+            return optuna.samplers.GPSampler(seed=seed)
+        if name == "nsga2":
+            return optuna.samplers.NSGAIISampler(seed=seed, population_size=max(2, spec.batch))
+        if name == "nsga3":
+            return optuna.samplers.NSGAIIISampler(seed=seed, population_size=max(2, spec.batch))
+        if name == "qmc":
+            return optuna.samplers.QMCSampler(seed=seed, scramble=True, warn_independent_sampling=False)
+        return optuna.samplers.RandomSampler(seed=seed)
+
+
+class ThompsonSampler(BaseSampler):  # type: ignore[misc]  # Optuna is untyped here
+    """Draws a curve from the posterior and proposes where its feature lies: batches come out spread by themselves.
+
+    (Thompson 1933; in batches: Kandasamy et al. 2018.) Some proposals lie anywhere within the present interval instead:
+    what is unlikely but not excluded would otherwise stay so. The posterior is that of `Surrogate`, in log beta.
+    """
+
+    def __init__(self, feature: Feature, seed: int) -> None:
+        self._feature = feature
+        self._rng = np.random.default_rng(seed)
+        self._told = -1
+        self._surrogate: Surrogate | None = None
+
+    def infer_relative_search_space(self, study: OptunaStudy, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        return {}
+
+    def sample_relative(
+        self, study: OptunaStudy, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        return {}
+
+    def sample_independent(
+        self, study: OptunaStudy, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> float:
+        assert isinstance(param_distribution, FloatDistribution)
+        low, high = math.log(param_distribution.low), math.log(param_distribution.high)
+        told = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        if len(told) < 3:
+            return math.exp(self._rng.uniform(low, high))
+        if len(told) != self._told:
+            x = np.array([(math.log(each.user_attrs[BETA]) - low) / (high - low) for each in told])
+            y = np.array([each.value for each in told])
+            self._surrogate = Surrogate(x, y, np.array([each.user_attrs[SEED] for each in told]))
+            self._told = len(told)
+        assert self._surrogate is not None
+        if self._rng.random() < ENDS_SHARE:
+            found = self._surrogate.locate(self._feature, self._rng, draws=100)
+            at = self._rng.uniform(found.low, found.high)
+        else:
+            at = float(self._feature(self._surrogate.draw(1, self._rng))[0])
+        return math.exp(low + at * (high - low))
+
+
+def new_record(spec: SearchSpec, name: str, directions: list[str]) -> optuna.Study:
+    """A fresh Optuna study; in the storage that the search names, in place of one of the same name.
+
+    Raises:
+        UserError: the storage cannot be reached.
+    """
+    if spec.storage is None:
+        return optuna.create_study(directions=directions)
+    try:
+        storage = optuna.storages.get_storage(spec.storage)
+        if name in {each.study_name for each in optuna.get_all_study_summaries(storage)}:
+            optuna.delete_study(study_name=name, storage=storage)
+        return optuna.create_study(storage=storage, study_name=name, directions=directions)
+    except Exception as error:  # SQLAlchemy's, a database driver's, an import error: whatever the URL leads to
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"search.storage: {spec.storage} cannot be used: {reason}") from error

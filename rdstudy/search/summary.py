@@ -1,0 +1,110 @@
+"""What a search found, as tables: what was tried, what is believed of it, and which axis mattered."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import optuna
+import pandas as pd
+
+from rdstudy.search.outcome import Outcome
+from rdstudy.search.search import Curves, Search
+
+LEAST_FOR_IMPORTANCE = 20
+"""Cells below which a share of importance would be noise."""
+KNOWN = -1
+"""Batch of the cells that were there before the search."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Tables of one search; those that its goal does not have are empty.
+
+    tried: one row per cell: `batch cell_id beta seed ... value`, or `rate_nats distortion_nats hypervolume_nats2`.
+    estimates: one row per setting: `beta beta_low beta_high n_cells`.
+    curves: the posterior over beta, per setting: `beta median low high`, 95%.
+    importance: one row per axis: its share in what moves rate, and distortion.
+    """
+
+    tried: pd.DataFrame
+    estimates: pd.DataFrame
+    curves: pd.DataFrame
+    importance: pd.DataFrame
+    of: str
+    ended: str | None
+
+    @property
+    def names(self) -> list[str]:
+        """The columns that tell settings apart."""
+        return [name for name in self.estimates.columns if name not in ("beta", "beta_low", "beta_high", "n_cells")]
+
+
+def summarise(search: Search, outcomes: dict[str, Outcome]) -> Summary:
+    """The tables of a search, as far as its outcomes go."""
+    batch_of = {cell.id: n for n, batch in enumerate(search.batches) for cell in batch}
+    hypervolume: dict[str, float] = {}
+    if not isinstance(search.seeker, Curves):
+        told = [cell.id for cell, _, _ in search.seeker.told]
+        hypervolume = dict(zip(told, search.seeker.progress(), strict=True)) if told else {}
+    tried = []
+    for cell_id, cell in search.cells.items():
+        outcome = search.known[cell_id][1] if cell_id in search.known else outcomes.get(cell_id)
+        if outcome is None:
+            continue
+        row: dict[str, Any] = {"batch": batch_of.get(cell_id, KNOWN), "cell_id": cell_id, "failed": outcome.failed}
+        row |= {name: getattr(cell, name) for name in _axes(search)} | {"beta": cell.beta, "seed": cell.seed}
+        if isinstance(search.seeker, Curves):
+            row["value"] = outcome.criterion(search.spec)
+        else:
+            row |= {"rate_nats": outcome.rate, "distortion_nats": outcome.distortion}
+            row["hypervolume_nats2"] = hypervolume.get(cell_id)
+        tried.append(row)
+    estimates, curves = _believed(search)
+    of = "saturation" if search.spec.goal == "saturation" else search.spec.of
+    return Summary(pd.DataFrame(tried), estimates, curves, _importance(search), of, search.ended)
+
+
+def _axes(search: Search) -> list[str]:
+    """Axes that tell the search's settings or points apart, but beta and seed."""
+    listed = [name for name, values in search.study.grid if len(values) > 1 and name not in ("beta", "seed")]
+    return [*listed, *(name for name in search.spec.varied if name != "beta")]
+
+
+def _believed(search: Search) -> tuple[pd.DataFrame, pd.DataFrame]:
+    if not isinstance(search.seeker, Curves):
+        return pd.DataFrame(), pd.DataFrame()
+    estimates, curves = [], []
+    for setting, curve in search.seeker.curves.items():
+        names = {name: value for name, value in setting.axes if name in _axes(search)}
+        found = curve.estimate()
+        if found is None:
+            continue
+        estimates.append(
+            {**names, "beta": found.beta, "beta_low": found.low, "beta_high": found.high, "n_cells": found.points}
+        )
+        betas, drawn = curve.posterior()
+        low, median, high = np.quantile(drawn, [0.025, 0.5, 0.975], axis=0)
+        curves.append(pd.DataFrame({**names, "beta": betas, "median": median, "low": low, "high": high}))
+    return pd.DataFrame(estimates), pd.concat(curves, ignore_index=True) if curves else pd.DataFrame()
+
+
+def _importance(search: Search) -> pd.DataFrame:
+    """Shares by PED-ANOVA (Watanabe et al. 2023), Optuna's."""
+    if isinstance(search.seeker, Curves) or len(search.seeker.told) < LEAST_FOR_IMPORTANCE:
+        return pd.DataFrame()
+    record = search.seeker.record
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it says that it is about low values, which is what is asked
+        shares = {
+            name: optuna.importance.get_param_importances(
+                record,
+                evaluator=optuna.importance.PedAnovaImportanceEvaluator(),
+                target=lambda trial, k=k: trial.values[k],
+            )
+            for k, name in enumerate(("rate", "distortion"))
+        }
+    axes = list(search.seeker.space)
+    return pd.DataFrame({"axis": axes, **{name: [share.get(axis) for axis in axes] for name, share in shares.items()}})

@@ -1,0 +1,130 @@
+"""The section of a study file that lets a search choose cells: what is looked for, over what, and when to stop."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from rdstudy.study.sections import LARGEST, PositiveInt, Strict, Unique
+
+PER = ("split", "depth", "width", "latent_dim", "train_size")
+"""Axes of the grid whose every combination is a setting with a curve of its own over beta."""
+OVER = {"beta": float, "learning_rate": float, "width": int, "depth": int, "latent_dim": int}
+"""Axes that a search may vary, and their kind."""
+CURVE_SAMPLERS = ("thompson", "tpe", "gp", "qmc", "random")
+FRONTIER_SAMPLERS = ("tpe", "gp", "nsga2", "nsga3", "qmc", "random")
+
+
+class Range(Strict):
+    """From `low` to `high`, both included; in log units unless `log: false`."""
+
+    low: float
+    high: float
+    log: bool = True
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> Range:
+        if not self.low < self.high:
+            raise ValueError(f"the range is empty: low {self.low:g} must lie below high {self.high:g}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"low is {self.low:g}, but log units start above 0: raise it or say log: false")
+        return self
+
+
+Choices = Annotated[list[int] | list[float], Unique, Field(min_length=2)]
+
+
+class Until(Strict):
+    """What ends a search: the first of these that is reached."""
+
+    cells: PositiveInt | None = Field(None, description="Cells trained or found in the table.")
+    hours: Annotated[float, Field(gt=0)] | None = Field(None, description="Hours of this run.")
+    interval: Annotated[float, Field(gt=1)] | None = Field(
+        None, description="For a beta: its 95% interval's high end over its low end, for every setting."
+    )
+
+    @model_validator(mode="after")
+    def _some_end(self) -> Until:
+        if self.cells is None and self.hours is None and self.interval is None:
+            raise ValueError("a search needs an end: give cells, hours or interval")
+        return self
+
+
+class SearchSpec(Strict):
+    """Cells chosen by what earlier ones showed, in batches that fill packs."""
+
+    goal: Literal["best_beta", "frontier", "saturation"] = Field(
+        description="best_beta and saturation: one beta for each setting; frontier: rate against distortion."
+    )
+    of: Literal["test_distortion", "test_elbo", "test_nll"] = Field(
+        "test_distortion", description="What the best beta makes best."
+    )
+    per: Annotated[list[Literal["split", "depth", "width", "latent_dim", "train_size"]], Unique] | None = Field(
+        None, description="For a beta: axes of the grid whose combinations are settings of their own; left out: all."
+    )
+    beta: Range | None = Field(None, description="For best_beta and saturation: where to look.")
+    over: dict[str, Range | Choices] | None = Field(
+        None, description="For frontier: axes to vary, each a {low, high} or a list."
+    )
+    sampler: Literal["thompson", "tpe", "gp", "nsga2", "nsga3", "qmc", "random"] | None = Field(
+        None, description="Who chooses: ours (thompson) or one of Optuna's. Left out: thompson for a beta, tpe else."
+    )
+    seed: int = Field(0, ge=0, le=LARGEST, description="Of the sampler: the same seed and cells give the same batch.")
+    batch: PositiveInt = Field(16, description="Cells asked for at once; the next batch knows all of their results.")
+    until: Until = Field(description="What ends it: cells, hours, interval; the first that is reached.")
+    storage: str | None = Field(None, description="URL of an Optuna storage in which to follow the search live.")
+
+    @model_validator(mode="after")
+    def _goal_has_its_axes(self) -> SearchSpec:
+        if self.goal == "frontier":
+            if not self.over:
+                raise ValueError("goal: frontier needs `over`, the axes to vary: over: {beta: {low: 0.001, high: 5}}")
+            if self.beta is not None:
+                raise ValueError("goal: frontier takes beta's range under `over`")
+            if self.per is not None:
+                raise ValueError("`per` is for a beta; a frontier is one")
+            unknown = sorted(set(self.over) - set(OVER))
+            if unknown:
+                raise ValueError(f"over: {', '.join(unknown)} cannot be varied; allowed: {', '.join(OVER)}")
+            for name, axis in self.over.items():
+                _check_kind(name, axis)
+            if self.until.interval is not None:
+                raise ValueError("until.interval is for a beta; a frontier ends by cells or hours")
+        else:
+            if self.beta is None:
+                raise ValueError(f"goal: {self.goal} needs `beta`, where to look: beta: {{low: 0.001, high: 5}}")
+            if not self.beta.log:
+                raise ValueError("beta is looked for in log units; leave `log` out")
+            if self.over is not None:
+                raise ValueError(f"goal: {self.goal} looks for beta alone; `over` is for goal: frontier")
+        allowed = FRONTIER_SAMPLERS if self.goal == "frontier" else CURVE_SAMPLERS
+        if self.sampler is not None and self.sampler not in allowed:
+            raise ValueError(f"sampler: {self.sampler} cannot do goal: {self.goal}; allowed: {', '.join(allowed)}")
+        return self
+
+    @property
+    def varied(self) -> tuple[str, ...]:
+        """Axes that the search varies, so that the grid must not."""
+        return tuple(self.over) if self.over else ("beta",)
+
+    @property
+    def estimate(self) -> Literal["information", "likelihood"] | None:
+        """The costly estimate that the goal is about, if it is about one."""
+        if self.goal == "saturation":
+            return "information"
+        return "likelihood" if self.goal == "best_beta" and self.of == "test_nll" else None
+
+    @property
+    def chooser(self) -> str:
+        """The sampler, or what it is where none is named."""
+        return self.sampler or ("tpe" if self.goal == "frontier" else "thompson")
+
+
+def _check_kind(name: str, axis: Any) -> None:
+    numbers = [axis.low, axis.high] if isinstance(axis, Range) else list(axis)
+    least = 1 if OVER[name] is int else 0
+    if any(number < least for number in numbers):
+        raise ValueError(f"over.{name}: {min(numbers):g} is too small; the least is {least}")
+    if OVER[name] is int and any(number != int(number) for number in numbers):
+        raise ValueError(f"over.{name}: takes whole numbers, found {', '.join(f'{number:g}' for number in numbers)}")

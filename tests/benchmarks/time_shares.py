@@ -1,0 +1,107 @@
+"""Where the time of a study goes: training, measuring, checkpoints and storage; and a training step, by operation.
+
+    python -m tests.benchmarks.time_shares [--set dataset.root=DIR ...]
+
+Each study is run in this process, one thread, into a temporary folder; its parts are timed as they are called. MNIST's
+is taken where --set says where MNIST lies.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from rdstudy import pack_run
+from rdstudy.budget import Budget
+from rdstudy.driver import Recorder, opened, run_inline
+from rdstudy.pack_run import Workplace
+from rdstudy.packs import FAST_PACK, plan_packs
+from rdstudy.preparation import load_data
+from rdstudy.store.checkpoints import Saver
+from rdstudy.study import load_study
+from rdstudy.training import PackTraining
+from tests.benchmarks.machine import Report
+from tests.benchmarks.training_speed import SHAPES, packed, random_images
+
+PARTS = ("training", "measuring", "checkpoints", "models, sheets, rows", "table")
+
+
+def shares(report: Report, name: str, overrides: list[str]) -> None:
+    """One line: what share of a study's time each part takes."""
+    study = load_study(Path(f"studies/{name}.yaml"), overrides=overrides)
+    seconds: dict[str, float] = defaultdict(float)
+
+    def timed(part: str, owner: Any, method: str) -> Callable[[], None]:
+        plain = getattr(owner, method)
+
+        def call(*args: Any, **named: Any) -> Any:
+            began = time.perf_counter()
+            try:
+                return plain(*args, **named)
+            finally:
+                seconds[part] += time.perf_counter() - began
+
+        setattr(owner, method, call)
+        return lambda: setattr(owner, method, plain)
+
+    undo = [
+        timed("training", PackTraining, "advance"),
+        timed("measuring", pack_run, "measure"),
+        timed("checkpoints", Saver, "save"),
+        timed("models, sheets, rows", pack_run._PackRun, "finish"),
+        timed("table", Recorder, "__call__"),
+    ]
+    dataset = load_data(study)
+    with tempfile.TemporaryDirectory() as folder:
+        results = Path(folder)
+        at = Workplace(study, dataset, results, torch.device("cpu"))
+        packs = plan_packs(study.cells.values(), pixels=dataset.images.shape[1])
+        began = time.perf_counter()
+        with opened(study, results, dataset.fingerprint) as table:
+            run_inline(packs, at, Recorder(study, results, table), Budget())
+        total = time.perf_counter() - began
+    for each in undo:
+        each()
+    parts = " | ".join(f"{seconds[part] / total:.1%}" for part in PARTS)
+    report.line(f"| {name} {' '.join(overrides[1:])} | {len(study.cells)} | {total:.0f} | {parts} |")
+
+
+def operations(report: Report, pixels: int, depth: int, width: int) -> None:
+    """The operations of a training step that take longest."""
+    models = FAST_PACK["cpu"]
+    training = packed(random_images(pixels), depth, width, models)
+    training.advance(70)
+    with profile(activities=[ProfilerActivity.CPU]) as record:
+        training.advance(120)
+    events = sorted(record.key_averages(), key=lambda event: -event.self_cpu_time_total)
+    total = sum(event.self_cpu_time_total for event in events)
+    words = [f"{event.key.removeprefix('aten::')} {event.self_cpu_time_total / total:.0%}" for event in events[:8]]
+    report.line(f"- {pixels} pixels, {depth}x{width}, pack of {models}: {', '.join(words)}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--set", action="append", default=[], help="of MNIST's study: dataset.root=DIR first")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    report = Report("time_shares", "python -m tests.benchmarks.time_shares")
+    report.line(f"| study | cells | seconds | {' | '.join(PARTS)} |\n|---|---|---|" + "---|" * len(PARTS))
+    shares(report, "quickstart", [])
+    if arguments.set:
+        shares(report, "mnist", arguments.set)
+    report.line("\nA training step by operation, share of its time:\n")
+    for size in SHAPES:
+        operations(report, *size)
+    report.write()
+
+
+if __name__ == "__main__":
+    main()
