@@ -40,7 +40,11 @@ cluster-test: install-dev
 
 # Speed, as ratios within one run; see tests/benchmarks/README.md.
 bench: install-dev
-	$(BIN)/python tests/benchmarks/training_speed.py
+	$(BIN)/python -m tests.benchmarks.training_speed
+	$(BIN)/python -m tests.benchmarks.growth
+	$(BIN)/python -m tests.benchmarks.time_shares
+	$(BIN)/python -m tests.benchmarks.tune_speed
+	$(BIN)/python -m tests.benchmarks.search_efficiency
 
 # The long version of the promise: ten kills at random moments, then every value compared.
 exactly-once: install-dev

@@ -26,7 +26,7 @@ from tests.search.objective import BEST, believed, distortion, rate, study, trai
 
 LOW, HIGH, MOST = 0.001, 5.0, 400
 RANGE = math.log(HIGH / LOW)
-WIDTH = 8.0
+WIDTH = 2.0
 """An interval's high over low at which a method may stop."""
 SETTING = {"split": "random", "train_size": 1000, "width": 512, "latent_dim": 10, "prior": "standard_normal"}
 
