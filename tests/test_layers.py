@@ -15,18 +15,19 @@ PACKAGE = Path(__file__).parents[1] / "rdstudy"
 ORDER = [
     "rdstudy",  # the package itself: it imports what it offers when it is asked for it
     "errors  data.split_spec",
-    "study  seeding  shapes  budget",
+    "study  seeding  shapes  budget  speed",
     "data  packs  objective",
     "models",
     "information  training",
     "measurement  preparation  provenance",
     "evaluation",
-    "store",
+    "store  analysis",
+    "search",
     "models.weights  library  standing  estimates",
     "pack_run",
     "remeasurement",
     "driver",
-    "tuning  analysis",
+    "tuning",
     "display",
     "figures",
     "report",
@@ -120,7 +121,7 @@ def test_no_modules_import_each_other_in_a_circle():
     TopologicalSorter({module: ours(module, top=True) - {module} for module in MODULES}).prepare()
 
 
-@pytest.mark.parametrize(("library", "home"), [("ray", "tuning"), ("optuna", "tuning"), ("matplotlib", "figures")])
+@pytest.mark.parametrize(("library", "home"), [("ray", "tuning"), ("optuna", "search"), ("matplotlib", "figures")])
 def test_a_heavy_library_is_imported_in_one_room_only(library, home):
     assert {room(module) for module in MODULES if library in roots(set(imports(module)))} <= {home}
 

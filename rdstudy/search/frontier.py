@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import Trial, TrialState
 
-from rdstudy.analysis import hypervolume
 from rdstudy.search.curves import rounded
 from rdstudy.search.outcome import Outcome
 from rdstudy.search.samplers import new_record, sampler
@@ -78,9 +77,9 @@ class Frontier:
 
     def progress(self) -> list[float]:
         """Hypervolume, in nats^2 below the worst rate and distortion seen, after each cell."""
-        rate, distortion = (np.array(values) for values in zip(*(told[1:] for told in self.told), strict=True))
-        worst = (float(rate.max()), float(distortion.max()))
-        return [hypervolume(rate[:n], distortion[:n], worst) for n in range(1, len(rate) + 1)]
+        points = [told[1:] for told in self.told]
+        worst = (max(rate for rate, _ in points), max(distortion for _, distortion in points))
+        return [hypervolume(points[:n], worst) for n in range(1, len(points) + 1)]
 
     def _free(self, point: dict[str, Any]) -> Cell | None:
         for seed in self.seeds:
@@ -88,6 +87,16 @@ class Frontier:
             if cell.id not in self._asked:
                 return cell
         return None
+
+
+def hypervolume(points: Sequence[tuple[float, float]], worst: tuple[float, float]) -> float:
+    """Area that the points dominate, up to the worst corner (Zitzler & Thiele 1999): the larger, the better."""
+    area, lowest = 0.0, worst[1]
+    for rate, distortion in sorted(points):
+        if rate < worst[0] and distortion < lowest:
+            area += (worst[0] - rate) * (lowest - distortion)
+            lowest = distortion
+    return area
 
 
 def _rounded(value: Any) -> Any:

@@ -274,6 +274,10 @@ class _Search(tune.search.Searcher):  # type: ignore[misc]  # Ray is untyped
             return {"pack": work.pack.id, "cells": cells, "begun": work.pack.begun}
         return None if self.queue else self.FINISHED
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune saves its searcher with its tuner, for a resume of its own that is never used."""
+        return {}
+
     def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
         """The relay hears of it too, and knows more."""
 

@@ -17,8 +17,8 @@ from functools import partial
 
 import numpy as np
 
-from rdstudy.analysis import hypervolume
 from rdstudy.search import Outcome, Search
+from rdstudy.search.frontier import hypervolume
 from rdstudy.search.surrogate import Surrogate, lowest
 from rdstudy.study import Cell, Study
 from tests.benchmarks.machine import Report, spread
@@ -92,9 +92,7 @@ def dense(one: Study) -> list[Cell]:
 
 
 def _area(cells: list[Cell]) -> float:
-    return hypervolume(
-        np.array([rate(cell) for cell in cells]), np.array([distortion(cell) for cell in cells]), (62.0, 100.0)
-    )
+    return hypervolume([(rate(cell), distortion(cell)) for cell in cells], (62.0, 100.0))
 
 
 def main() -> None:

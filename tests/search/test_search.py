@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from rdstudy.search import Outcome, Search
-from rdstudy.search.frontier import Frontier
+from rdstudy.search.frontier import Frontier, hypervolume
 from rdstudy.search.search import Curves
 from rdstudy.study import StudyError
 from rdstudy.study.search_spec import CURVE_SAMPLERS, FRONTIER_SAMPLERS
@@ -177,3 +177,9 @@ def test_without_a_search_beta_must_be_listed():
     text = TEXT[: TEXT.index("search:")]
     with pytest.raises(StudyError, match=r"grid\.beta: required, but not given"):
         parse_study(text)
+
+
+def test_a_hypervolume_is_the_area_that_the_points_dominate():
+    points = [(1.0, 3.0), (2.0, 2.0), (3.0, 1.0), (2.5, 2.5), (9.0, 0.0)]
+    assert hypervolume(points, (4.0, 4.0)) == 3 * 1 + 2 * 1 + 1 * 1
+    assert hypervolume([], (4.0, 4.0)) == 0.0
