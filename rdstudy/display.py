@@ -225,7 +225,7 @@ def search_table(search: Search) -> Table:
                 if found is None
                 else (f"{found.beta:.3g}", f"{found.low:.3g} to {found.high:.3g}", str(found.points))
             )
-            table.add_row(str(setting), *known)
+            table.add_row(search.seeker.label(setting), *known)
         return table
     for name in ("cells", "hypervolume, nats^2"):
         table.add_column(name, justify="right")

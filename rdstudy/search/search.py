@@ -108,6 +108,11 @@ class Curves:
         }
         self._at: dict[str, tuple[Setting, Point]] = {}
 
+    def label(self, setting: Setting) -> str:
+        """What tells a setting from the others, in words."""
+        told = [f"{n.replace('_', ' ')} {value}" for n, value in setting.axes if len(getattr(self.study.grid, n)) > 1]
+        return ", ".join(told) or "the only one"
+
     def know(self, cell: Cell, outcome: Outcome) -> None:
         """Learn of a cell that was there before."""
         for setting in self.settings:

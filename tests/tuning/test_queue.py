@@ -132,3 +132,28 @@ def test_whatever_dies_every_cell_ends_once(sizes, workers, seed):
         ended += [cell.seed for cell in queue.running[name].pack.cells]
         queue.ended(name)
     assert sorted(ended) == list(range(sum(sizes)))
+
+
+def test_more_is_asked_for_when_all_packs_have_ended_and_not_before():
+    first, second, third = packs(1, 1, 1)
+    asked = []
+
+    def more():
+        asked.append(len(asked))
+        return [[second, third], []][len(asked) - 1]
+
+    queue = PackQueue([first], more)
+    assert taken(queue, "a").pack == first
+    assert queue.take("b") is None
+    assert asked == [], "a search has to know what the last pack gave"
+    queue.ended("a")
+    assert [taken(queue, name).pack for name in "ab"] == [second, third]
+    queue.ended("a")
+    queue.lost("b")
+    assert taken(queue, "c").pack == third
+    assert asked == [0]
+    queue.ended("c")
+    assert not queue
+    assert asked == [0, 1]
+    assert queue.take("d") is None
+    assert asked == [0, 1], "none means that there are no more"
