@@ -78,6 +78,8 @@ class Frontier:
     def progress(self) -> list[float]:
         """Hypervolume, in nats^2 below the worst rate and distortion seen, after each cell."""
         points = [told[1:] for told in self.told]
+        if not points:
+            return []
         worst = (max(rate for rate, _ in points), max(distortion for _, distortion in points))
         return [hypervolume(points[:n], worst) for n in range(1, len(points) + 1)]
 

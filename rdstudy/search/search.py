@@ -3,7 +3,9 @@
     known cells -> batch 0 -> their outcomes -> batch 1 -> ...
 
 Nothing else is remembered. An interrupted search is replayed from the table into fresh samplers: the same seeds and
-outcomes give the same batches, of which those that are finished cost no training.
+outcomes give the same batches, of which those that are finished cost no training. On another processor the last bits of
+a posterior may differ, and then a batch: such a search goes on from there, and cells that it no longer asks for stay in
+the table.
 """
 
 from __future__ import annotations

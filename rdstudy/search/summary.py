@@ -48,7 +48,7 @@ def summarise(search: Search, outcomes: dict[str, Outcome]) -> Summary:
     hypervolume: dict[str, float] = {}
     if not isinstance(search.seeker, Curves):
         told = [cell.id for cell, _, _ in search.seeker.told]
-        hypervolume = dict(zip(told, search.seeker.progress(), strict=True)) if told else {}
+        hypervolume = dict(zip(told, search.seeker.progress(), strict=True))
     tried = []
     for cell_id, cell in search.cells.items():
         outcome = search.known[cell_id][1] if cell_id in search.known else outcomes.get(cell_id)

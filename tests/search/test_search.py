@@ -183,3 +183,14 @@ def test_a_hypervolume_is_the_area_that_the_points_dominate():
     points = [(1.0, 3.0), (2.0, 2.0), (3.0, 1.0), (2.5, 2.5), (9.0, 0.0)]
     assert hypervolume(points, (4.0, 4.0)) == 3 * 1 + 2 * 1 + 1 * 1
     assert hypervolume([], (4.0, 4.0)) == 0.0
+
+
+def test_a_search_that_has_nothing_yet_can_be_looked_at():
+    from rdstudy.display import search_table
+    from rdstudy.search import summarise
+
+    for overrides in ((), FRONTIER):
+        search = Search(study(*overrides))
+        assert len(search.advance({})) == 8
+        assert search_table(search).columns
+        assert summarise(search, {}).tried.empty
