@@ -34,8 +34,10 @@ format: install-dev
 simulations: install-dev
 	$(BIN)/python -m pytest -m simulation
 
-# A real cluster on hosts of its own, which die while it trains. As root, with openssh-server, rsync and iproute2.
+# A real cluster on hosts of its own, which die while it trains. As root, on Debian; half an hour.
 cluster-test: install-dev
+	{ command -v sshd && command -v rsync && command -v ip; } >/dev/null || \
+		{ apt-get update -qq && apt-get install -y -qq openssh-server rsync iproute2 util-linux; }
 	$(BIN)/python -m pytest -m cluster -s tests/cluster
 
 # Speed, as ratios within one run; see tests/benchmarks/README.md.
