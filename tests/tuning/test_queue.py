@@ -136,7 +136,7 @@ def test_whatever_dies_every_cell_ends_once(sizes, workers, seed):
 
 def test_more_is_asked_for_when_all_packs_have_ended_and_not_before():
     first, second, third = packs(1, 1, 1)
-    asked = []
+    asked: list[int] = []
 
     def more():
         asked.append(len(asked))
