@@ -22,11 +22,11 @@ class Poison:
             sys.meta_path.remove(self)
             from rdstudy import pack_run
             begin = pack_run._PackRun.__init__
-            def poisoned(self, pack, at):
+            def poisoned(self, pack, *rest):
                 if any(cell.seed == 0 and cell.beta == 5 and cell.depth == 1 and cell.train_size == 100
                        for cell in pack.cells):
                     os._exit(11)
-                begin(self, pack, at)
+                begin(self, pack, *rest)
             pack_run._PackRun.__init__ = poisoned
         return None
 sys.meta_path.insert(0, Poison())
@@ -54,42 +54,6 @@ def test_a_cell_that_kills_its_process_is_recorded_and_the_rest_of_its_pack_fini
     pd.testing.assert_frame_equal(rest, their, check_exact=True, check_dtype=False)  # nulls made integers float
     assert poisoned.finish()[0] == 0  # the next run, without the poison, finishes it too
     pd.testing.assert_frame_equal(values(poisoned.results), expected, check_exact=True)
-
-
-TIGHT = """
-import resource, sys
-class Tight:
-    def find_spec(self, name, path=None, target=None):
-        if name == "rdstudy.tuning.trainable":
-            sys.meta_path.remove(self)
-            from rdstudy import pack_run
-            begin = pack_run._PackRun.__init__
-            def tightly(self, pack, at):
-                used = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmData"))
-                resource.setrlimit(resource.RLIMIT_DATA, (used * 1024 + 400 * 2**20, -1))
-                begin(self, pack, at)
-            pack_run._PackRun.__init__ = tightly
-        return None
-sys.meta_path.insert(0, Tight())
-"""
-"""For `sitecustomize`: a worker has 400 MiB for its pack, and the kernel refuses it more."""
-
-
-def test_a_pack_that_does_not_fit_into_memory_is_halved_until_it_does(tmp_path: Path, monkeypatch):
-    (tmp_path / "tight").mkdir()
-    (tmp_path / "tight" / "sitecustomize.py").write_text(TIGHT)
-    study = write_study(tmp_path, cells=16, steps=8, pack_size=8)
-    study.write_text(study.read_text().replace("width: [128]", "width: [1024]"))
-    tight, ample = Runs(study, tmp_path / "tight-results", tmp_path), Runs(study, tmp_path / "ample", tmp_path)
-    with monkeypatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(tmp_path / "tight"))
-        code, said = tight.finish("--inline", timeout=900)
-    assert code == 0, said
-    assert ample.finish("--inline")[0] == 0
-    table, whole = load_measurements(tight.results), load_measurements(ample.results)
-    assert table["cell_id"].nunique() == 16
-    assert table["pack_size"].max() < whole["pack_size"].max()
-    pd.testing.assert_frame_equal(values(tight.results), values(ample.results), rtol=1e-4)
 
 
 def test_a_study_on_ray_into_a_bucket_that_stutters_gives_the_same_table(tmp_path: Path, monkeypatch):
