@@ -40,7 +40,8 @@ def begin(study: Study, results: Location, *, record: bool = True) -> Search:
     Args:
         study: has a `search` section.
         results: the folder.
-        record: write down what is known, if this is the first time.
+        record: write down what is known, if this is the first time, and keep Optuna's record in the storage named;
+            False to look only.
 
     Raises:
         UserError: the record cannot be read, or the search's storage cannot be reached.
@@ -54,6 +55,9 @@ def begin(study: Study, results: Location, *, record: bool = True) -> Search:
     elif record:
         text = json.dumps({"search": course, "known": known}, indent=1)
         write_whole(path, lambda file: file.write(text.encode()))
+    if not record:  # only looked at: a running search's record in the storage stays its own
+        assert study.search is not None
+        study = study.model_copy(update={"search": study.search.model_copy(update={"storage": None})})
     return Search(study, {cell_id: found[cell_id] for cell_id in known})
 
 

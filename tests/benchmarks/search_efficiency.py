@@ -17,12 +17,12 @@ from functools import partial
 
 import numpy as np
 
-from rdstudy.search import Outcome, Search
+from rdstudy.search import Search
 from rdstudy.search.frontier import hypervolume
 from rdstudy.search.surrogate import Surrogate, lowest
 from rdstudy.study import Cell, Study
 from tests.benchmarks.machine import Report, spread
-from tests.search.objective import BEST, believed, distortion, rate, study, trained
+from tests.search.objective import BEST, believed, distortion, play, rate, study, trained
 
 LOW, HIGH, MOST = 0.001, 5.0, 400
 RANGE = math.log(HIGH / LOW)
@@ -39,9 +39,7 @@ def by_search(world: int, *, sampler: str, batch: int) -> tuple[int, float, bool
         f"seed: {world}, until: {{interval: {WIDTH}, cells: {MOST}}}}}",
     )
     search = Search(one)
-    found: dict[str, Outcome] = {}
-    while cells := search.advance(found):
-        found |= {cell.id: trained(cell, world) for cell in cells if cell.id not in found}
+    found = play(search, lambda cell: trained(cell, world))
     estimate = next(iter(believed(search).values()))
     return _judged(len(found), estimate.beta, estimate.low, estimate.high)
 
@@ -79,9 +77,7 @@ def frontier(world: int, *, sampler: str, cells: int, batch: int) -> float:
         f"over: {{beta: {{low: {LOW}, high: {HIGH}}}, width: [64, 128, 256, 512], depth: [1, 3]}}}}",
     )
     search = Search(one)
-    found: dict[str, Outcome] = {}
-    while asked := search.advance(found):
-        found |= {cell.id: trained(cell, world) for cell in asked if cell.id not in found}
+    found = play(search, lambda cell: trained(cell, world))
     return _area([search.cells[cell_id] for cell_id in found]) / _area(dense(one))
 
 

@@ -103,6 +103,19 @@ def test_cells_of_a_grid_and_of_a_search_are_one_another_s(command, tmp_path):
     assert "1 cells, 1 finished, 0 missing" in command("plan", grid, "--results", results, *options).out
 
 
+def test_looking_at_a_search_leaves_its_record_in_the_storage_alone(command, tmp_path):
+    import optuna
+
+    study, results, url = write(tmp_path), tmp_path / "results", f"sqlite:///{tmp_path / 'optuna.db'}"
+    stored = ("--set", f"search.storage={url}")
+    small = ("--set", "search.until.cells=8")
+    assert command("run", study, "--results", results, "--inline", *small, *stored).code == 0
+    before = [each.datetime_start for each in optuna.get_all_study_summaries(url)]
+    for look in (("status", results), ("plan", study, "--results", results, *stored), ("report", results)):
+        assert command(*look).code == 0
+    assert [each.datetime_start for each in optuna.get_all_study_summaries(url)] == before
+
+
 def test_a_record_that_is_damaged_is_named(command, tmp_path):
     study, results = write(tmp_path), tmp_path / "results"
     assert command("run", study, "--results", results, "--inline", "--set", "search.until.cells=8").code == 0
