@@ -139,7 +139,7 @@ class RunDisplay(_Display):
     def _peak(self) -> str:
         """What share of their devices' matrix-product rate the packs reach while they train, their median."""
         shares = [each.product_share for each in self.latest.values() if each.product_share is not None]
-        return f" ({statistics.median(shares):.0%} of peak)" if shares else ""
+        return f" ({statistics.median(shares):.0%} of the matrix-product rate)" if shares else ""
 
     def _plain(self, pack: Pack, progress: PackProgress) -> None:
         now = time.monotonic()
@@ -163,7 +163,7 @@ class RunDisplay(_Display):
         table = Table(box=None, header_style="bold", pad_edge=False)
         for name, justify in (("pack", "right"), ("models", "right"), ("of", "left"), ("step", "right")):
             table.add_column(name, justify=justify)  # type: ignore[arg-type]
-        for name in ("done", "model-steps/s", "of peak", "test D, nats"):
+        for name in ("done", "model-steps/s", "of product rate", "test D, nats"):
             table.add_column(name, justify="right")
         for pack in self.packs:
             progress = self.latest.get(pack.id)
