@@ -23,7 +23,7 @@ def job_command(study: Study, file: str, options: Sequence[str], *, now: dt.date
         options: more words for `rdstudy run`.
         now: for the job's name, which must be new.
     """
-    name = f"rdstudy-{study.name}-{now:%Y%m%d-%H%M%S}"
+    name = f"{_file_name(study)}-{now:%Y%m%d-%H%M%S}"
     run = ["rdstudy", "run", file, "--address", "auto", *options]
     submit = ["ray", "job", "submit", "--no-wait", "--submission-id", name, "--", *run]
     # The file's name is left unquoted, so that the head's shell knows whose home ~ is.
@@ -40,7 +40,7 @@ def submit(cluster_file: Path, study_file: Path, study: Study, options: Sequence
         UserError: the cluster cannot be reached, or refuses.
     """
     load_cluster(cluster_file)
-    there = f"~/rdstudy-{study.name}.yaml"
+    there = f"~/{_file_name(study)}.yaml"
     try:
         sdk.rsync(str(cluster_file), source=str(study_file.resolve()), target=there, down=False, ip_address=None)
         said = sdk.run_on_cluster(
@@ -55,3 +55,7 @@ def submit(cluster_file: Path, study_file: Path, study: Study, options: Sequence
             f"{cluster_file}`)? `rdstudy doctor {cluster_file}` looks for what is wrong"
         ) from error
     return said.decode(errors="replace") if isinstance(said, bytes) else str(said)
+
+
+def _file_name(study: Study) -> str:
+    return "rdstudy-" + study.name.replace("/", "-")
