@@ -73,7 +73,7 @@ class Study(Strict):
     """A whole experiment, as its YAML file says it."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*$")] = Field(
-        description="Names the results folder: letters, digits, dot, dash and underscore; a slash for folders in folders."
+        description="Names the results folder: letters, digits, dot, dash and underscore; folders by slashes."
     )
     question: str = Field("", description="The question that the study answers, in a sentence; heads the report.")
     dataset: DatasetSpec
