@@ -1,0 +1,82 @@
+"""The command line: parses, calls, prints.
+
+Exit codes: 0 all cells are finished; 1 some failed, or the run had to stop; 2 a mistake to mend (nothing was
+started); 130 interrupted (the same command goes on).
+"""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import sys
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+import rdstudy
+from rdstudy.cli.beginning import columns, data, schema, studies_copy, studies_list
+from rdstudy.cli.clusters import doctor, submit
+from rdstudy.cli.codes import INTERRUPTED, MISTAKE
+from rdstudy.cli.looking import report, status
+from rdstudy.cli.planning import plan
+from rdstudy.cli.running import measure, run
+from rdstudy.cli.telling import console_for
+from rdstudy.errors import UserError
+
+app = typer.Typer(
+    help="Rate-distortion studies of variational autoencoders: plan, run, look.",
+    epilog="Exit codes: 0 all cells finished; 1 some failed; 2 a mistake to mend; 130 interrupted, run again to go on.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+for _command in (plan, run, measure, submit, doctor, status, report, schema, columns, data):
+    app.command()(_command)
+studies = typer.Typer(help="The studies that come with rdstudy.", no_args_is_help=True, rich_markup_mode=None)
+studies.command("list")(studies_list)
+studies.command("copy")(studies_copy)
+app.add_typer(studies, name="studies")
+
+
+def _version(wanted: bool | None) -> None:
+    if wanted:
+        print(f"rdstudy {rdstudy.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool | None, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
+    ] = None,
+) -> None:
+    pass
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The `rdstudy` command."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    interrupted = False
+
+    def interrupt(signum: int, frame: object) -> None:
+        nonlocal interrupted
+        interrupted = True
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C ends at once
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
+    stderr = console_for(stderr=True)
+    try:
+        app(args=arguments, prog_name="rdstudy")
+    except BaseException as error:
+        # An interrupt comes out as whatever the library it struck made of it.
+        if interrupted:
+            again = shlex.join(["rdstudy", *arguments])
+            stderr.print(f"rdstudy: interrupted; what is finished is in the table. To go on: {again}", soft_wrap=True)
+            sys.exit(INTERRUPTED)
+        if not isinstance(error, UserError):
+            raise
+        stderr.print(Text(f"rdstudy: {error}", style="red"), soft_wrap=True)
+        sys.exit(MISTAKE)

@@ -1,0 +1,83 @@
+"""`status` and `report`: how far a study is, and what it shows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from rdstudy.cli.codes import FAILED
+from rdstudy.cli.options import ResultsPlace
+from rdstudy.cli.telling import console_for, print_failures, print_search, print_standing
+
+
+def status(results: ResultsPlace) -> None:
+    """Show how far a study is, from its results folder alone; works while it runs, and from another machine."""
+    from rdstudy.standing import recorded_study, standing
+    from rdstudy.store.checkpoints import Checkpoints
+
+    study = recorded_study(results)
+    now = standing(study, results)
+    console = console_for()
+    print_standing(console, study, results, now)
+    begun = [(members, step) for members, step in Checkpoints(results).progress() if set(members) - now.finished]
+    if begun:
+        table = Table(box=None, header_style="bold", pad_edge=False)
+        for name, justify in (("unfinished pack of", "left"), ("models", "right"), ("step", "right"), ("of", "right")):
+            table.add_column(name, justify=justify)  # type: ignore[arg-type]
+        for members, step in begun:
+            cell = now.cells.get(members[0])
+            if cell is not None:
+                table.add_row(str(cell), str(len(members)), f"{step:,}", f"{cell.steps:,}")
+        console.print(table)
+    print_search(console, now)
+    print_failures(console, now)
+    if now.failed:
+        raise typer.Exit(FAILED)
+
+
+def report(
+    results: ResultsPlace,
+    formats: Annotated[str, typer.Option("--format", help="html, md, or html,md.")] = "html",
+    compare: Annotated[
+        Path | None, typer.Option(help="A CSV of published curves, to be drawn behind ours.", show_default=False)
+    ] = None,
+    open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+) -> None:
+    """Say what a study shows: a page, its figures and the analyses behind them. Works while the study runs."""
+    import dataclasses
+    import webbrowser
+
+    import pandas as pd
+
+    from rdstudy.display import curves_table
+    from rdstudy.report import write_report
+    from rdstudy.standing import load_study_record, recorded_study, standing
+    from rdstudy.store import load_measurements
+
+    record = load_study_record(results)
+    now = standing(recorded_study(results), results)
+    cells, search = now.cells, None
+    if now.search is not None:
+        from rdstudy.search import load_outcomes, summarise
+
+        search = summarise(now.search, load_outcomes(results))
+    planned = pd.DataFrame([{"cell_id": cell_id, **dataclasses.asdict(cell)} for cell_id, cell in cells.items()])
+    chosen = [name.strip() for name in formats.split(",")]
+    paths = write_report(
+        results, load_measurements(results), record, formats=chosen, compare=compare, planned=planned, search=search
+    )
+    folder = paths[0].parent
+    console = console_for()
+    curves = pd.read_parquet(folder / "analyses" / "frontier.parquet")
+    console.print("on the test set, nats per example, mean over seeds:")
+    console.print(curves_table(curves[curves["population"] == "test"]))
+    console.print(f"{paths[0]}: the page", soft_wrap=True)
+    n_figures = sum(path.suffix == ".png" for path in paths)
+    console.print(f"{folder / 'figures'}: {n_figures} figures, as PNG, SVG and PDF", soft_wrap=True)
+    console.print(f"next: rdstudy report {results} --open", soft_wrap=True)
+    console.print(f"      rdstudy measure {results} --importance-samples 1000", soft_wrap=True)
+    if open_page:
+        webbrowser.open(paths[0].resolve().as_uri())

@@ -1,0 +1,88 @@
+"""`plan`, and which packs a study's missing cells make."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from rdstudy.cli.options import ResultsOption, Settings, StudyFile, usual_place
+from rdstudy.cli.telling import console_for, print_standing
+from rdstudy.errors import UserError
+
+if TYPE_CHECKING:
+    from rdstudy.packs import Pack
+    from rdstudy.store.location import Location
+    from rdstudy.study import Cell, Study
+
+
+def plan(study_file: StudyFile, results: ResultsOption = None, settings: Settings = None) -> None:
+    """Show what a run would do: cells done and missing, packs, estimated time and storage. Changes nothing."""
+    from rdstudy import estimates
+    from rdstudy.display import by_packing, duration, size
+    from rdstudy.preparation import check_sizes, outline
+    from rdstudy.standing import standing
+    from rdstudy.study import load_study
+
+    study = load_study(study_file, overrides=settings or ())
+    folder = results or usual_place(study)
+    dataset = outline(study)
+    n_test = check_sizes(study, dataset)
+    pixels = dataset.images.shape[1]
+    now = standing(study, folder)
+    workers = max(1, (os.cpu_count() or 1) // study.resources.cpus_per_pack)
+    packs = packs_of(study, folder, now.missing, pixels, workers, _planned_device(study), memory_here(study, workers))
+    console = console_for()
+    print_standing(console, study, folder, now)
+    if not packs:
+        console.print("nothing to train")
+        return
+    costs = estimates.Costs(study, pixels, n_test)
+    measured = estimates.measured_rate(folder, costs, now.cells)
+    at_best = estimates.product_rate() / workers
+    rate = measured or estimates.EFFICIENCY * at_best
+    seconds = [costs.pack(pack) / rate for pack in packs]
+    by_pack = dict(zip((pack.id for pack in packs), seconds, strict=True))
+    console.print(by_packing(packs, lambda pack: (f"{pack.steps:,}", duration(by_pack[pack.id]))))
+    source = "from the packs finished so far" if measured else "rough, from this CPU's speed"
+    total = estimates.makespan(seconds, workers)
+    model_steps = sum(len(pack) * pack.steps for pack in packs)
+    share = costs.evaluation_share(packs)
+    console.print(
+        f"time: about {duration(total)} with {workers} packs side by side here ({source})\n"
+        f"measuring takes about {share:.0%} of it\n"
+        f"speed: about {model_steps / total:,.0f} model-steps/s, {rate / at_best:.0%} of the matrix-product rate",
+        soft_wrap=True,
+    )
+    console.print(f"storage: about {size(costs.storage(now.missing))}")
+
+
+def packs_of(
+    study: Study, folder: Location, missing: list[Cell], pixels: int, workers: int, device: str, memory: float
+) -> list[Pack]:
+    from rdstudy.packs import plan_packs
+    from rdstudy.store.checkpoints import Checkpoints
+
+    try:
+        return plan_packs(
+            missing,
+            pixels=pixels,
+            pack_size=study.resources.pack_size,
+            device=device,
+            workers=workers,
+            memory_bytes=memory,
+            kept=Checkpoints(folder).begun(),
+        )
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def memory_here(study: Study, workers: int) -> float:
+    """Memory that a pack may use: what the study says, or half of this machine's, shared by the workers."""
+    asked = study.resources.memory_per_pack_gib
+    if asked != "auto":
+        return asked * 2**30
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2 / workers
+
+
+def _planned_device(study: Study) -> str:
+    return study.resources.device if study.resources.device != "auto" else "cpu"

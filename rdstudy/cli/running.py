@@ -1,0 +1,256 @@
+"""`run` and `measure`: what works on packs until they have ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from rdstudy.cli.codes import FAILED
+from rdstudy.cli.options import (
+    Address,
+    Examples,
+    ImportanceExamples,
+    Inline,
+    MaxCost,
+    MaxHours,
+    Price,
+    ResultsOption,
+    ResultsPlace,
+    Settings,
+    StudyFile,
+    usual_place,
+)
+from rdstudy.cli.planning import memory_here, packs_of
+from rdstudy.cli.telling import console_for, print_failures, print_next, print_search, print_standing
+from rdstudy.errors import UserError
+
+if TYPE_CHECKING:
+    from rdstudy.budget import Budget
+    from rdstudy.display import RunDisplay
+    from rdstudy.driver import Executor, More, Recorder
+    from rdstudy.pack_run import Workplace
+    from rdstudy.packs import Pack
+    from rdstudy.standing import Standing
+    from rdstudy.store.location import Location
+    from rdstudy.study import Cell, Study
+
+
+def run(
+    study_file: StudyFile,
+    results: ResultsOption = None,
+    settings: Settings = None,
+    address: Address = None,
+    inline: Inline = False,
+    max_hours: MaxHours = None,
+    max_cost: MaxCost = None,
+    price: Price = None,
+) -> None:
+    """Train and measure every cell that is not finished. Interrupted? The same command goes on."""
+    from rdstudy.budget import Budget
+    from rdstudy.display import RunDisplay
+    from rdstudy.driver import Recorder, opened
+    from rdstudy.pack_run import Workplace, pick_device
+    from rdstudy.preparation import check_sizes, load_data
+    from rdstudy.provenance import git_commit
+    from rdstudy.standing import standing
+    from rdstudy.study import load_study
+
+    study = load_study(study_file, overrides=settings or ())
+    own = study.search.until.hours if study.search else None
+    if own is not None and (max_hours is None or own < max_hours):
+        budget = Budget(own, max_cost, price, limit="search.until.hours")
+    else:
+        budget = Budget(max_hours, max_cost, price)
+    folder = results or usual_place(study)
+    console = console_for()
+    now = standing(study, folder)
+    if not now.missing:
+        console.print(f"{study.name}: all {len(now.cells)} cells are finished; nothing to train")
+        print_search(console, now)
+        print_next(console, folder)
+        return
+    dataset = load_data(study)
+    check_sizes(study, dataset)
+    # On Ray, each worker picks the device of its own machine; this one may have none.
+    device = pick_device(study.resources.device if inline else "cpu")
+    at = Workplace(study, dataset, folder, device, git_commit())
+    with opened(study, folder, dataset.fingerprint) as table:
+        now = standing(study, folder)
+        print_standing(console, study, folder, now)
+        with _site(at, address, inline=inline) as site:
+            pixels = dataset.images.shape[1]
+
+            def packed(missing: list[Cell]) -> list[Pack]:
+                return packs_of(study, folder, missing, pixels, site.workers, site.device, site.memory)
+
+            packs = packed(now.missing)
+            display = RunDisplay(packs, console, where=site.where)
+            more, cells = _searched(study, folder, packed, display) if study.search else (None, study.cells)
+            recorder = Recorder(study, folder, table, cells=cells)
+            _execute(recorder, packs, site.execute, at, display, budget, more)
+        now = standing(study, folder)
+    _print_ending(console, study, folder, now)
+    if now.missing or now.failed:
+        raise typer.Exit(FAILED)
+
+
+class _Site(NamedTuple):
+    """What works on packs, how many side by side, on which kind of device, with how much memory, where in words."""
+
+    execute: Executor
+    workers: int
+    device: str
+    memory: float
+    where: str
+
+
+@contextmanager
+def _site(at: Workplace, address: str | None, *, inline: bool) -> Iterator[_Site]:
+    if inline:
+        from rdstudy.driver import run_inline
+
+        yield _Site(run_inline, 1, at.device.type, memory_here(at.study, 1), "in this process")
+        return
+    from rdstudy.tuning.runner import cluster, device_kind, memory_per_pack, run_on_ray, workers
+
+    with cluster(address, object_store_bytes=at.dataset.images.nbytes):
+        n = workers(at.study)
+        yield _Site(run_on_ray, n, device_kind(at.study), memory_per_pack(at.study), f"on {n} workers")
+
+
+def _searched(
+    study: Study, folder: Location, packed: Callable[[list[Cell]], list[Pack]], display: RunDisplay
+) -> tuple[More, Mapping[str, Cell]]:
+    """What gives a search's next packs when all before have ended, and its cells, which grow."""
+    from rdstudy.search import begin, load_outcomes
+
+    search = begin(study, folder)
+
+    def more() -> list[Pack]:
+        found = load_outcomes(folder)
+        packs = packed([cell for cell in search.advance(found) if cell.id not in found])
+        display.add(packs)
+        return packs
+
+    search.advance(load_outcomes(folder))
+    return more, search.cells
+
+
+def _execute(
+    recorder: Recorder,
+    packs: list[Pack],
+    executor: Executor,
+    at: Workplace,
+    display: Any,
+    budget: Budget,
+    more: More | None = None,
+) -> None:
+    from rdstudy.store import StorageError
+
+    recorder.listener = display
+    try:
+        with display:
+            over = executor(packs, at, recorder, budget, more)
+    except StorageError as error:
+        console_for(stderr=True).print(Text(f"rdstudy: stopped: {error}", style="red"), soft_wrap=True)
+        raise typer.Exit(FAILED) from error
+    if over:
+        console_for().print(f"stopped: {over}; the same command goes on")
+
+
+def measure(
+    results: ResultsPlace,
+    draws: Annotated[int | None, typer.Option(help="Draws of z per example for the mutual information.")] = None,
+    examples: Examples = None,
+    importance_samples: Annotated[int | None, typer.Option(help="Draws of z per example for the NLL.")] = None,
+    importance_examples: ImportanceExamples = None,
+    settings: Settings = None,
+    address: Address = None,
+    inline: Inline = False,
+) -> None:
+    """Measure finished cells again from their stored weights; rows are added, none replaced.
+
+    With --draws or --examples the mutual information, with --importance-samples or --importance-examples the NLL; with
+    none of them both, as the study says. Interrupted? The same command goes on.
+    """
+    from pydantic import ValidationError
+
+    from rdstudy.budget import Budget
+    from rdstudy.display import MeasureDisplay
+    from rdstudy.driver import Recorder, opened
+    from rdstudy.pack_run import Workplace, pick_device
+    from rdstudy.preparation import check_sizes, load_data
+    from rdstudy.provenance import git_commit
+    from rdstudy.remeasurement import evaluation_again, measuring_packs, remaining
+    from rdstudy.standing import recorded_study
+
+    study = recorded_study(results, overrides=settings or ())
+    try:
+        evaluation = evaluation_again(
+            study,
+            draws=draws,
+            examples=_examples("--examples", examples),
+            importance_samples=importance_samples,
+            importance_examples=_examples("--importance-examples", importance_examples),
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = "--" + str(first["loc"][1]).replace("_", "-")
+        raise UserError(f"{option}: {first['msg'][:1].lower()}{first['msg'][1:]}; found {first['input']!r}") from error
+    study = study.model_copy(update={"evaluation": evaluation})
+    console = console_for()
+    left = remaining(study, results)
+    console.print(
+        f"{study.name}: evaluation {evaluation.evaluation_id}: {left.measured} cells measured, "
+        f"{len(left.to_measure)} to measure ({results})",
+        soft_wrap=True,
+    )
+    if left.to_measure:
+        dataset = load_data(study)
+        check_sizes(study, dataset)
+        device = pick_device(study.resources.device if inline else "cpu")
+        at = Workplace(study, dataset, results, device, git_commit(), again=True)
+        with opened(study, results, dataset.fingerprint, record=False) as table:
+            packs = measuring_packs(remaining(study, results).to_measure)
+            n_cells = sum(map(len, packs))
+            recorder = Recorder(study, results, table)
+            with _site(at, address, inline=inline) as site:
+                display = MeasureDisplay(n_cells, console, where=site.where)
+                _execute(recorder, packs, site.execute, at, display, Budget())
+        left = remaining(study, results)
+        console.print(f"{study.name}: {left.measured} cells measured, {len(left.to_measure)} to measure ({results})")
+    for cell in left.without_weights:
+        console.print(f"not measured: {cell.id} ({cell}): its weights were not kept", soft_wrap=True)
+    if left.to_measure or left.without_weights:
+        raise typer.Exit(FAILED)
+    console.print(f"next: rdstudy report {results}", soft_wrap=True)
+
+
+def _examples(option: str, text: str | None) -> Any:
+    """`all`, or a number of examples."""
+    if text is None or text == "all":
+        return text
+    if not text.isdigit() or int(text) < 1:
+        raise UserError(f"{option}: expected a number of examples, 1 or more, or all; found {text!r}")
+    return int(text)
+
+
+def _print_ending(console: Console, study: Study, folder: Location, now: Standing) -> None:
+    from rdstudy.store import load_measurements
+
+    print_standing(console, study, folder, now)
+    print_search(console, now)
+    print_failures(console, now)
+    if not now.finished:
+        return
+    rows = load_measurements(folder, columns=["cell_id", "is_final", "status", "message"])
+    rows = rows[rows["is_final"] & (rows["status"] == "diverged")].drop_duplicates("cell_id")
+    for cell_id, message in zip(rows["cell_id"].astype(str), rows["message"].astype(str), strict=True):
+        if cell_id in now.cells:
+            console.print(f"diverged: {cell_id} ({now.cells[cell_id]}): {message}", soft_wrap=True)
+    print_next(console, folder)

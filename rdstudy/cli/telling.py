@@ -1,0 +1,43 @@
+"""What several commands say, and where they say it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from rdstudy.standing import Standing
+    from rdstudy.store.location import Location
+    from rdstudy.study import Study
+
+
+def console_for(*, stderr: bool = False) -> Console:
+    return Console(stderr=stderr, highlight=False)
+
+
+def print_standing(console: Console, study: Study, folder: Location, now: Standing) -> None:
+    failed = f", {len(now.failed)} failed last time" if now.failed else ""
+    console.print(
+        f"{study.name}: {now.total}, {len(now.finished)} finished, {len(now.missing)} missing{failed} ({folder})",
+        soft_wrap=True,
+    )
+
+
+def print_search(console: Console, now: Standing) -> None:
+    if now.search is not None:
+        from rdstudy.display import search_table
+
+        console.print(search_table(now.search))
+        if now.search.ended:
+            console.print(f"the search has ended: {now.search.ended}", soft_wrap=True)
+
+
+def print_failures(console: Console, now: Standing) -> None:
+    for cell_id, message in now.failed.items():
+        console.print(f"failed: {cell_id} ({now.cells[cell_id]}): {message}", soft_wrap=True)
+
+
+def print_next(console: Console, folder: Location) -> None:
+    console.print(f"next: rdstudy report {folder}", soft_wrap=True)
+    console.print(f"      python -c \"import rdstudy; print(rdstudy.load_measurements('{folder}'))\"", soft_wrap=True)
