@@ -65,9 +65,10 @@ class _Display:
         self.started = self.last_line = time.monotonic()
         self._live: Live | Progress
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> _Display:
         if self.console.is_terminal:
             self._live.start()
+        return self
 
     def __exit__(self, *exception: object) -> None:
         if self.console.is_terminal:

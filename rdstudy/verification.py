@@ -9,7 +9,7 @@ in another order; training carries that rounding on, and `ROUNDING` says how far
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,9 +21,9 @@ import pandas as pd
 from rdstudy.budget import Budget
 from rdstudy.driver import Recorder, opened, run_inline
 from rdstudy.errors import UserError
-from rdstudy.measurement import COLUMNS, FAILED, KEY
-from rdstudy.pack_run import Workplace, cell_columns, pick_device
-from rdstudy.packs import plan_packs
+from rdstudy.measurement import COLUMNS, KEY
+from rdstudy.pack_run import Workplace, pick_device
+from rdstudy.packs import Pack, plan_packs
 from rdstudy.preparation import load_data
 from rdstudy.standing import load_study_record, recorded_study, standing
 from rdstudy.store.location import Location
@@ -33,9 +33,18 @@ from rdstudy.study import Cell, Study
 SAME, ROUNDED, CHANGED = "same bits", "within rounding", "different"
 Verdict = Literal["same bits", "within rounding", "different"]
 
-MEASURED = tuple(c.name for c in COLUMNS if c.group == "values" and c.type is float and c.name != "mi_ceiling_nats")
-COUNTED = ("n_examples", "mi_ceiling_nats", "mi_draws", "mi_examples", "nll_draws", "nll_examples", "status", "is_final")
+COUNTED = (
+    "n_examples",
+    "mi_ceiling_nats",
+    "mi_draws",
+    "mi_examples",
+    "nll_draws",
+    "nll_examples",
+    "status",
+    "is_final",
+)
 """What does not depend on rounding at all."""
+MEASURED = tuple(column.name for column in COLUMNS if column.group == "values" and column.name not in COUNTED)
 
 ROUNDING = 1e-2
 NOISE = 1e-6
@@ -52,6 +61,12 @@ class Difference:
     recorded: Any
     again: Any
     allowed: float
+
+    def __str__(self) -> str:
+        return (
+            f"step {self.step}, {self.population}: {self.column} is recorded as {self.recorded}, came out as "
+            f"{self.again}" + (f" (allowed: {self.allowed:.2g})" if self.allowed else "")
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,57 +87,76 @@ class Verified:
         return SAME if self.equal == self.values else ROUNDED
 
 
-def results_within(place: Location) -> list[Location]:
-    """The results folder itself, or those that a folder of results folders holds.
+@dataclass(frozen=True)
+class Recorded:
+    """A results folder: its study, all its cells, and which of them are finished."""
 
-    Raises:
-        UserError: there is none.
-    """
-    if (place / "study.json").exists():
-        return [place]
-    within = sorted(path.parent for path in place.glob("*/study.json")) if place.is_dir() else []
-    if not within:
-        raise UserError(f"{place}: no results folder, nor a folder of some: there is no study.json in it or one below")
-    return within
+    folder: Location
+    study: Study
+    cells: Mapping[str, Cell]
+    finished: frozenset[str]
+
+    @staticmethod
+    def within(place: Location, overrides: Sequence[str] = ()) -> list[Recorded]:
+        """The results folder itself, or those that a folder of results folders holds.
+
+        Args:
+            place: either of them.
+            overrides: settings such as `dataset.root=/data`, for every study that they suit.
+
+        Raises:
+            UserError: there is none, or an override suits none.
+        """
+        folders = [place] if (place / "study.json").exists() else []
+        if not folders and place.is_dir():
+            folders = sorted(path.parent for path in place.glob("*/study.json"))
+        if not folders:
+            raise UserError(f"{place}: no results folder, nor a folder of some: no study.json in it or one below")
+        refusals: list[UserError] = []
+        found = []
+        for folder in folders:
+            try:
+                study = recorded_study(folder, overrides=overrides)
+            except UserError as refusal:
+                if not overrides:
+                    raise
+                refusals.append(refusal)
+                study = recorded_study(folder)
+            now = standing(study, folder)
+            found.append(Recorded(folder, study, now.cells, frozenset(now.finished)))
+        if len(refusals) == len(folders):
+            raise refusals[0]
+        return found
 
 
-def draw_cells(folders: Sequence[Location], n: int, seed: int) -> dict[Location, list[Cell]]:
+def draw_cells(recorded: Sequence[Recorded], n: int, seed: int) -> list[tuple[Recorded, list[Cell]]]:
     """Some finished cells, drawn at random without replacement over all folders.
 
     Args:
-        folders: results folders.
+        recorded: results folders.
         n: how many cells.
         seed: of the draw.
 
     Raises:
         UserError: there are fewer finished cells.
     """
-    all_finished = []
-    for folder in folders:
-        now = standing(recorded_study(folder), folder)
-        all_finished += [(folder, now.cells[cell_id]) for cell_id in sorted(now.finished)]
-    if not 1 <= n <= len(all_finished):
-        raise UserError(f"--cells: expected 1 to {len(all_finished)}, the number of finished cells; found {n}")
-    drawn: dict[Location, list[Cell]] = {}
-    for i in sorted(np.random.default_rng(seed).choice(len(all_finished), n, replace=False)):
-        folder, cell = all_finished[i]
-        drawn.setdefault(folder, []).append(cell)
-    return drawn
+    finished = [(k, cell_id) for k, one in enumerate(recorded) for cell_id in sorted(one.finished)]
+    if not 1 <= n <= len(finished):
+        raise UserError(f"--cells: expected 1 to {len(finished)}, the number of finished cells; found {n}")
+    drawn = [finished[i] for i in sorted(np.random.default_rng(seed).choice(len(finished), n, replace=False))]
+    chosen = [(one, [one.cells[i] for at, i in drawn if at == k]) for k, one in enumerate(recorded)]
+    return [(one, cells) for one, cells in chosen if cells]
 
 
-def contradictions(results: Location, cells: Mapping[str, Cell]) -> list[str]:
+def contradictions(recorded: Recorded) -> list[str]:
     """What a table says that cannot be true, whoever trained it; nothing is trained for this.
 
     Every row's settings are those its cell_id stands for; -ELBO = D + R; marginal KL = R - I; I is at most its ceiling.
-
-    Args:
-        results: the folder.
-        cells: the study's cells by id.
     """
-    table = load_measurements(results)
+    table = load_measurements(recorded.folder)
     found = []
     for cell_id, rows in table.groupby("cell_id", observed=True):
-        cell = cells.get(str(cell_id))
+        cell = recorded.cells.get(str(cell_id))
         if cell is None:
             continue  # of the same folder, but of another study
         for name in set(asdict(cell)) & set(rows.columns):
@@ -141,50 +175,50 @@ def contradictions(results: Location, cells: Mapping[str, Cell]) -> list[str]:
     return found
 
 
-def train_again(study: Study, results: Location, cells: Sequence[Cell], listener: Any = None) -> pd.DataFrame:
+def train_again(recorded: Recorded, cells: Sequence[Cell], display: Callable[[list[Pack]], Any]) -> pd.DataFrame:
     """The cells' rows, trained anew in this process and in a folder of their own, which is removed.
 
     Args:
-        study: as it is recorded, perhaps with another place of its data.
-        results: the folder whose cells they are.
+        recorded: the folder whose cells they are.
         cells: some of them.
-        listener: told of packs and their progress.
+        display: makes, of packs, the listener that is told of their progress while it is entered.
 
     Raises:
         UserError: the data are not there, or are others.
     """
+    study = recorded.study
     dataset = load_data(study)
-    recorded = load_study_record(results)["data_fingerprint"]
-    if dataset.fingerprint != recorded:
+    fingerprint = load_study_record(recorded.folder)["data_fingerprint"]
+    if dataset.fingerprint != fingerprint:
         raise UserError(
-            f"{results}: was made from data with the fingerprint {recorded[:12]}; those here have "
-            f"{dataset.fingerprint[:12]}. Say where the right ones are with --set dataset.root=FOLDER or dataset.path"
+            f"{recorded.folder}: was made from data with the fingerprint {fingerprint[:12]}; those here have "
+            f"{dataset.fingerprint[:12]}. Say where the right ones are, e.g. with --set dataset.root=FOLDER"
         )
     device = pick_device(study.resources.device)
     packs = plan_packs(cells, pixels=dataset.images.shape[1], device=device.type)
     with TemporaryDirectory(prefix="rdstudy-verify-") as folder:
         place = Path(folder)
-        with opened(study, place, dataset.fingerprint) as table:
+        with opened(study, place, dataset.fingerprint) as table, display(packs) as listener:
             recorder = Recorder(study, place, table, listener, cells={cell.id: cell for cell in cells})
             run_inline(packs, Workplace(study, dataset, place, device), recorder, Budget())
         return load_measurements(place)
 
 
-def compare(recorded: pd.DataFrame, again: pd.DataFrame, cells: Sequence[Cell], study: Study) -> Iterator[Verified]:
+def compare(recorded: Recorded, again: pd.DataFrame, cells: Sequence[Cell]) -> Iterator[Verified]:
     """Each cell's rows of the table against those of its second training.
 
     A value may differ by rounding, but then all of its row do: where most of a row has the same bits, one that has not
-    was changed, however little.
+    was changed, however little. Rows of `rdstudy measure` are left out.
 
     Args:
-        recorded: the table.
+        recorded: the folder.
         again: the rows of `train_again`.
         cells: which cells to compare.
-        study: whose evaluation it was; other rows (`rdstudy measure`) are left out.
     """
+    evaluation = recorded.study.evaluation.evaluation_id
     theirs, ours = (
-        table[table["evaluation_id"] == study.evaluation.evaluation_id].set_index(list(KEY)).sort_index()
-        for table in (recorded, again)
+        table[table["evaluation_id"] == evaluation].set_index(list(KEY)).sort_index()
+        for table in (load_measurements(recorded.folder), again)
     )
     for cell in cells:
         yield _compared(cell, theirs.loc[[cell.id]], ours.loc[[cell.id]])

@@ -22,6 +22,7 @@ from rdstudy.cli.looking import report, status
 from rdstudy.cli.planning import plan
 from rdstudy.cli.running import measure, run
 from rdstudy.cli.telling import console_for
+from rdstudy.cli.verifying import verify
 from rdstudy.errors import UserError
 
 app = typer.Typer(
@@ -31,7 +32,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for _command in (plan, run, measure, submit, doctor, status, report, schema, columns, data):
+for _command in (plan, run, measure, submit, doctor, status, report, verify, schema, columns, data):
     app.command()(_command)
 studies = typer.Typer(help="The studies that come with rdstudy.", no_args_is_help=True, rich_markup_mode=None)
 studies.command("list")(studies_list)

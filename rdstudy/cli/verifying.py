@@ -1,0 +1,55 @@
+"""`verify`: some finished cells trained once more, and held against the table."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from rdstudy.cli.codes import FAILED
+from rdstudy.cli.options import ResultsPlace, Settings
+from rdstudy.cli.telling import console_for
+
+
+def verify(
+    results: ResultsPlace,
+    cells: Annotated[int, typer.Option(help="How many finished cells to train again.")] = 5,
+    seed: Annotated[int, typer.Option(help="Of the draw of the cells.")] = 0,
+    settings: Settings = None,
+) -> None:
+    """Check a table: its rows against themselves, and some cells, drawn at random, by training them again.
+
+    RESULTS may be a folder of results folders; --set then goes to the studies that it suits. Nothing is written there.
+    """
+    from rdstudy.display import RunDisplay
+    from rdstudy.store import load_measurements
+    from rdstudy.verification import CHANGED, Recorded, compare, contradictions, draw_cells, train_again
+
+    console = console_for()
+    recorded = Recorded.within(results, settings or ())
+    drawn = draw_cells(recorded, cells, seed)  # before anything is said: a wrong number of cells is a mistake
+    bad = []
+    for one in recorded:
+        found = contradictions(one)
+        n_rows = len(load_measurements(one.folder, columns=["cell_id"]))
+        console.print(
+            f"{one.folder}: {len(one.finished)} finished cells, {n_rows:,} rows, each once; "
+            + (f"{len(found)} contradictions" if found else "each agrees with its cell_id and with itself"),
+            soft_wrap=True,
+        )
+        bad += found
+    verified = []
+    for one, chosen in drawn:
+        again = train_again(one, chosen, lambda packs: RunDisplay(packs, console, where="in this process"))
+        verified += list(compare(one, again, chosen))
+    for each in verified:
+        bits = f"{each.equal} of {each.values} values with the same bits"
+        off = f", D and R off by at most {each.largest:.2g} nats" if each.largest else ""
+        console.print(f"{each.cell.id} ({each.cell}): {each.verdict}: {bits}{off}", soft_wrap=True)
+        bad += [f"cell {each.cell.id}, {difference}" for difference in each.wrong]
+    for line in bad:
+        console.print(f"different: {line}", soft_wrap=True)
+    n_wrong = sum(each.verdict == CHANGED for each in verified)
+    console.print(f"{len(verified) - n_wrong} of {len(verified)} cells, drawn with seed {seed}, came out as recorded")
+    if bad:
+        raise typer.Exit(FAILED)
