@@ -2,14 +2,18 @@
 
     finished cells -> some of them, at random -> trained again from the study -> the same rows?
 
-On the machine that made a table the values come out with the same bits. Another processor or another PyTorch adds up
-in another order; training carries that rounding on, and `ROUNDING` says how far it was seen to go.
+On the machine that made a table the values come out with the same bits. Another processor, or another PyTorch, adds up
+in another order, and training carries that rounding on: for some hundred steps it stays rounding, then the two part, and
+end as far from each other as two seeds do (seen with the same study under AVX-512 and under AVX2: relative differences
+below 1e-7 at step 35, and of 0.1 to 5 nats at step 4,000). So the first steps are held to float32, and what comes after
+to the spread between the study's own seeds: a tighter bound would refuse honest tables.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,7 +25,7 @@ import pandas as pd
 from rdstudy.budget import Budget
 from rdstudy.driver import Recorder, opened, run_inline
 from rdstudy.errors import UserError
-from rdstudy.measurement import COLUMNS, KEY
+from rdstudy.measurement import COLUMNS
 from rdstudy.pack_run import Workplace, pick_device
 from rdstudy.packs import Pack, plan_packs
 from rdstudy.preparation import load_data
@@ -30,8 +34,10 @@ from rdstudy.store.location import Location
 from rdstudy.store.table import load_measurements
 from rdstudy.study import Cell, Study
 
-SAME, ROUNDED, CHANGED = "same bits", "within rounding", "different"
 Verdict = Literal["same bits", "within rounding", "different"]
+SAME: Verdict = "same bits"
+ROUNDED: Verdict = "within rounding"
+CHANGED: Verdict = "different"
 
 COUNTED = (
     "n_examples",
@@ -46,9 +52,12 @@ COUNTED = (
 """What does not depend on rounding at all."""
 MEASURED = tuple(column.name for column in COLUMNS if column.group == "values" and column.name not in COUNTED)
 
-ROUNDING = 1e-2
 NOISE = 1e-6
 """Relative difference below which a value is the same on any machine."""
+FIRST_STEPS, FIRST_NOISE = 50, 1e-4
+"""Until this step, relative differences of two processors are those of float32 sums (seen: up to 1e-7)."""
+SPREADS = 6.0
+"""How many standard deviations between seeds two processors may end apart (seen: up to 3.1; three seeds know it badly)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +87,8 @@ class Verified:
     equal: int
     largest: float
     """Largest difference in distortion or rate, nats."""
+    unjudged: int
+    """Values that differ and that nothing can be said of, for the study has one seed."""
     wrong: tuple[Difference, ...]
 
     @property
@@ -175,7 +186,9 @@ def contradictions(recorded: Recorded) -> list[str]:
     return found
 
 
-def train_again(recorded: Recorded, cells: Sequence[Cell], display: Callable[[list[Pack]], Any]) -> pd.DataFrame:
+def train_again(
+    recorded: Recorded, cells: Sequence[Cell], display: Callable[[list[Pack]], AbstractContextManager[Any]]
+) -> pd.DataFrame:
     """The cells' rows, trained anew in this process and in a folder of their own, which is removed.
 
     Args:
@@ -217,46 +230,55 @@ def compare(recorded: Recorded, again: pd.DataFrame, cells: Sequence[Cell]) -> I
     """
     evaluation = recorded.study.evaluation.evaluation_id
     theirs, ours = (
-        table[table["evaluation_id"] == evaluation].set_index(list(KEY)).sort_index()
-        for table in (load_measurements(recorded.folder), again)
+        table[table["evaluation_id"] == evaluation] for table in (load_measurements(recorded.folder), again)
     )
     for cell in cells:
-        yield _compared(cell, theirs.loc[[cell.id]], ours.loc[[cell.id]])
+        spread = _spread(theirs, cell)
+        old, new = (table[table["cell_id"] == cell.id].set_index(["step", "population"]) for table in (theirs, ours))
+        yield _compared(cell, old, new, spread)
 
 
-def _compared(cell: Cell, theirs: pd.DataFrame, ours: pd.DataFrame) -> Verified:
+def _spread(table: pd.DataFrame, cell: Cell) -> pd.DataFrame:
+    """Standard deviation between seeds, at the beta of the cell's setting where it is largest: [step, population]."""
+    same = pd.Series(True, index=table.index)
+    for name in (set(asdict(cell)) & set(table.columns)) - {"beta", "seed"}:
+        same &= table[name] == getattr(cell, name)
+    values = table.loc[same, ["step", "population", "beta", *MEASURED]].astype(dict.fromkeys(MEASURED, float))
+    spreads = values.groupby(["step", "population", "beta"], observed=True)[list(MEASURED)].std()
+    return spreads.groupby(["step", "population"], observed=True).max()
+
+
+def _compared(cell: Cell, theirs: pd.DataFrame, ours: pd.DataFrame, spread: pd.DataFrame) -> Verified:
     wrong = []
-    n_values = n_equal = 0
+    n_values = n_equal = unjudged = 0
     largest = 0.0
     for key in theirs.index.union(ours.index):
-        _, step, population, _ = key
+        step, population = key
         if key not in ours.index or key not in theirs.index:
-            there, here = key in theirs.index, key in ours.index
-            wrong.append(Difference(step, population, "row", *("there" if x else "missing" for x in (there, here)), 0))
+            there, here = ("there" if key in table.index else "missing" for table in (theirs, ours))
+            wrong.append(Difference(step, population, "row", there, here, 0.0))
             continue
         old, new = theirs.loc[key], ours.loc[key]
         for name in COUNTED:
-            if not _equal(old[name], new[name]):
+            if not (old[name] == new[name] or (pd.isna(old[name]) and pd.isna(new[name]))):
                 wrong.append(Difference(step, population, name, old[name], new[name], 0.0))
         measured = [name for name in MEASURED if not (pd.isna(old[name]) and pd.isna(new[name]))]
-        equal = {name: bool(old[name] == new[name]) for name in measured}
-        n_values += len(equal)
-        n_equal += sum(equal.values())
-        mostly = sum(equal.values()) > len(equal) / 2
-        for name in (name for name in measured if not equal[name]):
-            allowed = 0.0 if mostly else allowance(name, float(old[name]))
-            off = abs(float(new[name]) - float(old[name]))
-            if not off <= max(allowed, NOISE * abs(float(old[name]))):  # also where one of them is null
-                wrong.append(Difference(step, population, name, float(old[name]), float(new[name]), allowed))
+        differing = [name for name in measured if old[name] != new[name]]  # also where one of them is null
+        n_values += len(measured)
+        n_equal += len(measured) - len(differing)
+        mostly_equal = len(differing) < len(measured) / 2
+        for name in differing:
+            before, after = float(old[name]), float(new[name])
+            allowed = NOISE * abs(before)
+            if not mostly_equal:
+                allowed = FIRST_NOISE * abs(before)
+                if step > FIRST_STEPS:
+                    allowed = max(allowed, SPREADS * float(spread.loc[key, name]))
+            off = abs(after - before)
+            if math.isnan(allowed) and math.isfinite(off):
+                unjudged += 1
+            elif not off <= allowed:
+                wrong.append(Difference(step, population, name, before, after, allowed))
             if name in ("distortion_nats", "rate_nats") and math.isfinite(off):
                 largest = max(largest, off)
-    return Verified(cell, n_values, n_equal, largest, tuple(wrong))
-
-
-def allowance(column: str, recorded: float) -> float:
-    """How far a value may be off on another machine."""
-    return ROUNDING * abs(recorded)
-
-
-def _equal(old: Any, new: Any) -> bool:
-    return bool(old == new or (pd.isna(old) and pd.isna(new)))
+    return Verified(cell, n_values, n_equal, largest, unjudged, tuple(wrong))

@@ -46,6 +46,10 @@ def verify(
         bits = f"{each.equal} of {each.values} values with the same bits"
         off = f", D and R off by at most {each.largest:.2g} nats" if each.largest else ""
         console.print(f"{each.cell.id} ({each.cell}): {each.verdict}: {bits}{off}", soft_wrap=True)
+        if each.unjudged:
+            console.print(
+                f"  {each.unjudged} of them cannot be judged: the study has one seed of this cell", soft_wrap=True
+            )
         bad += [f"cell {each.cell.id}, {difference}" for difference in each.wrong]
     for line in bad:
         console.print(f"different: {line}", soft_wrap=True)
