@@ -57,7 +57,7 @@ NOISE = 1e-6
 FIRST_STEPS, FIRST_NOISE = 50, 1e-4
 """Until this step, relative differences of two processors are those of float32 sums (seen: up to 1e-7)."""
 SPREADS = 6.0
-"""How many standard deviations between seeds two processors may end apart (seen: up to 3.1; three seeds know it badly)."""
+"""How many standard deviations between seeds two processors may end apart (seen, with three seeds: up to 3.1)."""
 
 
 @dataclass(frozen=True, slots=True)
