@@ -1,11 +1,11 @@
-# make quickstart | install | test | test-quick | simulations | cluster-test | check | format | bench | exactly-once
+# make quickstart | install | test | test-quick | simulations | cluster-test | check | format | docs | bench | exactly-once
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 # A file's tests in one process; those that start Ray first, beside the many quick ones.
 SIDE_BY_SIDE := -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: quickstart install install-dev test test-quick simulations cluster-test check format bench exactly-once clean
+.PHONY: quickstart install install-dev test test-quick simulations cluster-test check format docs bench exactly-once clean
 
 quickstart: install
 	$(BIN)/rdstudy run studies/quickstart.yaml
@@ -29,6 +29,11 @@ check: install-dev
 format: install-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# The Python interface as pages, made from its docstrings.
+docs: install-dev
+	$(BIN)/python -W error -m tests.docs.build build/docs
+	@echo build/docs/index.html
 
 # Error rates of the verdicts over thousands of synthetic studies.
 simulations: install-dev
@@ -66,4 +71,4 @@ $(VENV)/.installed-dev: $(VENV)/bin/python pyproject.toml
 	@touch $@ $(VENV)/.installed
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) build/docs .pytest_cache .mypy_cache .ruff_cache

@@ -26,7 +26,14 @@ class Posterior(NamedTuple):
 
 
 def rate(posterior: Posterior) -> Float[Tensor, "*examples"]:
-    """KL(q(z|x) || N(0, I)) in nats, in closed form (Kingma & Welling 2014, appendix B)."""
+    """KL(q(z|x) || N(0, I)) in nats, in closed form (Kingma & Welling 2014, appendix B).
+
+    >>> import torch
+    >>> rate(Posterior(mean=torch.zeros(1, 3), log_std=torch.zeros(1, 3)))  # a code that is the prior
+    tensor([0.])
+    >>> rate(Posterior(mean=torch.ones(1, 3), log_std=torch.zeros(1, 3)))  # half the squared length of its mean
+    tensor([1.5000])
+    """
     mean, log_std = posterior
     return (0.5 * (mean.square() + (2 * log_std).exp() - 1) - log_std).sum(-1)
 
@@ -38,6 +45,10 @@ def distortion(
 
     As in the paper, and as published VAE code does it: for intensities strictly between 0 and 1 this is not a
     normalised likelihood, so values compare between models of one data set only. Its floor is the images' own entropy.
+
+    >>> import torch
+    >>> distortion(torch.zeros(1, 2), torch.rand(1, 2))  # a decoder that knows nothing: log 2 a pixel
+    tensor([1.3863])
     """
     return (torch.nn.functional.softplus(logits) - images * logits).sum(-1)
 

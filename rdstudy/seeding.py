@@ -22,6 +22,9 @@ def generator(cell_id: str, purpose: Purpose, *chunk: int | str) -> np.random.Ge
         cell_id: the cell that draws.
         purpose: what it draws for.
         chunk: which part of the stream, e.g. the epoch, or (step, population).
+
+    >>> generator("a cell", "noise", 3).random() == generator("a cell", "noise", 3).random()
+    True
     """
     name = "/".join([cell_id, purpose, *map(str, chunk)])
     key = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=16).digest(), "little")

@@ -43,6 +43,11 @@ def frontier(table: pd.DataFrame | Sequence[Replicates]) -> pd.DataFrame:
         mean `*_nats` and interval `*_low *_high` (null where fewer than two seeds were measured); `on_hull`
         and `dominated` among the points of its own curve; `on_study_hull` and `dominated_in_study` among the
         points of all settings of its data set, split and population.
+
+    >>> import rdstudy
+    >>> points = frontier(rdstudy.load_measurements("results/quickstart"))
+    >>> points.query("population == 'test' and depth == 1")["beta"].tolist()
+    [5.0, 1.0, 0.5, 0.1, 0.01, 0.001]
     """
     rows = [row for setting in replicates(table) for row in _points(setting)]
     columns = [*SETTING, "population", "beta", "n_seeds"]

@@ -14,7 +14,11 @@ from jaxtyping import Bool, Float
 def dominated(
     rate: Float[np.ndarray, " points"], distortion: Float[np.ndarray, " points"]
 ) -> Bool[np.ndarray, " points"]:
-    """Points for which another has no more of either and less of one. A NaN neither dominates nor is."""
+    """Points for which another has no more of either and less of one. A NaN neither dominates nor is.
+
+    >>> dominated(np.array([1.0, 2.0, 3.0]), np.array([3.0, 4.0, 1.0])).tolist()
+    [False, True, False]
+    """
     no_more = (rate[:, None] <= rate) & (distortion[:, None] <= distortion)
     less = (rate[:, None] < rate) | (distortion[:, None] < distortion)
     return np.asarray((no_more & less).any(axis=0))
@@ -26,6 +30,9 @@ def lower_hull(
     """Corners of the lower left convex hull: the points that minimise D + beta R for some beta >= 0.
 
     Of equal points the first is taken; NaNs are never on the hull.
+
+    >>> lower_hull(np.array([0.0, 1.0, 2.0]), np.array([4.0, 3.0, 0.0])).tolist()  # the second lies above the line
+    [True, False, True]
     """
     on_hull = np.zeros(len(rate), dtype=bool)
     finite = np.flatnonzero(np.isfinite(rate) & np.isfinite(distortion))
@@ -54,6 +61,9 @@ def hypervolume(
     The area of all (r, d) with r <= reference rate and d <= reference distortion that lie above the hull or
     to the right of its end (Zitzler & Thiele 1999, on the hull instead of the staircase). NaN without a
     finite point.
+
+    >>> hypervolume(np.array([0.0, 2.0]), np.array([4.0, 0.0]), reference=(2.0, 4.0))  # half a rectangle
+    4.0
     """
     return float(hypervolumes(rate[None], distortion[None], reference)[0])
 

@@ -70,6 +70,11 @@ def saturation(table: pd.DataFrame | Sequence[Replicates], *, share: float = SAT
         beta; for each criterion on the test set the fall from the edge to the best smaller beta, `*_fall_nats
         _low _high` (cross-fitted), and the change from the edge to the smallest beta, `*_change_nats _low
         _high` (positive: worse).
+
+    >>> import rdstudy
+    >>> table = rdstudy.load_measurements("results/quickstart")
+    >>> saturation(table, share=2.0)["saturates"].unique().tolist()  # twice the ceiling is never reached
+    ['never']
     """
     rows = []
     for setting in replicates(table):
@@ -132,6 +137,10 @@ def crossing_beta(
     """The beta, from the largest down, at which each share first reaches the level: interpolated in log beta.
 
     0 where it never does, infinity where it already has at the largest beta, NaN where a share is NaN.
+
+    >>> betas, shares = np.array([1.0, 0.1, 0.01]), np.array([[0.5, 0.9, 1.0]])
+    >>> crossing_beta(betas, shares, 0.95).round(4).tolist()  # half way from 0.1 to 0.01
+    [0.0316]
     """
     reached = shares >= level
     k = np.argmax(reached, axis=1)

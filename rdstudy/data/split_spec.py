@@ -62,6 +62,9 @@ def parse_split(value: object) -> SplitSpec:
 
     Raises:
         ValueError: the value is none of these, or its ratio or classes are impossible.
+
+    >>> str(parse_split({"holdout": [9, 7]}))
+    'holdout(7,9)'
     """
     if isinstance(value, SplitSpec):
         return value

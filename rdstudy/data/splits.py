@@ -74,6 +74,12 @@ def split_dataset(
 
     Raises:
         ValueError: the split does not go with the data set, or leaves too few examples.
+
+    >>> from rdstudy.data.dataset import make_dataset
+    >>> images = make_dataset("images", np.zeros((10, 4), dtype=np.uint8), (2, 2, 1))
+    >>> split = split_dataset(images, "random", seed=0)
+    >>> len(split.train), len(split.test), set(split.training(3)) < set(split.training(5))
+    (8, 2, True)
     """
     spec = check_split(split, dataset.name)
     train, test = _parts(dataset, spec, seed)

@@ -203,6 +203,10 @@ def render(factors: Float64[np.ndarray, "images 5"]) -> UInt8[np.ndarray, "image
 
     Returns:
         Height, width, channel.
+
+    >>> [image] = render(np.array([[0.0, 0.0, 4.0, 16.0, 16.0]]))  # upright, red, squares of 4 x 4 pixels
+    >>> image.shape, round(image[:, :, 0].sum() / 255), image[:, :, 1:].any().item()  # four, only red
+    ((32, 32, 3), 64, False)
     """
     if not ((factors >= _LOW) & (factors <= _HIGH)).all():
         bad = factors[~((factors >= _LOW) & (factors <= _HIGH)).all(axis=1)][0]

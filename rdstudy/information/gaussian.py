@@ -14,7 +14,8 @@ LOG_TWO_PI = math.log(2 * math.pi)
 def log_prior(z: Float[Tensor, "*draws latent"]) -> Float[Tensor, "*draws"]:
     """Log density of the prior, log p(z) = -|z|^2 / 2 - latent / 2 log 2 pi.
 
-    The only place that knows which prior it is, beside the closed form of the rate in `objective`.
+    Four places know which prior it is: this one, `objective.rate`, its gradient in
+    `stacked.StackedVAE.lagrangian_gradient`, and the samples of `evaluation.sheet`.
     """
     return -0.5 * (z.double().square() + LOG_TWO_PI).sum(-1)
 
@@ -47,5 +48,9 @@ def active_units(mean: Float[Tensor, "examples latent"], threshold: float = 0.01
 
     References:
         Burda, Grosse & Salakhutdinov 2016, section 5.2 (threshold 0.01).
+
+    >>> import torch
+    >>> active_units(torch.tensor([[0.0, 1.0], [0.0, -1.0]]))
+    1
     """
     return int((mean.double().var(0, correction=0) > threshold).sum())

@@ -60,9 +60,8 @@ class Joint(Protocol):
 class LikelihoodEstimate(Estimate):
     """Mean -log p(x) of a set of images, an upper bound in expectation, and what can be said of its quality.
 
-    `value`, `standard_error` and `count` as in `Estimate`: the error over fresh draws with these images, to
-    first order in the weights' relative spread (nan for one draw, which shows none); `count` is the number of
-    images.
+    Value, standard error and count as in `Estimate`: the error over fresh draws with these images, to first
+    order in the weights' relative spread (nan for one draw, which shows none); the count is that of images.
 
     Attributes:
         draws: importance samples per image.

@@ -22,6 +22,7 @@ class Affine(nn.Module):
         self.bias = nn.Parameter(bias)
 
     def forward(self, x: Float[Tensor, "*examples inputs"]) -> Float[Tensor, "*examples outputs"]:
+        """The layer's output, without a nonlinearity."""
         if x.dim() != 2:
             return x @ self.weight + self.bias
         return torch.addmm(self.bias, x, self.weight)

@@ -40,6 +40,13 @@ def load_model(results: str | Location, cell_id: str) -> VAE:
 
     Raises:
         UserError: there are no weights of this cell.
+
+    >>> import rdstudy
+    >>> table = rdstudy.load_measurements("results/quickstart")
+    >>> model = rdstudy.load_model("results/quickstart", table["cell_id"].iloc[0])
+    >>> posterior = model.encode(torch.rand(2, 3072))  # two images of 32 x 32 pixels and 3 channels
+    >>> posterior.mean.shape
+    torch.Size([2, 10])
     """
     path = model_path(location(results), cell_id)
     try:

@@ -1,13 +1,15 @@
 """What a study leaves behind, in one folder that can be moved, copied and read anywhere.
 
-<results>/study.json                   the study as it was last run
-<results>/measurements/*.parquet       the table: the only truth about what is finished
-<results>/bundles/*.parquet            copies of many parts in one file, to read them faster
-<results>/models/<cell>.safetensors    trained weights
-<results>/sheets/<cell>.npz            some reconstructions and samples, as uint8
-<results>/checkpoints/<pack>/          unfinished packs
-<results>/staging/                     finished packs on their way into the table
-<results>/lock                         who is writing
+    <results>/study.json                   the study as it was last run
+    <results>/measurements/*.parquet       the table: the only truth about what is finished
+    <results>/bundles/*.parquet            copies of many parts in one file, to read them faster
+    <results>/models/<cell>.safetensors    trained weights
+    <results>/sheets/<cell>.npz            some reconstructions and samples, as uint8
+    <results>/checkpoints/<pack>/          unfinished packs
+    <results>/staging/                     finished packs on their way into the table
+    <results>/lock                         who is writing
+
+Workers write whole files; only the holder of the lock changes the table.
 """
 
 from rdstudy.store.files import StorageError

@@ -29,7 +29,7 @@ READERS = 16
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
-    """A pack's state at one step: what `PackTraining.state` gave, and the rows measured up to it."""
+    """A pack's state at one step: what `training.PackTraining.state` gave, and the rows measured up to it."""
 
     tensors: dict[str, Tensor]
     record: dict[str, Any]

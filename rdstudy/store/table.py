@@ -166,6 +166,11 @@ def load_measurements(results: str | Location, *, columns: Iterable[str] | None 
 
     Raises:
         UserError: there is no such folder, a part is unreadable, or a row appears more than once.
+
+    >>> import rdstudy
+    >>> table = rdstudy.load_measurements("results/quickstart", columns=["beta", "population", "is_final"])
+    >>> sorted(table["beta"].unique().tolist())
+    [0.001, 0.01, 0.1, 0.5, 1.0, 5.0]
     """
     folder = location(results) / "measurements"
     if not folder.is_dir() and not (folder.parent / "study.json").exists():

@@ -7,16 +7,28 @@ Imports nothing of ours but the spelling of splits.
 
 from rdstudy.study.parsing import StudyError, load_study, parse_study, study_schema
 from rdstudy.study.search_spec import SearchSpec
-from rdstudy.study.sections import Evaluation, Information, Likelihood, LogSpaced, Training
+from rdstudy.study.sections import (
+    DatasetSpec,
+    Evaluation,
+    Grid,
+    Information,
+    Likelihood,
+    LogSpaced,
+    Resources,
+    Training,
+)
 from rdstudy.study.study import NUMERICS, Cell, Study
 
 __all__ = [
     "NUMERICS",
     "Cell",
+    "DatasetSpec",
     "Evaluation",
+    "Grid",
     "Information",
     "Likelihood",
     "LogSpaced",
+    "Resources",
     "SearchSpec",
     "Study",
     "StudyError",

@@ -147,6 +147,15 @@ def parse_study(text: str, *, where: str = "study", overrides: Sequence[str] = (
 
     Raises:
         StudyError: naming, for every mistake, the file and line (or the override), what was found, what is allowed.
+
+    >>> text = '''
+    ... name: small
+    ... dataset: {name: tetrominoes}
+    ... grid: {split: [random], beta: [1, 0.1], train_size: [1024], seed: {count: 3}}
+    ... training: {steps: 1000}
+    ... '''
+    >>> parse_study(text, overrides=["grid.depth=[1, 3]"]).n_cells  # 2 betas, 3 seeds, 2 depths
+    12
     """
     data, lines = _parse_yaml(text, where)
     if not isinstance(data, dict):
@@ -171,6 +180,11 @@ def load_study(path: str | Path, *, overrides: Sequence[str] = ()) -> Study:
 
     Raises:
         StudyError: the file cannot be read, or says something that is not allowed.
+
+    >>> import rdstudy
+    >>> study = rdstudy.load_study("studies/quickstart.yaml", overrides=["grid.depth=[1]"])
+    >>> study.n_cells, study.grid.beta
+    (18, [5.0, 1.0, 0.5, 0.1, 0.01, 0.001])
     """
     try:
         text = Path(path).read_text(encoding="utf-8")

@@ -44,6 +44,8 @@ Split = Annotated[str, BeforeValidator(_split)]
 
 
 class Strict(BaseModel):
+    """A record that refuses unknown keys and wrong types, and cannot be changed."""
+
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
