@@ -1,15 +1,20 @@
-# make quickstart | install | test | test-quick | simulations | cluster-test | check | format | docs | bench | exactly-once
+# make quickstart | reference-report | install | test | test-quick | simulations | cluster-test | check | format | docs | bench | exactly-once
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 # A file's tests in one process; those that start Ray first, beside the many quick ones.
 SIDE_BY_SIDE := -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: quickstart install install-dev test test-quick simulations cluster-test check format docs bench exactly-once clean
+.PHONY: quickstart reference-report install install-dev test test-quick simulations cluster-test check format docs bench exactly-once clean
 
 quickstart: install
 	$(BIN)/rdstudy run studies/quickstart.yaml
 	$(BIN)/rdstudy report results/quickstart
+
+# The committed reference studies' pages and figures, again from their tables.
+reference-report: install
+	$(BIN)/rdstudy report results/reference/tetrominoes --format html,md
+	$(BIN)/rdstudy report results/reference/mnist --format html,md
 
 install: $(VENV)/.installed
 

@@ -1,0 +1,109 @@
+"""The committed reference studies: whole, without contradiction, drawn again from their tables, and quoted rightly."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+
+import matplotlib.image
+import numpy as np
+import pandas as pd
+import pytest
+
+import rdstudy
+from rdstudy.library import packaged_studies
+from rdstudy.standing import load_study_record, recorded_study, standing
+from rdstudy.study import load_study
+from rdstudy.verification import Recorded, compare, contradictions, draw_cells, train_again
+from tests.command import contents
+
+ROOT = Path(__file__).parents[1]
+REFERENCE = ROOT / "results" / "reference"
+FOLDERS = {"reference": REFERENCE / "tetrominoes", "reference_mnist": REFERENCE / "mnist"}
+WITHOUT_TORCH = """
+import sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("torch", "torchvision", "ray"):
+            raise ModuleNotFoundError(f"No module named {name!r}")
+sys.meta_path.insert(0, Absent())
+from rdstudy.cli import main
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_the_table_is_that_of_the_study_file_and_every_cell_is_in_it_once(name):
+    study, recorded = load_study(packaged_studies()[name]), recorded_study(FOLDERS[name])
+    assert study.cells.keys() == recorded.cells.keys()
+    assert study.evaluation == recorded.evaluation
+    now = standing(study, FOLDERS[name])
+    assert not now.missing
+    assert not now.failed
+    table = rdstudy.load_measurements(FOLDERS[name])  # refuses a row that is there twice
+    assert set(table["cell_id"]) == study.cells.keys()
+    assert not table["git_dirty"].any()
+    assert table["git_commit"].nunique() == 1
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_no_row_contradicts_itself(name):
+    [recorded] = Recorded.within(FOLDERS[name])
+    assert contradictions(recorded) == []
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_the_report_is_drawn_again_without_torch_and_ray_and_is_the_committed_one(name, tmp_path):
+    """What the figures show, as Parquet, to the last digits; and the pictures themselves, but for their edges."""
+    there = FOLDERS[name]
+    copy = tmp_path / "copy"
+    shutil.copytree(there, copy, ignore=shutil.ignore_patterns("report"))
+    ended = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH, "report", str(copy), "--format", "html,md"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended
+    old, new = contents(there / "report"), contents(copy / "report")
+    drawn = {path.relative_to(copy / "report") for path in new if path.suffix in (".png", ".html", ".md", ".parquet")}
+    assert {path.relative_to(there / "report") for path in old if path.is_file()} == drawn
+    for path in sorted(drawn):
+        a, b = there / "report" / path, copy / "report" / path
+        if path.suffix == ".parquet":
+            pd.testing.assert_frame_equal(pd.read_parquet(a), pd.read_parquet(b), rtol=1e-9, atol=1e-9)
+        elif path.suffix == ".png":
+            one, two = matplotlib.image.imread(a), matplotlib.image.imread(b)
+            assert one.shape == two.shape, path
+            assert np.abs(one - two).mean() < 0.01, path
+    words = (there / "report" / "index.md").read_text().partition("## Provenance")[0]
+    assert words == (copy / "report" / "index.md").read_text().partition("## Provenance")[0]
+
+
+def test_what_the_readme_finds_is_what_the_reports_say():
+    """Every sentence with a number in the README's findings stands in a report, word for word."""
+    found = re.search(r"<!-- findings -->\n(.*?)<!-- /findings -->", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert found
+    reports = " ".join((folder / "report" / "index.md").read_text() for folder in FOLDERS.values())
+    reports = re.sub(r"\s+", " ", reports)
+    quoted = re.findall(r"\"(.+?)\"", re.sub(r"\s+", " ", found.group(1)))
+    assert quoted
+    for sentence in quoted:
+        assert sentence in reports, sentence
+    rest = re.sub(r"\"(.+?)\"|\(.*?\)", "", found.group(1))
+    assert not re.search(r"\d+\.\d", rest), "a figure that no report is quoted for"
+
+
+@pytest.mark.slow
+def test_a_cell_trained_again_agrees_with_the_committed_one():
+    """On any machine: to the bit where it is the one that made the table, within rounding elsewhere."""
+    [recorded] = Recorded.within(FOLDERS["reference"])
+    shallow = [i for i in recorded.finished if recorded.cells[i].depth == 1 and recorded.cells[i].train_size == 500]
+    [(_, cells)] = draw_cells([Recorded(recorded.folder, recorded.study, recorded.cells, frozenset(shallow))], 1, 4)
+    [verified] = compare(recorded, train_again(recorded, cells, lambda packs: nullcontext()), cells)
+    assert not verified.wrong, verified
+    assert load_study_record(recorded.folder)["n_cells"] == 324
