@@ -178,11 +178,16 @@ def test_a_shell_completes_results_studies_and_cells(place):
 
 
 def test_completion_imports_nothing_heavy(place):
-    program = (
-        "import sys; from types import SimpleNamespace as N; from pathlib import Path;"
-        " from rdstudy.cli import completion as c; print(len(c.cell_ids(N(params={'results': Path('r')}), ''))); c.results_folders(''); c.study_names('');"
-        " print(*{'torch', 'ray', 'optuna', 'matplotlib'} & sys.modules.keys())"
-    )
+    program = """
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from rdstudy.cli import completion
+print(len(completion.cell_ids(SimpleNamespace(params={"results": Path("r")}), "")))
+completion.results_folders("")
+completion.study_names("")
+print(*{"torch", "ray", "optuna", "matplotlib"} & sys.modules.keys())
+"""
     ended = subprocess.run([sys.executable, "-c", program], cwd=place[0], capture_output=True, text=True, check=True)
     assert ended.stdout == "4\n\n"
 
