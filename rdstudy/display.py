@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import math
 import statistics
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-from rich.table import Table
 from rich.text import Text
 
 from rdstudy.packs import Pack
 from rdstudy.study import Cell
+from rdstudy.terminal import Rows, can_redraw
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,6 +29,8 @@ MOST_POINTS = 24
 """Points of curves that the terminal shows."""
 PLAIN_SECONDS = 30.0
 """Without a terminal, a line about the whole at most this often, beside one for each pack that ends."""
+NOTEBOOK_SECONDS, NOTEBOOK_WIDTH = 0.5, 110
+"""In a notebook, the output is replaced at most this often, and has this many columns."""
 
 
 def duration(seconds: float) -> str:
@@ -57,22 +60,65 @@ def pack_name(cells: Sequence[Cell]) -> str:
     return ", ".join(words)
 
 
-class _Display:
-    """What is live on a terminal while the work lasts, and plain lines elsewhere."""
+class _Notebook:
+    """One output of a notebook, replaced as the work goes on; needs no widgets."""
 
-    def __init__(self, console: Console, where: str) -> None:
+    def __init__(self, shown: Callable[[], RenderableType]) -> None:
+        self._shown = shown
+        self._output: Any = None
+        self._last = 0.0
+
+    def refresh(self, *, now: bool = True) -> None:
+        """Show it as it is; or, unless it must be now, only if it was not shown just before."""
+        if not now and time.monotonic() - self._last < NOTEBOOK_SECONDS:
+            return
+        self._last = time.monotonic()
+        text = io.StringIO()
+        plain = Console(file=text, width=NOTEBOOK_WIDTH, force_jupyter=False, force_terminal=False, highlight=False)
+        plain.print(self._shown())
+        bundle = {"text/plain": text.getvalue().rstrip()}
+        if self._output is None:
+            from IPython.display import display
+
+            self._output = display(bundle, raw=True, display_id=True)
+        else:
+            self._output.update(bundle, raw=True)
+
+
+class _Display:
+    """What is live on a terminal or in a notebook while the work lasts, and plain lines elsewhere."""
+
+    def __init__(self, console: Console, where: str, *, transient: bool) -> None:
         self.console, self.where = console, where
         self.started = self.last_line = time.monotonic()
-        self._live: Live | Progress
+        self._live = self._notebook = None
+        if console.is_jupyter:
+            self._notebook = _Notebook(self._shown)
+        elif can_redraw(console):
+            self._live = Live(console=console, refresh_per_second=2, get_renderable=self._shown, transient=transient)
 
     def __enter__(self) -> _Display:
-        if self.console.is_terminal:
+        if self._live is not None:
             self._live.start()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        if self.console.is_terminal:
+        if self._live is not None:
             self._live.stop()
+        if self._notebook is not None:
+            self._notebook.refresh()
+
+    def _shown(self) -> RenderableType:
+        raise NotImplementedError
+
+    @property
+    def plain(self) -> bool:
+        """Whether lines are all there is."""
+        return self._live is None and self._notebook is None
+
+    def _changed(self) -> None:
+        if self._notebook is not None:
+            self._notebook.refresh(now=False)
 
     def _failed(self, progress: PackProgress) -> None:
         for cell_id in progress.cells:
@@ -83,7 +129,7 @@ class RunDisplay(_Display):
     """A run as it goes, pack by pack."""
 
     def __init__(self, packs: Sequence[Pack], console: Console, *, where: str) -> None:
-        super().__init__(console, where)
+        super().__init__(console, where, transient=True)
         self.packs: list[Pack] = []
         self.number: dict[str, int] = {}
         self.at_start: dict[str, int] = {}
@@ -92,7 +138,6 @@ class RunDisplay(_Display):
         self.ended: Counter[str] = Counter()
         self.n_cells = self.model_steps = 0
         self.add(packs)
-        self._live = Live(console=console, refresh_per_second=2, get_renderable=self._table, transient=True)
 
     def add(self, packs: Sequence[Pack]) -> None:
         """More packs to show."""
@@ -114,7 +159,8 @@ class RunDisplay(_Display):
         if progress.failure:
             self.ended["failed"] += len(progress.cells)
             self._failed(progress)
-        if not self.console.is_terminal:
+        self._changed()
+        if self.plain:
             self._plain(pack, progress)
 
     @property
@@ -158,21 +204,19 @@ class RunDisplay(_Display):
             self.console.print(self._overall(), soft_wrap=True)
             self.last_line = now
 
-    def _table(self) -> Group:
+    def _shown(self) -> Group:
         bar = Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("cells"))
         bar.add_task("study", total=self.n_cells, completed=self.ended["finished"] + self.ended["failed"])
-        table = Table(box=None, header_style="bold", pad_edge=False)
-        for name, justify in (("pack", "right"), ("models", "right"), ("of", "left"), ("step", "right")):
-            table.add_column(name, justify=justify)  # type: ignore[arg-type]
-        for name in ("done", "model-steps/s", "of product rate", "test D, nats"):
-            table.add_column(name, justify="right")
+        table = Rows(
+            "pack", "models", "of", "step", "done", "model-steps/s", "of product rate", "test D, nats", left=("of",)
+        )
         for pack in self.packs:
             progress = self.latest.get(pack.id)
             if progress is None or (progress.staged and progress.step == progress.steps):
                 continue
             rate = progress.step * len(progress.cells) / max(progress.seconds, 1e-9)
             distortion = progress.test_distortion_nats
-            table.add_row(
+            table.add(
                 str(self.number[pack.id]),
                 str(len(progress.cells)),
                 pack_name(pack.cells),
@@ -190,13 +234,14 @@ class MeasureDisplay(_Display):
     """Finished cells being measured again."""
 
     def __init__(self, n_cells: int, console: Console, *, where: str) -> None:
-        super().__init__(console, where)
+        super().__init__(console, where, transient=False)
         self.n_cells = n_cells
         self.measured = self.failed = 0
-        self._live = self._bar = Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=console
-        )
-        self._task = self._bar.add_task(f"cells measured {where}", total=n_cells)
+
+    def _shown(self) -> Progress:
+        bar = Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        bar.add_task(f"cells measured {self.where}", total=self.n_cells, completed=self.measured + self.failed)
+        return bar
 
     def __call__(self, pack: Pack, progress: PackProgress) -> None:
         if progress.failure:
@@ -204,39 +249,36 @@ class MeasureDisplay(_Display):
             self._failed(progress)
         elif progress.staged:
             self.measured += len(progress.cells)
-        self._bar.update(self._task, completed=self.measured + self.failed)
+        self._changed()
         now = time.monotonic()
-        if not self.console.is_terminal and progress.staged and now - self.last_line > PLAIN_SECONDS:
+        if self.plain and progress.staged and now - self.last_line > PLAIN_SECONDS:
             left = duration((self.n_cells - self.measured) * (now - self.started) / max(1, self.measured))
             self.console.print(f"{self.measured}/{self.n_cells} cells measured {self.where}, time left {left}")
             self.last_line = now
 
 
-def search_table(search: Search) -> Table:
+def search_table(search: Search) -> Rows:
     """What a search knows by now: the beta of every setting with its interval, or the frontier's hypervolume."""
     from rdstudy.search.search import Curves
 
-    table = Table(box=None, header_style="bold", pad_edge=False)
     if isinstance(search.seeker, Curves):
-        for name in ("setting", "beta", "95% interval", "cells"):
-            table.add_column(name, justify="left" if name == "setting" else "right")
+        table = Rows("setting", "beta", "95% interval", "cells", left=("setting",))
         for setting, found in search.seeker.estimates().items():
             known = (
                 ("-", "-", "0")
                 if found is None
                 else (f"{found.beta:.3g}", f"{found.low:.3g} to {found.high:.3g}", str(found.points))
             )
-            table.add_row(search.seeker.label(setting), *known)
+            table.add(search.seeker.label(setting), *known)
         return table
-    for name in ("cells", "hypervolume, nats^2"):
-        table.add_column(name, justify="right")
+    table = Rows("cells", "hypervolume, nats^2")
     progress = search.seeker.progress()
     for n in sorted({len(progress) * part // 4 for part in (1, 2, 3, 4)} - {0}):
-        table.add_row(str(n), f"{progress[n - 1]:,.0f}")
+        table.add(str(n), f"{progress[n - 1]:,.0f}")
     return table
 
 
-def curves_table(curves: pd.DataFrame) -> Table:
+def curves_table(curves: pd.DataFrame) -> Group:
     """Points of rate-distortion curves on the test set, means over seeds: the first of them, if they are many."""
     from rdstudy.analysis import varying
 
@@ -249,19 +291,13 @@ def curves_table(curves: pd.DataFrame) -> Table:
         "nll_nats": "NLL",
     }
     shown = {name: title for name, title in names.items() if curves[name].notna().any()}
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for axis in axes:
-        table.add_column(axis.replace("_", " "), justify="right")
-    for heading in shown.values():
-        table.add_column(heading, justify="right")
+    table = Rows(*(axis.replace("_", " ") for axis in axes), *shown.values())
     ordered = curves.sort_values([*axes[:-1], "beta"], ascending=[True] * (len(axes) - 1) + [False])
     for _, row in ordered.head(MOST_POINTS).iterrows():
         cells = [f"{row[axis]:g}" if axis == "beta" else str(row[axis]) for axis in axes]
-        table.add_row(*cells, *(_number(n, float(row[n])) for n in shown))
-    if len(ordered) > MOST_POINTS:
-        table.caption = f"and {len(ordered) - MOST_POINTS} more: analyses/frontier.csv"
-        table.caption_justify = "left"
-    return table
+        table.add(*cells, *(_number(n, float(row[n])) for n in shown))
+    more = len(ordered) - MOST_POINTS
+    return Group(table, *([Text(f"and {more} more: analyses/frontier.csv")] if more > 0 else []))
 
 
 def _number(name: str, value: float) -> str:
@@ -271,16 +307,18 @@ def _number(name: str, value: float) -> str:
     return str(int(value)) if name == "n_seeds" else f"{value:.1f}"
 
 
-def by_packing(packs: Sequence[Pack], describe: Callable[[Pack], Sequence[str]]) -> Table:
+def by_packing(packs: Sequence[Pack], describe: Callable[[Pack], Sequence[str]]) -> Rows:
     """A plan's packs, one row for each kind."""
+    table = Rows("packs", "models each", "steps", "time each", "of", left=("of",))
+    for (name, models), same in kinds_of(packs).items():
+        steps, seconds = describe(same[0])
+        table.add(str(len(same)), str(models), steps, seconds, name)
+    return table
+
+
+def kinds_of(packs: Sequence[Pack]) -> dict[tuple[str, int], list[Pack]]:
+    """Packs by what their cells have in common and by how many these are."""
     kinds: dict[tuple[str, int], list[Pack]] = {}
     for pack in packs:
         kinds.setdefault((pack_name(pack.cells), len(pack)), []).append(pack)
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in ("packs", "models each", "steps", "time each"):
-        table.add_column(name, justify="right")
-    table.add_column("of")
-    for (name, models), same in kinds.items():
-        steps, seconds = describe(same[0])
-        table.add_row(str(len(same)), str(models), steps, seconds, name)
-    return table
+    return kinds

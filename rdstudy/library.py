@@ -7,6 +7,9 @@ from pathlib import Path
 from rdstudy.errors import UserError
 from rdstudy.store.files import write_whole
 
+SCHEMA_FILE = "study.schema.json"
+"""What the first line of a study file names, for editors: it lies beside the study."""
+
 
 def packaged_studies() -> dict[str, Path]:
     """Name and file of every packaged study."""
@@ -25,7 +28,7 @@ def summary(path: Path) -> str:
 
 
 def copy_study(name: str, folder: Path) -> Path:
-    """Copy a packaged study into a folder.
+    """Copy a packaged study into a folder, and with it the schema that its first line names for editors.
 
     Raises:
         UserError: there is no such study, or the file is there already.
@@ -37,4 +40,7 @@ def copy_study(name: str, folder: Path) -> Path:
     if target.exists():
         raise UserError(f"{target} is there already; remove it, or copy into another folder with --to")
     write_whole(target, lambda file: file.write(studies[name].read_bytes()))
+    schema = studies[name].parent / SCHEMA_FILE
+    if schema.exists() and not (folder / SCHEMA_FILE).exists():
+        write_whole(folder / SCHEMA_FILE, lambda file: file.write(schema.read_bytes()))
     return target

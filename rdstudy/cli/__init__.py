@@ -6,6 +6,7 @@ started); 130 interrupted (the same command goes on).
 
 from __future__ import annotations
 
+import io
 import shlex
 import signal
 import sys
@@ -15,15 +16,17 @@ import typer
 from rich.text import Text
 
 import rdstudy
-from rdstudy.cli.beginning import columns, data, schema, studies_copy, studies_list
+from rdstudy.cli.beginning import columns, data, init, schema, studies_copy, studies_list
+from rdstudy.cli.cells import ls, show
 from rdstudy.cli.clusters import doctor, submit
 from rdstudy.cli.codes import INTERRUPTED, MISTAKE
+from rdstudy.cli.exporting import export
 from rdstudy.cli.looking import report, status
 from rdstudy.cli.planning import plan
 from rdstudy.cli.running import measure, run
-from rdstudy.cli.telling import console_for
 from rdstudy.cli.verifying import verify
 from rdstudy.errors import UserError
+from rdstudy.terminal import console_for
 
 app = typer.Typer(
     help="Rate-distortion studies of variational autoencoders: plan, run, look.",
@@ -32,7 +35,23 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for _command in (plan, run, measure, submit, doctor, status, report, verify, schema, columns, data):
+for _command in (
+    init,
+    plan,
+    run,
+    measure,
+    status,
+    ls,
+    show,
+    report,
+    verify,
+    export,
+    submit,
+    doctor,
+    data,
+    schema,
+    columns,
+):
     app.command()(_command)
 studies = typer.Typer(help="The studies that come with rdstudy.", no_args_is_help=True, rich_markup_mode=None)
 studies.command("list")(studies_list)
@@ -66,8 +85,10 @@ def main(arguments: list[str] | None = None) -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C ends at once
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGINT, interrupt)
-    signal.signal(signal.SIGTERM, interrupt)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a character that the terminal lacks is no reason to end
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     stderr = console_for(stderr=True)
     try:
         app(args=arguments, prog_name="rdstudy")
@@ -81,3 +102,6 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         stderr.print(Text(f"rdstudy: {error}", style="red"), soft_wrap=True)
         sys.exit(MISTAKE)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)  # of a notebook, say, in which this was called

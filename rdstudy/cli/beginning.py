@@ -1,4 +1,4 @@
-"""`studies`, `data`, `schema` and `columns`: what there is to begin with."""
+"""`init`, `studies`, `data`, `schema` and `columns`: what there is to begin with."""
 
 from __future__ import annotations
 
@@ -7,13 +7,55 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
+from rdstudy.cli.completion import dataset_names, study_names
+from rdstudy.cli.documents import as_json, print_document
 from rdstudy.cli.options import Settings, StudyFile
-from rdstudy.cli.telling import console_for
+from rdstudy.terminal import Rows, console_for
 
 
-def data(study_file: StudyFile, settings: Settings = None) -> None:
+def init(
+    name: Annotated[str, typer.Argument(help="The study's name; the file is NAME.yaml.")] = "study",
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            help="tetrominoes (the default), mnist, fashion_mnist, kmnist, cifar10, or images with --path.",
+            show_default=False,
+            autocompletion=dataset_names,
+        ),
+    ] = None,
+    path: Annotated[
+        str | None,
+        typer.Option(metavar="FOLDER", help="Your own images: a folder of PNG, JPEG or BMP files, or an .npz file."),
+    ] = None,
+    to: Annotated[Path, typer.Option(help="Folder to write it into.")] = Path(),
+) -> None:
+    """Write a study file to start from, in which every line says what it means."""
+    from rdstudy.drafting import write_draft
+    from rdstudy.study import load_study
+
+    name = name.removesuffix(".yaml")
+    chosen = dataset or ("images" if path is not None else "tetrominoes")
+    target = write_draft(name, to, dataset=chosen, path=path)
+    study = load_study(target)
+    sizes = " or ".join(f"{size:,}" for size in study.grid.train_size)
+    console = console_for()
+    console.print(
+        f"{target}: {study.n_cells} cells of {chosen}, trained on {sizes} images, tested on "
+        f"{study.dataset.test_size or 0:,}; change what you like",
+        soft_wrap=True,
+    )
+    console.print(f"next: rdstudy plan {target}    # what it costs; changes nothing", soft_wrap=True)
+    console.print(f"      rdstudy run {target}", soft_wrap=True)
+
+
+def data(
+    study_file: StudyFile,
+    settings: Settings = None,
+    json_wanted: Annotated[
+        bool, as_json("dataset, examples, height, width, channels, splits (name, train, test), fingerprint")
+    ] = False,
+) -> None:
     """Make or find a study's data set, and say what is in it."""
     from rdstudy.data.splits import split_dataset
     from rdstudy.preparation import check_sizes, load_data
@@ -22,27 +64,51 @@ def data(study_file: StudyFile, settings: Settings = None) -> None:
     study = load_study(study_file, overrides=settings or ())
     dataset = load_data(study)
     check_sizes(study, dataset)
-    console = console_for()
     height, width, channels = dataset.shape
+    seed, test_size = study.dataset.seed, study.dataset.test_size
+    splits = {name: split_dataset(dataset, name, seed=seed, test_size=test_size) for name in study.grid.split}
+    if json_wanted:
+        print_document(
+            {
+                "dataset": dataset.name,
+                "examples": dataset.n_examples,
+                "height": height,
+                "width": width,
+                "channels": channels,
+                "splits": [{"name": n, "train": len(s.train), "test": len(s.test)} for n, s in splits.items()],
+                "fingerprint": dataset.fingerprint,
+            }
+        )
+        return
+    console = console_for()
     console.print(f"{dataset.name}: {dataset.n_examples:,} images of {height}x{width}x{channels}")
-    for name in study.grid.split:
-        split = split_dataset(dataset, name, seed=study.dataset.seed, test_size=study.dataset.test_size)
+    for name, split in splits.items():
         console.print(f"split {name}: up to {len(split.train):,} for training, {len(split.test):,} for test")
     console.print(f"fingerprint {dataset.fingerprint}", soft_wrap=True)
 
 
-def studies_list() -> None:
+def studies_list(json_wanted: Annotated[bool, as_json("studies (name, file, summary)")] = False) -> None:
     """List the packaged studies."""
     from rdstudy.library import packaged_studies, summary
 
-    table = Table(box=None, show_header=False, pad_edge=False)
-    for name, path in packaged_studies().items():
-        table.add_row(name, summary(path))
+    studies = packaged_studies()
+    if json_wanted:
+        listed = [{"name": name, "file": path, "summary": summary(path)} for name, path in studies.items()]
+        print_document({"studies": listed})
+        return
+    table = Rows("name", "summary", left=("name", "summary"), header=False)
+    for name, path in studies.items():
+        table.add(name, summary(path))
     console_for().print(table)
 
 
 def studies_copy(
-    name: Annotated[str, typer.Argument(help="One of those that `rdstudy studies list` names.", show_default=False)],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="One of those that `rdstudy studies list` names.", show_default=False, autocompletion=study_names
+        ),
+    ],
     to: Annotated[Path, typer.Option(help="Folder to copy it into.")] = Path("studies"),
 ) -> None:
     """Copy a packaged study out, to change it."""

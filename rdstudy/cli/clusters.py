@@ -9,9 +9,10 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from rdstudy.cli.documents import as_json, print_document
 from rdstudy.cli.options import MaxCost, MaxHours, Price, ResultsOption, Settings, StudyFile, place
-from rdstudy.cli.telling import console_for
 from rdstudy.errors import UserError
+from rdstudy.terminal import console_for
 
 
 def submit(
@@ -48,6 +49,7 @@ def doctor(
     ] = None,
     results: ResultsOption = None,
     device: Annotated[str, typer.Option(help="What packs are to train on here: auto, cpu, cuda or mps.")] = "auto",
+    json_wanted: Annotated[bool, as_json("target, results, faults (in words; none is good)")] = False,
 ) -> None:
     """Say what would keep a study from running, here or on a cluster: each fault and its mend. Starts nothing."""
     from rdstudy.tuning.doctor import diagnose
@@ -57,6 +59,9 @@ def doctor(
     where = results or place(os.environ.get("RDSTUDY_RESULTS") or "results")
     found = diagnose(cluster_file, where, device)
     what = str(cluster_file or "this machine")
+    if json_wanted:
+        print_document({"target": what, "results": where, "faults": found})
     if found:
         raise UserError("\n  ".join([f"{what}: {len(found)} to mend:", *found]))
-    console_for().print(f"{what}: nothing to mend; results can be written to {where}", soft_wrap=True)
+    if not json_wanted:
+        console_for().print(f"{what}: nothing to mend; results can be written to {where}", soft_wrap=True)

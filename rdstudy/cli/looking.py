@@ -6,34 +6,41 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from rdstudy.cli.codes import FAILED
+from rdstudy.cli.documents import STANDING, as_json, print_document, search_document, standing_document
 from rdstudy.cli.options import ResultsPlace
-from rdstudy.cli.telling import console_for, print_failures, print_search, print_standing
+from rdstudy.cli.telling import print_failures, print_search, print_standing
+from rdstudy.terminal import Rows, console_for
 
 
-def status(results: ResultsPlace) -> None:
+def status(
+    results: ResultsPlace,
+    json_wanted: Annotated[bool, as_json(f"{STANDING}, unfinished_packs (of, models, step, steps), search")] = False,
+) -> None:
     """Show how far a study is, from its results folder alone; works while it runs, and from another machine."""
     from rdstudy.standing import recorded_study, standing
     from rdstudy.store.checkpoints import Checkpoints
 
     study = recorded_study(results)
     now = standing(study, results)
-    console = console_for()
-    print_standing(console, study, results, now)
     begun = [(members, step) for members, step in Checkpoints(results).progress() if set(members) - now.finished]
-    if begun:
-        table = Table(box=None, header_style="bold", pad_edge=False)
-        for name, justify in (("unfinished pack of", "left"), ("models", "right"), ("step", "right"), ("of", "right")):
-            table.add_column(name, justify=justify)  # type: ignore[arg-type]
-        for members, step in begun:
-            cell = now.cells.get(members[0])
-            if cell is not None:
-                table.add_row(str(cell), str(len(members)), f"{step:,}", f"{cell.steps:,}")
-        console.print(table)
-    print_search(console, now)
-    print_failures(console, now)
+    unfinished = [(now.cells[members[0]], len(members), step) for members, step in begun if members[0] in now.cells]
+    if json_wanted:
+        packs = [{"of": str(cell), "models": n, "step": step, "steps": cell.steps} for cell, n, step in unfinished]
+        print_document(
+            standing_document(study, results, now) | {"unfinished_packs": packs, "search": search_document(now)}
+        )
+    else:
+        console = console_for()
+        print_standing(console, study, results, now)
+        if unfinished:
+            table = Rows("unfinished pack of", "models", "step", "of", left=("unfinished pack of",))
+            for cell, n, step in unfinished:
+                table.add(str(cell), str(n), f"{step:,}", f"{cell.steps:,}")
+            console.print(table)
+        print_search(console, now)
+        print_failures(console, now)
     if now.failed:
         raise typer.Exit(FAILED)
 
@@ -45,6 +52,9 @@ def report(
         Path | None, typer.Option(help="A CSV of published curves, to be drawn behind ours.", show_default=False)
     ] = None,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+    json_wanted: Annotated[
+        bool, as_json("study, results, page, files, curves (of the test set, means over seeds)")
+    ] = False,
 ) -> None:
     """Say what a study shows: a page, its figures and the analyses behind them. Works while the study runs."""
     import dataclasses
@@ -70,14 +80,20 @@ def report(
         results, load_measurements(results), record, formats=chosen, compare=compare, planned=planned, search=search
     )
     folder = paths[0].parent
-    console = console_for()
     curves = pd.read_parquet(folder / "analyses" / "frontier.parquet")
-    console.print("on the test set, nats per example, mean over seeds:")
-    console.print(curves_table(curves[curves["population"] == "test"]))
-    console.print(f"{paths[0]}: the page", soft_wrap=True)
-    n_figures = sum(path.suffix == ".png" for path in paths)
-    console.print(f"{folder / 'figures'}: {n_figures} figures, as PNG, SVG and PDF", soft_wrap=True)
-    console.print(f"next: rdstudy report {results} --open", soft_wrap=True)
-    console.print(f"      rdstudy measure {results} --importance-samples 1000", soft_wrap=True)
+    curves = curves[curves["population"] == "test"]
+    if json_wanted:
+        print_document(
+            {"study": record["name"], "results": results, "page": paths[0], "files": paths, "curves": curves}
+        )
+    else:
+        console = console_for()
+        console.print("on the test set, nats per example, mean over seeds:")
+        console.print(curves_table(curves))
+        console.print(f"{paths[0]}: the page", soft_wrap=True)
+        n_figures = sum(path.suffix == ".png" for path in paths)
+        console.print(f"{folder / 'figures'}: {n_figures} figures, as PNG, SVG and PDF", soft_wrap=True)
+        console.print(f"next: rdstudy report {results} --open", soft_wrap=True)
+        console.print(f"      rdstudy measure {results} --importance-samples 1000", soft_wrap=True)
     if open_page:
         webbrowser.open(paths[0].resolve().as_uri())

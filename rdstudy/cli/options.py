@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rdstudy.cli.completion import results_folders
+
 if TYPE_CHECKING:
     from rdstudy.store.location import Location
     from rdstudy.study import Study
@@ -27,7 +29,13 @@ def usual_place(study: Study) -> Location:
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study file (YAML).", show_default=False)]
 ResultsPlace = Annotated[
     Any,
-    typer.Argument(metavar="RESULTS", help="A results folder, or s3://BUCKET/NAME.", show_default=False, parser=place),
+    typer.Argument(
+        metavar="RESULTS",
+        help="A results folder, or s3://BUCKET/NAME.",
+        show_default=False,
+        parser=place,
+        autocompletion=results_folders,
+    ),
 ]
 ResultsOption = Annotated[
     Any,
@@ -37,6 +45,7 @@ ResultsOption = Annotated[
         help="Where results go, instead of NAME in the folder results, or in what RDSTUDY_RESULTS says; a folder, "
         "s3://BUCKET/NAME or gs://BUCKET/NAME.",
         parser=place,
+        autocompletion=results_folders,
     ),
 ]
 Settings = Annotated[

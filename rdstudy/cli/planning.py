@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
 
+from rdstudy.cli.documents import STANDING, as_json, print_document, standing_document
 from rdstudy.cli.options import ResultsOption, Settings, StudyFile, usual_place
-from rdstudy.cli.telling import console_for, print_standing
+from rdstudy.cli.telling import print_standing
 from rdstudy.errors import UserError
+from rdstudy.terminal import console_for
 
 if TYPE_CHECKING:
     from rdstudy.packs import Pack
@@ -15,10 +17,20 @@ if TYPE_CHECKING:
     from rdstudy.study import Cell, Study
 
 
-def plan(study_file: StudyFile, results: ResultsOption = None, settings: Settings = None) -> None:
+ESTIMATES = "seconds, workers, evaluation_share, model_steps_per_second, product_share, storage_bytes"
+
+
+def plan(
+    study_file: StudyFile,
+    results: ResultsOption = None,
+    settings: Settings = None,
+    json_wanted: Annotated[
+        bool, as_json(f"{STANDING}, packs (of, packs, models, steps, seconds), {ESTIMATES}, from_finished_packs")
+    ] = False,
+) -> None:
     """Show what a run would do: cells done and missing, packs, estimated time and storage. Changes nothing."""
     from rdstudy import estimates
-    from rdstudy.display import by_packing, duration, size
+    from rdstudy.display import by_packing, duration, kinds_of, size
     from rdstudy.preparation import check_sizes, outline
     from rdstudy.standing import standing
     from rdstudy.study import load_study
@@ -31,9 +43,13 @@ def plan(study_file: StudyFile, results: ResultsOption = None, settings: Setting
     now = standing(study, folder)
     workers = max(1, (os.cpu_count() or 1) // study.resources.cpus_per_pack)
     packs = packs_of(study, folder, now.missing, pixels, workers, _planned_device(study), memory_here(study, workers))
-    console = console_for()
-    print_standing(console, study, folder, now)
     if not packs:
+        if json_wanted:
+            unknown = dict.fromkeys([*ESTIMATES.split(", "), "from_finished_packs"])
+            print_document(standing_document(study, folder, now) | {"packs": []} | unknown)
+            return
+        console = console_for()
+        print_standing(console, study, folder, now)
         console.print("nothing to train")
         return
     costs = estimates.Costs(study, pixels, n_test)
@@ -42,18 +58,31 @@ def plan(study_file: StudyFile, results: ResultsOption = None, settings: Setting
     rate = measured or estimates.EFFICIENCY * at_best
     seconds = [costs.pack(pack) / rate for pack in packs]
     by_pack = dict(zip((pack.id for pack in packs), seconds, strict=True))
-    console.print(by_packing(packs, lambda pack: (f"{pack.steps:,}", duration(by_pack[pack.id]))))
     source = "from the packs finished so far" if measured else "rough, from this CPU's speed"
     total = estimates.makespan(seconds, workers)
     model_steps = sum(len(pack) * pack.steps for pack in packs)
     share = costs.evaluation_share(packs)
+    storage = costs.storage(now.missing)
+    if json_wanted:
+        kinds: list[dict[str, Any]] = [
+            {"of": name, "packs": len(same), "models": n, "steps": same[0].steps, "seconds": by_pack[same[0].id]}
+            for (name, n), same in kinds_of(packs).items()
+        ]
+        found = (total, workers, share, model_steps / total, rate / at_best, storage)
+        estimated = dict(zip(ESTIMATES.split(", "), found, strict=True))
+        more = {"packs": kinds, **estimated, "from_finished_packs": bool(measured)}
+        print_document(standing_document(study, folder, now) | more)
+        return
+    console = console_for()
+    print_standing(console, study, folder, now)
+    console.print(by_packing(packs, lambda pack: (f"{pack.steps:,}", duration(by_pack[pack.id]))))
     console.print(
         f"time: about {duration(total)} with {workers} packs side by side here ({source})\n"
         f"measuring takes about {share:.0%} of it\n"
         f"speed: about {model_steps / total:,.0f} model-steps/s, {rate / at_best:.0%} of the matrix-product rate",
         soft_wrap=True,
     )
-    console.print(f"storage: about {size(costs.storage(now.missing))}")
+    console.print(f"storage: about {size(storage)}")
 
 
 def packs_of(

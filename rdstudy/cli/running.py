@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from rdstudy.cli.codes import FAILED
+from rdstudy.cli.documents import STANDING, as_json, print_document, search_document, standing_document
 from rdstudy.cli.options import (
     Address,
     Examples,
@@ -26,8 +27,9 @@ from rdstudy.cli.options import (
     usual_place,
 )
 from rdstudy.cli.planning import memory_here, packs_of
-from rdstudy.cli.telling import console_for, print_failures, print_next, print_search, print_standing
+from rdstudy.cli.telling import print_failures, print_next, print_search, print_standing
 from rdstudy.errors import UserError
+from rdstudy.terminal import console_for
 
 if TYPE_CHECKING:
     from rdstudy.budget import Budget
@@ -49,6 +51,7 @@ def run(
     max_hours: MaxHours = None,
     max_cost: MaxCost = None,
     price: Price = None,
+    json_wanted: Annotated[bool, as_json(f"{STANDING}, diverged (messages by cell_id), stopped, search")] = False,
 ) -> None:
     """Train and measure every cell that is not finished. Interrupted? The same command goes on."""
     from rdstudy.budget import Budget
@@ -67,9 +70,12 @@ def run(
     else:
         budget = Budget(max_hours, max_cost, price)
     folder = results or usual_place(study)
-    console = console_for()
+    console = console_for(stderr=json_wanted)
     now = standing(study, folder)
     if not now.missing:
+        if json_wanted:
+            print_document(_ended(study, folder, now, None))
+            return
         console.print(f"{study.name}: all {len(now.cells)} cells are finished; nothing to train")
         print_search(console, now)
         print_next(console, folder)
@@ -92,9 +98,14 @@ def run(
             display = RunDisplay(packs, console, where=site.where)
             more, cells = _searched(study, folder, packed, display) if study.search else (None, study.cells)
             recorder = Recorder(study, folder, table, cells=cells)
-            _execute(recorder, packs, site.execute, at, display, budget, more)
+            over = _execute(recorder, packs, site.execute, at, display, budget, more)
         now = standing(study, folder)
-    _print_ending(console, study, folder, now)
+    if json_wanted:
+        print_document(_ended(study, folder, now, over))
+    else:
+        if over:
+            console.print(f"stopped: {over}; the same command goes on")
+        _print_ending(console, study, folder, now)
     if now.missing or now.failed:
         raise typer.Exit(FAILED)
 
@@ -149,18 +160,17 @@ def _execute(
     display: Any,
     budget: Budget,
     more: More | None = None,
-) -> None:
+) -> str | None:
+    """Work on packs until all have ended, or a limit was reached: then which, in words."""
     from rdstudy.store import StorageError
 
     recorder.listener = display
     try:
         with display:
-            over = executor(packs, at, recorder, budget, more)
+            return executor(packs, at, recorder, budget, more)
     except StorageError as error:
         console_for(stderr=True).print(Text(f"rdstudy: stopped: {error}", style="red"), soft_wrap=True)
         raise typer.Exit(FAILED) from error
-    if over:
-        console_for().print(f"stopped: {over}; the same command goes on")
 
 
 def measure(
@@ -172,6 +182,9 @@ def measure(
     settings: Settings = None,
     address: Address = None,
     inline: Inline = False,
+    json_wanted: Annotated[
+        bool, as_json("study, results, evaluation_id, measured, to_measure, without_weights (cell_ids)")
+    ] = False,
 ) -> None:
     """Measure finished cells again from their stored weights; rows are added, none replaced.
 
@@ -203,7 +216,7 @@ def measure(
         option = "--" + str(first["loc"][1]).replace("_", "-")
         raise UserError(f"{option}: {first['msg'][:1].lower()}{first['msg'][1:]}; found {first['input']!r}") from error
     study = study.model_copy(update={"evaluation": evaluation})
-    console = console_for()
+    console = console_for(stderr=json_wanted)
     left = remaining(study, results)
     console.print(
         f"{study.name}: evaluation {evaluation.evaluation_id}: {left.measured} cells measured, "
@@ -226,6 +239,17 @@ def measure(
         console.print(f"{study.name}: {left.measured} cells measured, {len(left.to_measure)} to measure ({results})")
     for cell in left.without_weights:
         console.print(f"not measured: {cell.id} ({cell}): its weights were not kept", soft_wrap=True)
+    if json_wanted:
+        print_document(
+            {
+                "study": study.name,
+                "results": results,
+                "evaluation_id": evaluation.evaluation_id,
+                "measured": left.measured,
+                "to_measure": len(left.to_measure),
+                "without_weights": [cell.id for cell in left.without_weights],
+            }
+        )
     if left.to_measure or left.without_weights:
         raise typer.Exit(FAILED)
     console.print(f"next: rdstudy report {results}", soft_wrap=True)
@@ -240,17 +264,29 @@ def _examples(option: str, text: str | None) -> Any:
     return int(text)
 
 
-def _print_ending(console: Console, study: Study, folder: Location, now: Standing) -> None:
+def _ended(study: Study, folder: Location, now: Standing, over: str | None) -> dict[str, Any]:
+    """What a run says at its end, as a document."""
+    ending = {"diverged": _diverged(folder, now), "stopped": over, "search": search_document(now)}
+    return standing_document(study, folder, now) | ending
+
+
+def _diverged(folder: Location, now: Standing) -> dict[str, str]:
+    """Cells that diverged, with what they said."""
     from rdstudy.store import load_measurements
 
+    if not now.finished:
+        return {}
+    rows = load_measurements(folder, columns=["cell_id", "is_final", "status", "message"])
+    rows = rows[rows["is_final"] & (rows["status"] == "diverged")].drop_duplicates("cell_id")
+    found = zip(rows["cell_id"].astype(str), rows["message"].astype(str), strict=True)
+    return {cell_id: message for cell_id, message in found if cell_id in now.cells}
+
+
+def _print_ending(console: Console, study: Study, folder: Location, now: Standing) -> None:
     print_standing(console, study, folder, now)
     print_search(console, now)
     print_failures(console, now)
-    if not now.finished:
-        return
-    rows = load_measurements(folder, columns=["cell_id", "is_final", "status", "message"])
-    rows = rows[rows["is_final"] & (rows["status"] == "diverged")].drop_duplicates("cell_id")
-    for cell_id, message in zip(rows["cell_id"].astype(str), rows["message"].astype(str), strict=True):
-        if cell_id in now.cells:
-            console.print(f"diverged: {cell_id} ({now.cells[cell_id]}): {message}", soft_wrap=True)
-    print_next(console, folder)
+    for cell_id, message in _diverged(folder, now).items():
+        console.print(f"diverged: {cell_id} ({now.cells[cell_id]}): {message}", soft_wrap=True)
+    if now.finished:
+        print_next(console, folder)

@@ -1,4 +1,4 @@
-"""What several commands say, and where they say it."""
+"""What several commands say of a study."""
 
 from __future__ import annotations
 
@@ -10,10 +10,6 @@ if TYPE_CHECKING:
     from rdstudy.standing import Standing
     from rdstudy.store.location import Location
     from rdstudy.study import Study
-
-
-def console_for(*, stderr: bool = False) -> Console:
-    return Console(stderr=stderr, highlight=False)
 
 
 def print_standing(console: Console, study: Study, folder: Location, now: Standing) -> None:

@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from rdstudy.cli.codes import FAILED
+from rdstudy.cli.documents import as_json, print_document
 from rdstudy.cli.options import ResultsPlace, Settings
-from rdstudy.cli.telling import console_for
+from rdstudy.terminal import console_for
 
 
 def verify(
@@ -16,6 +17,13 @@ def verify(
     cells: Annotated[int, typer.Option(help="How many finished cells to train again.")] = 5,
     seed: Annotated[int, typer.Option(help="Of the draw of the cells.")] = 0,
     settings: Settings = None,
+    json_wanted: Annotated[
+        bool,
+        as_json(
+            "folders (results, cells, rows, contradictions), cells (cell_id, settings, verdict, values, same_bits, "
+            "largest_nats, unjudged, wrong)"
+        ),
+    ] = False,
 ) -> None:
     """Check a table: its rows against themselves, and some cells, drawn at random, by training them again.
 
@@ -25,10 +33,10 @@ def verify(
     from rdstudy.store import load_measurements
     from rdstudy.verification import CHANGED, Recorded, compare, contradictions, draw_cells, train_again
 
-    console = console_for()
+    console = console_for(stderr=json_wanted)
     recorded = Recorded.within(results, settings or ())
     drawn = draw_cells(recorded, cells, seed)  # before anything is said: a wrong number of cells is a mistake
-    bad = []
+    folders, verified, bad = [], [], []
     for one in recorded:
         found = contradictions(one)
         n_rows = len(load_measurements(one.folder, columns=["cell_id"]))
@@ -37,23 +45,42 @@ def verify(
             + (f"{len(found)} contradictions" if found else "each agrees with its cell_id and with itself"),
             soft_wrap=True,
         )
+        folders.append({"results": one.folder, "cells": len(one.finished), "rows": n_rows, "contradictions": found})
         bad += found
-    verified = []
     for one, chosen in drawn:
         again = train_again(one, chosen, lambda packs: RunDisplay(packs, console, where="in this process"))
         verified += list(compare(one, again, chosen))
     for each in verified:
-        bits = f"{each.equal} of {each.values} values with the same bits"
         off = f", D and R off by at most {each.largest:.2g} nats" if each.largest else ""
-        console.print(f"{each.cell.id} ({each.cell}): {each.verdict}: {bits}{off}", soft_wrap=True)
+        console.print(
+            f"{each.cell.id} ({each.cell}): {each.verdict}: {each.equal} of {each.values} values with the same bits{off}",
+            soft_wrap=True,
+        )
         if each.unjudged:
-            console.print(
-                f"  {each.unjudged} of them cannot be judged: the study has one seed of this cell", soft_wrap=True
-            )
+            console.print(f"  {each.unjudged} values cannot be judged: the study has no other seed", soft_wrap=True)
         bad += [f"cell {each.cell.id}, {difference}" for difference in each.wrong]
     for line in bad:
         console.print(f"different: {line}", soft_wrap=True)
     n_wrong = sum(each.verdict == CHANGED for each in verified)
     console.print(f"{len(verified) - n_wrong} of {len(verified)} cells, drawn with seed {seed}, came out as recorded")
+    if json_wanted:
+        print_document(
+            {
+                "folders": folders,
+                "cells": [
+                    {
+                        "cell_id": each.cell.id,
+                        "settings": str(each.cell),
+                        "verdict": each.verdict,
+                        "values": each.values,
+                        "same_bits": each.equal,
+                        "largest_nats": each.largest,
+                        "unjudged": each.unjudged,
+                        "wrong": each.wrong,
+                    }
+                    for each in verified
+                ],
+            }
+        )
     if bad:
         raise typer.Exit(FAILED)

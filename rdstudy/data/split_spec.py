@@ -95,9 +95,15 @@ def check_split(split: object, dataset: str) -> SplitSpec:
     if dataset not in SPLITS:
         raise ValueError(f"data set {dataset!r} is not known; known are {', '.join(SPLITS)}")
     if spec.kind not in SPLITS[dataset]:
-        allowed = ", ".join(_SPELLING[kind] for kind in SPLITS[dataset])
-        raise ValueError(f"split {str(spec)!r} does not go with data set {dataset}, which allows {allowed}")
+        raise ValueError(
+            f"split {str(spec)!r} does not go with data set {dataset}, which allows {allowed_splits(dataset)}"
+        )
     return spec
+
+
+def allowed_splits(dataset: str) -> str:
+    """The spellings of a data set's splits, for messages and comments."""
+    return ", ".join(_SPELLING[kind] for kind in SPLITS[dataset])
 
 
 def _split(value: object, kind: object, argument: object) -> SplitSpec:

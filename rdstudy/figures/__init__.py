@@ -18,12 +18,13 @@ from rdstudy.figures.learning import learning_curves
 from rdstudy.figures.panels import Panels, panels
 from rdstudy.figures.rate_distortion import rate_distortion
 from rdstudy.figures.search import search_curve, search_progress
-from rdstudy.figures.sheets import reconstruction_sheet, sample_sheet
-from rdstudy.figures.style import grid, inline_svg, laid_out, pdf_pages, save, standalone_svg
+from rdstudy.figures.sheets import cell_sheet, reconstruction_sheet, sample_sheet
+from rdstudy.figures.style import grid, inline_svg, laid_out, pdf_pages, png_bytes, save, standalone_svg
 
 __all__ = [
     "Panels",
     "best_beta",
+    "cell_sheet",
     "claim_effects",
     "convergence",
     "criterion",
@@ -35,6 +36,7 @@ __all__ = [
     "learning_curves",
     "panels",
     "pdf_pages",
+    "png_bytes",
     "rate_distortion",
     "reconstruction_sheet",
     "sample_sheet",

@@ -40,6 +40,25 @@ def sample_sheet(samples: Mapping[float, Images], *, ax: Axes | None = None, tit
     return _sheet([samples[b][:rows] for b in betas], [f"{b:g}" for b in betas], ax, title, "β")
 
 
+@styled
+def cell_sheet(sheet: Mapping[str, Images], *, ax: Axes | None = None, title: str = "") -> Figure:
+    """One cell: images of each population beside what the model made of them, and samples from its prior.
+
+    Args:
+        sheet: `train_images train_reconstructions test_images test_reconstructions samples`, as far as they are there.
+    """
+    names = {
+        "train_images": "train",
+        "train_reconstructions": "rebuilt",
+        "test_images": "test",
+        "test_reconstructions": "rebuilt",
+        "samples": "samples",
+    }
+    there = [name for name in names if name in sheet]
+    rows = min(len(sheet[name]) for name in there)
+    return _sheet([sheet[name][:rows] for name in there], [names[name] for name in there], ax, title, "")
+
+
 def _spread(images: Mapping[float, Images]) -> list[float]:
     """Betas from large to small; of more than eight, eight spread over the grid."""
     betas = sorted(images, reverse=True)

@@ -158,6 +158,14 @@ def save(figure: Figure, stem: Path, formats: Sequence[str] = ("svg", "pdf", "pn
     return paths
 
 
+def png_bytes(figure: Figure) -> bytes:
+    """The figure as the contents of a PNG file (200 dots per inch), on white."""
+    buffer = io.BytesIO()
+    with laid_out(figure):
+        _write(figure, buffer, "png")
+    return buffer.getvalue()
+
+
 @contextmanager
 def pdf_pages(path: Path) -> Iterator[Callable[[Figure], None]]:
     """One PDF for several figures, each a page of it, so that its fonts are in it once."""

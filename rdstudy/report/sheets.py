@@ -44,7 +44,7 @@ def sheets_along(results: Location, cells: pd.DataFrame, setting: pd.Series) -> 
     for beta, cell_id in zip(chosen["beta"], chosen["cell_id"], strict=True):
         if beta in rebuilt:
             continue
-        sheet = _read(folder / f"{cell_id}.npz")
+        sheet = read_sheet(folder / f"{cell_id}.npz")
         if not {"test_images", "test_reconstructions"} <= sheet.keys():
             continue
         images = sheet["test_images"][:MOST_IMAGES]
@@ -60,7 +60,8 @@ def sheets_along(results: Location, cells: pd.DataFrame, setting: pd.Series) -> 
     return Sheets(originals, rebuilt, samples)
 
 
-def _read(path: Location) -> dict[str, Images]:
+def read_sheet(path: Location) -> dict[str, Images]:
+    """The images of one cell's sheet by name, `test_images test_reconstructions samples ...`; {} if it is damaged."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as sheet:
             return {name: sheet[name] for name in sheet.files}

@@ -1,0 +1,246 @@
+"""`ls` and `show`: a study's cells, all of them or one."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from rdstudy.cli.completion import cell_ids
+from rdstudy.cli.documents import as_json, print_document
+from rdstudy.cli.options import ResultsPlace
+from rdstudy.errors import UserError
+from rdstudy.terminal import Rows, console_for, sparkline, speaks_unicode
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from rdstudy.listing import CellRecord
+
+MOST_CELLS = 40
+"""Cells that a list shows unless more are asked for."""
+QUANTITIES = {
+    "distortion_nats": "distortion",
+    "rate_nats": "rate",
+    "elbo_nats": "ELBO",
+    "mi_nats": "mutual information",
+    "marginal_kl_nats": "marginal KL",
+    "nll_nats": "NLL",
+    "active_units": "active units",
+}
+
+
+def ls(
+    results: ResultsPlace,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="Only cells of which this holds, e.g. --where depth=3 --where 'beta<=0.1'. The same key with = "
+            "again: either value.",
+        ),
+    ] = None,
+    statuses: Annotated[
+        list[str] | None, typer.Option("--status", help="Only these: ok, diverged, failed or missing. Repeatable.")
+    ] = None,
+    sort: Annotated[
+        str | None, typer.Option(metavar="KEY", help="Sort by it, e.g. test_distortion_nats; -KEY: largest first.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=0, help="How many to show.")] = MOST_CELLS,
+    everything: Annotated[bool, typer.Option("--all", help="Show all.")] = False,
+    json_wanted: Annotated[
+        bool,
+        as_json(
+            "study, results, cells (of each, and of all that were asked for: cell_id, status, message, its settings, "
+            "train_distortion_nats, test_distortion_nats, train_rate_nats, test_rate_nats)"
+        ),
+    ] = False,
+) -> None:
+    """List a study's cells: how each stands, the settings in which they differ, final distortion and rate."""
+    from rdstudy.listing import FINAL, list_cells, ordered, select, varying_axes
+    from rdstudy.standing import recorded_study, standing
+
+    study = recorded_study(results)
+    cells = list_cells(standing(study, results), results)
+    chosen = select(cells, where or (), statuses or ())
+    if sort:
+        chosen = ordered(chosen, sort)
+    if json_wanted:
+        print_document({"study": study.name, "results": results, "cells": chosen})
+        return
+    console = console_for()
+    axes = varying_axes(cells)
+    names = dict(zip(FINAL, ("D train", "D test", "R train", "R test"), strict=True))
+    words = ("cell", "status", *(axis.replace("_", " ") for axis in axes if cells[axis].dtype.kind not in "if"))
+    table = Rows("cell", "status", *(axis.replace("_", " ") for axis in axes), *names.values(), left=words)
+    shown = chosen if everything else chosen.head(limit)
+    for row in shown.to_dict("records"):
+        table.add(
+            row["cell_id"], row["status"], *(_setting(row[axis]) for axis in axes), *(_nats(row[n]) for n in FINAL)
+        )
+    counts = ", ".join(f"{n} {status}" for status, n in chosen["status"].value_counts().items())
+    console.print(f"{study.name}: {len(chosen)} of {len(cells)} cells{': ' + counts if counts else ''}", soft_wrap=True)
+    if len(shown):
+        console.print(table)
+    if len(shown) < len(chosen):
+        console.print(f"and {len(chosen) - len(shown)} more: --all", soft_wrap=True)
+    if len(shown):
+        console.print("distortion D and rate R in nats per example, at the last step", soft_wrap=True)
+        console.print(f"next: rdstudy show {results} {shown['cell_id'].iloc[0]}", soft_wrap=True)
+
+
+def show(
+    results: ResultsPlace,
+    cell: Annotated[
+        str,
+        typer.Argument(
+            metavar="CELL", help="A cell_id, or its first digits.", show_default=False, autocompletion=cell_ids
+        ),
+    ],
+    png: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Draw its reconstructions and samples into a PNG.", show_default=False),
+    ] = None,
+    json_wanted: Annotated[
+        bool,
+        as_json(
+            "study, results, cell_id, status, message, settings, curves (step, population, distortion_nats, "
+            "distortion_se, rate_nats, rate_se), final (population, evaluation_id, all measured values), provenance, "
+            "sheet, weights, png"
+        ),
+    ] = False,
+) -> None:
+    """Show one cell: its settings, learning curves, final values with standard errors, who trained it, its images."""
+    from rdstudy.listing import cell_record, final_values
+    from rdstudy.standing import recorded_study, standing
+
+    study = recorded_study(results)
+    record = cell_record(standing(study, results), results, cell)
+    if png is not None:
+        _draw(record, png)
+    if json_wanted:
+        final = [
+            {"population": row["population"], "evaluation_id": row["evaluation_id"], **final_values(row)}
+            for _, row in record.final.iterrows()
+        ]
+        known = {name: getattr(record, name) for name in ("cell_id", "status", "message", "settings", "curves")}
+        more = {"provenance": record.provenance, "sheet": record.sheet, "weights": record.weights, "png": png}
+        print_document({"study": study.name, "results": results, **known, "final": final, **more})
+        return
+    console = console_for()
+    console.print(f"cell {record.cell_id} of {study.name}: {record.status}", soft_wrap=True)
+    if record.message:
+        console.print(record.message, soft_wrap=True)
+    console.print(
+        ", ".join(f"{k.replace('_', ' ')} {_setting(v)}" for k, v in record.settings.items() if v is not None)
+    )
+    _print_curves(console, record.curves)
+    _print_final(console, record.final)
+    _print_provenance(console, record)
+    if png is not None:
+        console.print(f"{png}: reconstructions and samples", soft_wrap=True)
+    elif record.sheet is not None:
+        console.print(f"next: rdstudy show {results} {record.cell_id} --png cell.png", soft_wrap=True)
+
+
+def _print_curves(console: Console, curves: pd.DataFrame) -> None:
+    if curves.empty:
+        return
+    unicode = speaks_unicode(console)
+    table = Rows("learning curve", "", "first", "last", left=("learning curve", ""))
+    for value, name in (("distortion_nats", "distortion"), ("rate_nats", "rate")):
+        for population in ("train", "test"):
+            points = curves[curves["population"] == population].sort_values("step")
+            values = [float(v) for v in points[value].astype("float64")]
+            if not values:
+                continue
+            width = max(8, min(60, console.width - 40))
+            line = sparkline(values, width=width, unicode=unicode)
+            table.add(f"{name}, {population}", line, _nats(values[0]), _nats(values[-1]))
+    console.print(table)
+    steps = sorted(curves["step"].unique())
+    console.print(f"at {len(steps)} steps from {steps[0]:,} to {steps[-1]:,}; nats per example", soft_wrap=True)
+
+
+def _print_final(console: Console, final: pd.DataFrame) -> None:
+    if not final["distortion_nats"].notna().any() and not final["mi_nats"].notna().any():
+        return
+    sign = " ± " if speaks_unicode(console) else " +/- "
+    many = final["evaluation_id"].nunique() > 1
+    for evaluation_id, rows in final.groupby("evaluation_id", sort=True):
+        title = f"final, evaluation {evaluation_id}" if many else "final"
+        by_population = {row["population"]: row for _, row in rows.iterrows()}
+        there = [name for name in ("train", "test") if name in by_population]
+        table = Rows(title, *there, left=(title,))
+        for column, name in QUANTITIES.items():
+            values = [_with_error(by_population[population], column, sign) for population in there]
+            if any(value != "-" for value in values):
+                table.add(name, *values)
+        console.print(table)
+
+
+def _print_provenance(console: Console, record: CellRecord) -> None:
+    made = {name: value for name, value in record.provenance.items() if value is not None and value == value}
+    if not made:
+        return
+    words = [f"pack {made.get('pack_id', '-')}"]
+    if "pack_size" in made:
+        words.append(f"{made['pack_size']:.0f} models at once")
+    words += [str(made[name]) for name in ("device", "host") if name in made]
+    if "seconds" in made:
+        from rdstudy.display import duration
+
+        words.append(duration(float(made["seconds"])))
+    if "finished_at" in made:
+        words.append(f"{made['finished_at']:%Y-%m-%d %H:%M} UTC")
+    console.print("trained in " + ", ".join(words), soft_wrap=True)
+    for what, path in (("images", record.sheet), ("weights", record.weights)):
+        if path is not None:
+            console.print(f"{what}: {path}", soft_wrap=True)
+
+
+def _draw(record: CellRecord, png: Path) -> None:
+    if png.suffix.lower() != ".png":
+        raise UserError(f"--png {png}: expected a file name that ends in .png")
+    if record.sheet is None:
+        raise UserError(
+            f"--png: cell {record.cell_id} has no stored images: it is {record.status}, or the study says "
+            "evaluation.sheet_examples: 0"
+        )
+    from rdstudy.figures import cell_sheet, png_bytes
+    from rdstudy.report.sheets import read_sheet
+    from rdstudy.store.files import write_whole
+
+    sheet = read_sheet(record.sheet)
+    if not sheet:
+        raise UserError(f"{record.sheet}: is damaged; without it there is nothing to draw")
+    drawn = png_bytes(cell_sheet(sheet, title=f"beta {record.settings['beta']:g}, cell {record.cell_id}"))
+    write_whole(png, lambda file: file.write(drawn))
+
+
+def _setting(value: Any) -> str:
+    if value is None or value != value:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return str(value)
+
+
+def _nats(value: float) -> str:
+    """Nats, or a dash for what was not measured."""
+    return "-" if not math.isfinite(value) else f"{value:.1f}"
+
+
+def _with_error(row: pd.Series, column: str, sign: str) -> str:
+    value, error = row[column], row.get(column.replace("_nats", "_se") if column.endswith("_nats") else "")
+    if value is None or value != value:
+        return "-"
+    if column == "active_units":
+        return f"{value:.0f}"
+    if error is None or error != error:
+        return f"{value:.2f}"
+    digits = 2 if error == 0 else min(6, max(1, 1 - math.floor(math.log10(error))))  # two of the error's digits
+    return f"{value:.{digits}f}{sign}{error:.{digits}f}"

@@ -1,0 +1,84 @@
+"""What `--json` prints: one document, made of what JSON has."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import math
+import numbers
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rdstudy.standing import Standing
+    from rdstudy.store.location import Location
+    from rdstudy.study import Study
+
+
+def as_json(keys: str) -> Any:
+    """The option `--json` of a command, whose document has these keys."""
+    return typer.Option(
+        "--json", help=f"Print one JSON document instead, with the keys {keys}; what is unknown is null."
+    )
+
+
+def print_document(document: Mapping[str, Any]) -> None:
+    """Print a document, and nothing else."""
+    print(json.dumps(plain(document), indent=2, allow_nan=False))
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON has it: NaN and the like are null, tables lists of mappings, times ISO 8601, the rest text."""
+    if hasattr(value, "to_dict") and hasattr(value, "columns"):  # a data frame
+        value = value.to_dict("records")
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item) for item in (sorted(value) if isinstance(value, set | frozenset) else value)]
+    if hasattr(value, "item") and hasattr(value, "dtype"):  # a number of numpy's
+        value = value.item()
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, numbers.Real):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, dt.datetime):
+        return value.isoformat() if value == value else None  # pandas' missing time is not itself
+    if type(value).__name__ in ("NAType", "NaTType"):
+        return None
+    return str(value)
+
+
+STANDING = "study, results, cells, finished, missing, failed (messages by cell_id)"
+
+
+def standing_document(study: Study, folder: Location, now: Standing) -> dict[str, Any]:
+    """How far a study is: numbers of cells, and why some failed."""
+    return {
+        "study": study.name,
+        "results": folder,
+        "cells": len(now.cells),
+        "finished": len(now.finished),
+        "missing": len(now.missing),
+        "failed": now.failed,
+    }
+
+
+def search_document(now: Standing) -> dict[str, Any] | None:
+    """What a search believes by now; None where there is none."""
+    if now.search is None:
+        return None
+    from rdstudy.search.search import Curves
+
+    seeker = now.search.seeker
+    settings, hypervolume = [], None
+    if isinstance(seeker, Curves):
+        for setting, found in seeker.estimates().items():
+            known = {"beta": None, "beta_low": None, "beta_high": None, "cells": 0}
+            if found is not None:
+                known = {"beta": found.beta, "beta_low": found.low, "beta_high": found.high, "cells": found.points}
+            settings.append({**dict(setting.axes), **known})
+    else:
+        hypervolume = (seeker.progress() or [None])[-1]
+    return {"ended": now.search.ended, "settings": settings, "hypervolume_nats2": hypervolume}

@@ -1,0 +1,41 @@
+"""`export`: a study's cells for other tools."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rdstudy.cli.completion import export_targets
+from rdstudy.cli.documents import as_json, print_document
+from rdstudy.cli.options import ResultsPlace
+from rdstudy.terminal import console_for
+
+
+def export(
+    results: ResultsPlace,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder to write into.", show_default=False)],
+    to: Annotated[
+        str,
+        typer.Option("--to", help="tensorboard, mlflow or csv.", show_default=False, autocompletion=export_targets),
+    ],
+    json_wanted: Annotated[bool, as_json("study, results, to, folder, cells")] = False,
+) -> None:
+    """Write learning curves, final values and settings for TensorBoard or MLflow, or as CSV; a run per cell."""
+    from rdstudy import export as exporting
+    from rdstudy.standing import recorded_study, standing
+
+    study = recorded_study(results)
+    n = exporting.export(standing(study, results), results, study=study.name, to=to, folder=folder)
+    if json_wanted:
+        print_document({"study": study.name, "results": results, "to": to, "folder": folder, "cells": n})
+        return
+    console = console_for()
+    console.print(f"{folder}: {n} cells of {study.name}, for {to}", soft_wrap=True)
+    look = {
+        "tensorboard": f"pip install tensorboard && tensorboard --logdir {folder}",
+        "mlflow": f"mlflow ui --backend-store-uri sqlite:///{folder / 'mlflow.db'}",
+        "csv": f"head {folder / 'cells.csv'}",
+    }
+    console.print(f"next: {look[to]}", soft_wrap=True)

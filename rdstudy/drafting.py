@@ -1,0 +1,203 @@
+"""A study file to start from: every section, with what each line means, sized for the data at hand."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from rdstudy.data.split_spec import SPLITS, allowed_splits
+from rdstudy.errors import UserError
+from rdstudy.library import SCHEMA_FILE
+from rdstudy.store.files import write_whole
+from rdstudy.study import Study, parse_study, study_schema
+from rdstudy.study.search_spec import SearchSpec
+
+LEAST_IMAGES = 10
+"""Of fewer images, a fifth for test is one, and a mean over it says nothing."""
+MOST_TRAIN, MOST_TEST = 2000, 500
+"""Sizes that a draft asks for at most, so that it runs in minutes; more may be there."""
+
+
+@dataclass(frozen=True)
+class _Start:
+    """What a draft says for one kind of data set."""
+
+    dataset: Mapping[str, str]
+    split: str
+    train_size: Sequence[int]
+    batch_size: int = 64
+
+
+def write_draft(name: str, folder: Path, *, dataset: str, path: str | None = None) -> Path:
+    """Write `NAME.yaml`, and the schema that editors check it against, unless that is there already.
+
+    Args:
+        name: of the study.
+        folder: to write into.
+        dataset: one of `SPLITS`.
+        path: for `images`, an .npz file or a folder; it is read, to choose sizes that fit.
+
+    Raises:
+        UserError: the name, the data set or the images cannot be used, or the file is there already.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise UserError(
+            f"{name!r} cannot name a study: letters, digits, dot, dash and underscore, a letter or digit first"
+        )
+    target = folder / f"{name}.yaml"
+    if target.exists():
+        raise UserError(f"{target} is there already; remove it, or give another name")
+    text = draft(name, dataset=dataset, path=path)
+    parse_study(text, where=str(target))
+    schema = folder / SCHEMA_FILE
+    if not schema.exists():
+        document = json.dumps(study_schema(), indent=2) + "\n"
+        write_whole(schema, lambda file: file.write(document.encode()))
+    write_whole(target, lambda file: file.write(text.encode()))
+    return target
+
+
+def draft(name: str, *, dataset: str, path: str | None = None) -> str:
+    """The text of a study of this data set.
+
+    Raises:
+        UserError: there is no such data set, or its images cannot be used.
+    """
+    if dataset not in SPLITS:
+        raise UserError(f"--dataset {dataset}: there is no such data set; allowed: {', '.join(SPLITS)}")
+    if (dataset == "images") != (path is not None):
+        raise UserError("--path FOLDER and --dataset images belong together: give both, or another data set")
+    start = _start(dataset, path)
+    sections = [
+        (
+            "dataset",
+            start.dataset,
+            "What the models are of; the test set is the same for every cell.",
+        ),
+        (
+            "grid",
+            {
+                "split": f"[{start.split}]",
+                "beta": "[5, 1, 0.5, 0.1, 0.01, 0.001]",
+                "depth": "[1, 3]",
+                "width": "[64]",
+                "latent_dim": "[10]",
+                "train_size": str(list(start.train_size)),
+                "prior": "[standard_normal]",
+                "seed": "{count: 3}",
+            },
+            "The product of all lists is the study; each point with its seed is a cell, which is one VAE.\n"
+            f"Splits of {dataset}: {allowed_splits(dataset)}.",
+        ),
+        (
+            "training",
+            {
+                "steps": "1000",
+                "# epochs": "20",
+                "batch_size": str(start.batch_size),
+                "learning_rate": "1e-3",
+                "optimizer": "adam",
+                "precision": "float32",
+            },
+            "How long and with what; the same for every cell.",
+        ),
+        (
+            "evaluation",
+            {
+                "steps": "{log_spaced: 8}",
+                "information": {"at": "final", "draws": "1", "examples": "all"},
+                "likelihood": {"at": "final", "importance_samples": "64", "examples": "100"},
+                "sheet_examples": "8",
+            },
+            "What is measured when. Rate, distortion and ELBO always; the costly estimates as said here.",
+        ),
+        (
+            "resources",
+            {
+                "pack_size": "auto",
+                "device": "auto",
+                "cpus_per_pack": "1",
+                "gpus_per_pack": "auto",
+                "memory_per_pack_gib": "auto",
+                "checkpoint_seconds": "30",
+                "keep_models": "true",
+                "max_failures": "2",
+            },
+            "What training may use. Nothing here changes a result; the whole section may be left out.",
+        ),
+    ]
+    lines = [
+        f"# yaml-language-server: $schema={SCHEMA_FILE}",
+        f"# A study of {dataset} to start from. `rdstudy plan {name}.yaml` says what it costs, and changes nothing.",
+        "",
+        f"# {_meaning(Study, 'name')}",
+        f"name: {json.dumps(name) if re.fullmatch(r'[0-9._-]+|true|false|null|yes|no|on|off', name, re.I) else name}",
+        f"# {_meaning(Study, 'question')}",
+        "question: How does the weight of the rate change what shallow and deep VAEs make of new images?",
+    ]
+    for section, values, comment in sections:
+        lines += ["", *(f"# {line}" for line in comment.split("\n")), f"{section}:"]
+        lines += _keys(Study.model_fields[section].annotation, values)
+    lines += ["", "# Instead of a list of betas, a search can choose them: remove grid.beta, and the first `# ` of"]
+    lines += ["# each line from here on.", "# search:"]
+    lines += [
+        f"# {line}"
+        for line in _keys(
+            SearchSpec,
+            {
+                "goal": "best_beta",
+                "of": "test_distortion",
+                "beta": "{low: 0.001, high: 5}",
+                "until": "{cells: 64, interval: 10}",
+            },
+        )
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _keys(model: Any, values: Mapping[str, Any], indent: str = "  ") -> list[str]:
+    """Lines of a section: above each key, what it means."""
+    lines = []
+    for key, value in values.items():
+        commented, name = key.startswith("# "), key.removeprefix("# ")
+        field = model.model_fields[name]
+        if isinstance(value, Mapping):
+            inner = field.annotation
+            assert isinstance(inner, type)
+            assert issubclass(inner, BaseModel)
+            lines += [f"{indent}{name}:", *_keys(inner, value, indent + "  ")]
+            continue
+        lines += [f"{indent}# {field.description}", f"{indent}{'# ' if commented else ''}{name}: {value}"]
+    return lines
+
+
+def _meaning(model: type[BaseModel], name: str) -> str:
+    return str(model.model_fields[name].description)
+
+
+def _start(dataset: str, path: str | None) -> _Start:
+    if dataset == "tetrominoes":
+        return _Start({"name": dataset, "seed": "0", "size": "4096", "test_size": "500"}, "checkerboard", [500])
+    if path is None:
+        spec = {"name": dataset, "seed": "0", "test_size": "500"}
+        return _Start({**spec, "download": "true", "# root": "FOLDER"}, "standard", [1000])
+    from rdstudy.data.dataset import load_dataset
+
+    try:
+        n = load_dataset(dataset, path=path).n_examples
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    if n < LEAST_IMAGES:
+        raise UserError(f"{path}: holds {n} images; a study needs at least {LEAST_IMAGES}")
+    n_test = (n + 4) // 5  # as `split_dataset` divides one's own images
+    largest = min(n - n_test, MOST_TRAIN)
+    sizes = [largest // 4, largest] if largest >= 32 else [largest]
+    quoted = json.dumps(path, ensure_ascii=False)
+    spec = {"name": dataset, "path": quoted, "seed": "0", "test_size": str(min(n_test, MOST_TEST))}
+    return _Start(spec, "random", sizes, min(64, sizes[0]))
