@@ -2,11 +2,11 @@
 
     finished cells -> some of them, at random -> trained again from the study -> the same rows?
 
-On the machine that made a table the values come out with the same bits. Another processor, or another PyTorch, adds up
-in another order, and training carries that rounding on: for some hundred steps it stays rounding, then the two part, and
-end as far from each other as two seeds do (seen with the same study under AVX-512 and under AVX2: relative differences
-below 1e-7 at step 35, and of 0.1 to 5 nats at step 4,000). So the first steps are held to float32, and what comes after
-to the spread between the study's own seeds: a tighter bound would refuse honest tables.
+On the machine that made a table the values come out with the same bits. Another processor, or another PyTorch, adds
+up in another order, and training carries that rounding on: for some hundred steps it stays rounding, then the two
+part, and end as far from each other as two seeds do (seen with the same study under AVX-512 and under AVX2: relative
+differences below 1e-7 at step 35, and of 0.1 to 5 nats at step 4,000). So the first steps are held to float32, and
+what comes after to the spread between the study's own seeds: a tighter bound would refuse honest tables.
 """
 
 from __future__ import annotations

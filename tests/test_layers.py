@@ -29,6 +29,7 @@ ORDER = [
     "pack_run",
     "remeasurement",
     "driver",
+    "verification",
     "tuning",
     "display",
     "figures",

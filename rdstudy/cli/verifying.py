@@ -51,11 +51,10 @@ def verify(
         again = train_again(one, chosen, lambda packs: RunDisplay(packs, console, where="in this process"))
         verified += list(compare(one, again, chosen))
     for each in verified:
-        off = f", D and R off by at most {each.largest:.2g} nats" if each.largest else ""
-        console.print(
-            f"{each.cell.id} ({each.cell}): {each.verdict}: {each.equal} of {each.values} values with the same bits{off}",
-            soft_wrap=True,
-        )
+        said = f"{each.equal} of {each.values} values with the same bits"
+        if each.largest:
+            said += f", D and R off by at most {each.largest:.2g} nats"
+        console.print(f"{each.cell.id} ({each.cell}): {each.verdict}: {said}", soft_wrap=True)
         if each.unjudged:
             console.print(f"  {each.unjudged} values cannot be judged: the study has no other seed", soft_wrap=True)
         bad += [f"cell {each.cell.id}, {difference}" for difference in each.wrong]
