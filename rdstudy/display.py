@@ -91,7 +91,8 @@ class _Display:
     def __init__(self, console: Console, where: str, *, transient: bool) -> None:
         self.console, self.where = console, where
         self.started = self.last_line = time.monotonic()
-        self._live = self._notebook = None
+        self._live: Live | None = None
+        self._notebook: _Notebook | None = None
         if console.is_jupyter:
             self._notebook = _Notebook(self._shown)
         elif can_redraw(console):

@@ -33,7 +33,7 @@ def quickstart(command, monkeypatch):
 
 
 def test_the_commands_run_in_their_order(quickstart):
-    assert len(COMMANDS) == 8
+    assert len(COMMANDS) == 10
     for line in COMMANDS:
         arguments = shlex.split(line, comments=True)[1:]
         if arguments[0] in ("run", "plan"):
