@@ -228,7 +228,8 @@ class RunDisplay(_Display):
                 "" if distortion is None else f"{distortion:.1f}",
             )
         waiting = "" if self.latest else "waiting for the first pack to report"
-        return Group(bar, table, Text(waiting or self._overall(), style="dim"))
+        at_work = [table] if table.rows else []
+        return Group(bar, *at_work, Text(waiting or self._overall(), style="dim"))
 
 
 class MeasureDisplay(_Display):
