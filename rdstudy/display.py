@@ -91,15 +91,15 @@ class _Display:
     def __init__(self, console: Console, where: str, *, transient: bool) -> None:
         self.console, self.where = console, where
         self.started = self.last_line = time.monotonic()
+        self.transient, self.redraws = transient, can_redraw(console)
         self._live: Live | None = None
-        self._notebook: _Notebook | None = None
-        if console.is_jupyter:
-            self._notebook = _Notebook(self._shown)
-        elif can_redraw(console):
-            self._live = Live(console=console, refresh_per_second=2, get_renderable=self._shown, transient=transient)
+        self._notebook = _Notebook(self._shown) if console.is_jupyter else None
 
     def __enter__(self) -> _Display:
-        if self._live is not None:
+        if self.redraws:  # made only now, for it asks at once what is to be shown
+            self._live = Live(
+                console=self.console, refresh_per_second=2, get_renderable=self._shown, transient=self.transient
+            )
             self._live.start()
         return self
 
@@ -115,7 +115,7 @@ class _Display:
     @property
     def plain(self) -> bool:
         """Whether lines are all there is."""
-        return self._live is None and self._notebook is None
+        return not self.redraws and self._notebook is None
 
     def _changed(self) -> None:
         if self._notebook is not None:
@@ -228,7 +228,8 @@ class RunDisplay(_Display):
                 "" if distortion is None else f"{distortion:.1f}",
             )
         waiting = "" if self.latest else "waiting for the first pack to report"
-        return Group(bar, table, Text(waiting or self._overall(), style="dim"))
+        at_work = [table] if table.rows else []
+        return Group(bar, *at_work, Text(waiting or self._overall(), style="dim"))
 
 
 class MeasureDisplay(_Display):

@@ -79,14 +79,14 @@ def test_a_mistake_in_a_list_says_what_is_allowed(command, results, tmp_path):
 
 
 def test_a_long_list_ends_with_how_many_more_there_are(command, tmp_path):
-    study = parse_study(STUDY % "images.npz", overrides=["grid.seed={count: 5000}"])
+    study = parse_study(STUDY % "images.npz", overrides=["grid.seed={count: 500}"])
     make_results(tmp_path / "many", study, dict.fromkeys(list(study.cells)[:10], "ok"))
     ended = command("ls", "many", "--sort", "seed")
-    assert "10000 cells" in ended.out
-    assert "and 9960 more: --all" in ended.out
+    assert "10 ok" in ended.out
+    assert "and 960 more: --all" in ended.out
     assert len(ended.out.splitlines()) == 45
     assert len(command("ls", "many", "--limit", "3").out.splitlines()) == 8
-    assert len(command("ls", "many", "--all").out.splitlines()) == 10_004
+    assert len(command("ls", "many", "--all").out.splitlines()) == 1_004
 
 
 def test_one_cell_shows_its_settings_curves_values_and_who_trained_it(command, results, ids):
