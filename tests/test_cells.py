@@ -2,6 +2,7 @@
 
 import json
 import re
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -117,7 +118,13 @@ def test_a_cell_without_values_says_why(command, results, ids, status):
 
 
 def test_every_evaluation_of_a_cell_is_shown(command, results, study, ids):
-    better = {"evaluation_id": "0a0b0c0d", "pack_id": None, "mi_nats": 1.5, "mi_se": 0.5, "seconds": None}
+    better: dict[str, Any] = {
+        "evaluation_id": "0a0b0c0d",
+        "pack_id": None,
+        "mi_nats": 1.5,
+        "mi_se": 0.5,
+        "seconds": None,
+    }
     rows = [row for row in rows_of(study, study.cells[ids["ok"]], **better) if row.is_final]
     write_part(results / "measurements" / "again.parquet", to_arrow(rows))
     out = command("show", "r", ids["ok"]).out

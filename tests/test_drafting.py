@@ -39,7 +39,7 @@ def test_a_draft_is_a_study_and_names_every_key_with_its_meaning(name, images_fi
                 continue
             assert key in keys(text), f"{section.__name__}.{key}"
             assert field.description is None or field.description in text
-    assert SearchSpec.model_fields["goal"].description in text
+    assert str(SearchSpec.model_fields["goal"].description) in text
     assert "study.schema.json" in text.splitlines()[0]
 
 
@@ -48,7 +48,9 @@ def test_a_draft_turns_into_a_search_as_its_comment_says():
     before, _, after = text.partition("# search:")
     lines = [line for line in before.splitlines() if not line.strip().startswith("beta:")]
     search = ["search:", *(line.removeprefix("# ") for line in after.splitlines())]
-    assert parse_study("\n".join([*lines, *search])).search.goal == "best_beta"
+    searching = parse_study("\n".join([*lines, *search])).search
+    assert searching is not None
+    assert searching.goal == "best_beta"
 
 
 def test_a_study_is_begun_and_planned_at_once(command, tmp_path):

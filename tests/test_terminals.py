@@ -198,7 +198,7 @@ print(*{"torch", "ray", "optuna", "matplotlib"} & sys.modules.keys())
 def documented(command, *verb):
     """The keys that a command's help names."""
     text = " ".join(command(*verb, "--help").out.split())
-    keys = re.search(r"with the keys (.*?); what is unknown is null", text).group(1)
+    [keys] = re.findall(r"with the keys (.*?); what is unknown is null", text)
     while "(" in keys:
         keys = re.sub(r" ?\([^()]*\)", "", keys)
     return keys.split(", ")

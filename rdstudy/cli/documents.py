@@ -72,13 +72,14 @@ def search_document(now: Standing) -> dict[str, Any] | None:
     from rdstudy.search.search import Curves
 
     seeker = now.search.seeker
-    settings, hypervolume = [], None
+    settings: list[dict[str, Any]] = []
+    hypervolume: float | None = None
     if isinstance(seeker, Curves):
         for setting, found in seeker.estimates().items():
-            known = {"beta": None, "beta_low": None, "beta_high": None, "cells": 0}
+            known: dict[str, Any] = {"beta": None, "beta_low": None, "beta_high": None, "cells": 0}
             if found is not None:
                 known = {"beta": found.beta, "beta_low": found.low, "beta_high": found.high, "cells": found.points}
             settings.append({**dict(setting.axes), **known})
     else:
-        hypervolume = (seeker.progress() or [None])[-1]
+        hypervolume = next(reversed(seeker.progress()), None)
     return {"ended": now.search.ended, "settings": settings, "hypervolume_nats2": hypervolume}
