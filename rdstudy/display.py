@@ -174,6 +174,8 @@ class RunDisplay(_Display):
     def left(self) -> str:
         """Time left at the present rate."""
         done = sum(sum(cells.values()) for cells in self.steps.values())
+        if done >= self.model_steps:
+            return "until the last are measured"
         return duration((self.model_steps - done) / self.rate) if self.rate > 1 else "not known yet"
 
     def _overall(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from rdstudy.errors import UserError
@@ -24,7 +25,7 @@ def summary(path: Path) -> str:
     """The first sentence of a study file's comment."""
     lines = [line[1:].strip() for line in path.read_text().splitlines() if line.startswith("#")]
     text = " ".join(line for line in lines if not line.startswith("yaml-language-server"))
-    return text.partition(". ")[0].rstrip(".") + "."
+    return re.split(r"(?<!\bal)\. ", text)[0].rstrip(".") + "."
 
 
 def copy_study(name: str, folder: Path) -> Path:

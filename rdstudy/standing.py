@@ -68,6 +68,8 @@ def load_study_record(results: Location) -> dict[str, Any]:
     path = results / "study.json"
     try:
         record = json.loads(path.read_text())
+    except NotADirectoryError:
+        raise UserError(f"{results}: is a file; a results folder is expected, as `rdstudy run` makes it") from None
     except FileNotFoundError:
         raise UserError(f"{results}: not a results folder: it has no study.json, which `rdstudy run` writes") from None
     except (OSError, ValueError) as error:

@@ -39,7 +39,7 @@ def load_image_files(path: str | Path) -> Dataset:
     if path.suffix.lower() == ".npz" and path.is_file():
         return _from_npz(path)
     what = "is there but is neither" if path.exists() else "does not exist; needed is"
-    raise ValueError(f"images: {path} {what} an .npz file or a folder of {', '.join(SUFFIXES)} files")
+    raise ValueError(f"images: {path.resolve()} {what} an .npz file or a folder of {', '.join(SUFFIXES)} files")
 
 
 def _from_npz(path: Path) -> Dataset:

@@ -210,7 +210,8 @@ def _criterion(findings: Findings, name: str) -> Illustration:
         )
     caption = (
         f"{_CRITERION_CAPTIONS[name]}, with its 95% band over seeds; the ring marks the best beta. "
-        f"{words.shape_sentence(findings, name)}{_left_out(len(spread.rows), most, 'panels')}"
+        f"{words.shape_sentence(findings, name)}{words.reliability_sentence(findings, name)}"
+        f"{_left_out(len(spread.rows), most, 'panels')}"
     )
     return Illustration(
         f"criterion_{name.removesuffix('_nats')}",

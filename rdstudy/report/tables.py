@@ -116,8 +116,8 @@ def _shapes(findings: Findings) -> Shown:
         "Read from the largest beta to the smallest, decided with intervals; in brackets, where that is "
         "undecided, what "
         "the means look like. Fall: from the largest beta to the best smaller one. Rise: from the best beta "
-        "to the "
-        "smallest one. Nats, 95% interval.",
+        "to the smallest one. Nats, 95% interval. The best beta is found for each seed from the other seeds, so fall and "
+        "rise are smaller than the means' differences. Least: the lowest mean.",
         rows,
         {
             "shape": lambda r: r["shape"] if r["shape"] != "undecided" else f"undecided ({r['shape_of_means']})",

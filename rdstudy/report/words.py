@@ -22,11 +22,15 @@ INTERVALS = (
     "another test set would."
 )
 
+MOST_UNRELIABLE = 0.1
+"""Share of examples from which on an NLL is called rough."""
+
 VERDICTS = (
     f"Supported: the interval lies above 0 and the effect is at least {SMALLEST_EFFECT_NATS:g} nats. Contradicted: the "
     f"interval lies below {SMALLEST_EFFECT_NATS:g} nats, so there is no effect worth the name, or the opposite. "
     "Undecided: anything else. Where there is no effect, a setting is called supported by chance in about 3 of 100 "
-    "cases."
+    "cases. Where an effect is that of the best beta, the best one is found for each seed from the other seeds, else its "
+    "luck would count: an effect is smaller than the difference of the means in the tables and figures."
 )
 
 
@@ -60,8 +64,7 @@ def seeds(findings: Findings) -> str:
         return ""
     have = "one seed" if most == 1 else f"{most} seeds"
     return (
-        f"No setting has more than {have}: every verdict is undecided, and points are drawn without an "
-        "interval. "
+        f"No setting has more than {have}: every verdict is undecided, and what intervals there are say little. "
         f"At least {MIN_SEEDS} seeds are needed."
     )
 
@@ -128,6 +131,20 @@ def saturation_sentence(findings: Findings) -> str:
     return f"The mutual information {_joined(parts)} of {len(rows)} settings."
 
 
+def reliability_sentence(findings: Findings, criterion: str) -> str:
+    """That the NLL is rough, where it is; with the space before it."""
+    if criterion != "nll_nats":
+        return ""
+    table = findings.table[findings.table["population"] == TEST]
+    share = table["nll_unreliable_share"].astype(float).mean()
+    if not share > MOST_UNRELIABLE:
+        return ""
+    return (
+        f" Rough: the importance weights of {share:.0%} of the examples are unreliable (Pareto tail index above 0.7), so "
+        "that the NLL lies too high, by more where the rate is large; `rdstudy measure --importance-samples` betters it."
+    )
+
+
 def best_sentence(findings: Findings) -> str:
     """The range of best betas, and how many of them lie at the edge of the grid."""
     rows = findings.best_beta[findings.best_beta["criterion"] == "distortion_nats"]
@@ -151,7 +168,10 @@ def convergence_sentence(findings: Findings) -> str:
     not_converged = rows[rows["converged"] == "no"]
     steep = int((rows["slope_fits"] == False).sum())  # noqa: E712 (a nullable boolean column)
     if not_converged.empty and not steep:
-        return "No training curve contradicts that its models were trained to their end."
+        most = int(rows["n_seeds"].max())
+        return "No training curve contradicts that its models were trained to their end" + (
+            f"; with {most} seeds only gross failures would, so look at the learning curves too." if most < 5 else "."
+        )
     names = findings.names
     worst = not_converged.sort_values("regret_nats").iloc[-1] if len(not_converged) else None
     text = (

@@ -62,7 +62,10 @@ def _parse_yaml(text: str, where: str) -> tuple[Any, dict[_Path, int]]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f":{mark.line + 1}" if mark else ""
-        raise StudyError(f"{where}{line}: not valid YAML: {error.problem or error.context}") from None
+        begun = ""
+        if error.context and error.context_mark and error.context_mark != mark:
+            begun = f" ({error.context} that begins in line {error.context_mark.line + 1})"
+        raise StudyError(f"{where}{line}: not valid YAML: {error.problem or error.context}{begun}") from None
     except yaml.YAMLError as error:
         raise StudyError(f"{where}: not valid YAML: {error}") from None
 
