@@ -30,6 +30,8 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 import ray
 from ray import tune
+from ray.air.execution._internal import RayActorManager
+from ray.tune.execution import tune_controller
 
 from rdstudy.budget import Budget
 from rdstudy.driver import Listener, More
@@ -199,8 +201,8 @@ def run_on_ray(
         try:
             _fit(trainable, relay, waiting=_may_wait(at.study))
         except Exception as error:
-            # Tune itself gives up on some deaths of a worker, such as one that Ray ended for lack of memory while it
-            # was starting. What is left is in the results, so a new experiment takes it from there.
+            # Tune itself gives up where a worker dies in a way that it does not know. What is left is in the results,
+            # so a new experiment takes it from there.
             if relay.error is not None:
                 raise relay.error from None
             if relay.over is not None:
@@ -283,6 +285,18 @@ class _Search(tune.search.Searcher):  # type: ignore[misc]  # Ray is untyped
     def save(self, checkpoint_path: str) -> None:
         """Tune saves its searcher, for a resume of its own that is never used: there is nothing to save."""
         Path(checkpoint_path).touch()
+
+
+class _Workers(RayActorManager):  # type: ignore[misc]  # Ray is untyped
+    """Tune's workers: one that Ray ended for lack of memory has died, as any other may. Tune would end all of them."""
+
+    def _actor_task_failed(self, tracked_actor_task: Any, exception: Exception) -> None:
+        if isinstance(exception, ray.exceptions.OutOfMemoryError):
+            exception = ray.exceptions.RayActorError(error_msg=str(exception))
+        super()._actor_task_failed(tracked_actor_task, exception)
+
+
+tune_controller.RayActorManager = _Workers  # Tune has no setting for it
 
 
 class _Packs(tune.search.search_generator.SearchGenerator):  # type: ignore[misc]  # Ray is untyped
