@@ -40,6 +40,11 @@ class Versions:
         return cls(rdstudy.__version__, torch.__version__, ray.__version__, minor)
 
 
+def machines() -> int:
+    """Machines of the connected cluster that are there now."""
+    return sum(node["Alive"] for node in ray.nodes())
+
+
 def complaint(driver: Versions, results: str, probe: str | None, device: str) -> str | None:
     """What is wrong with this machine, and the mend; None if nothing is.
 

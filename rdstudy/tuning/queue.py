@@ -53,6 +53,11 @@ class PackQueue:
         self._refill()
         return bool(self.waiting or self.running)
 
+    def waits(self) -> bool:
+        """Whether there is a pack that no worker has."""
+        self._refill()
+        return bool(self.waiting)
+
     def take(self, worker: str) -> Work | None:
         """The next pack, for a worker of this name; None while there is none to give."""
         self._refill()

@@ -30,6 +30,8 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 import ray
 from ray import tune
+from ray.air.execution._internal import RayActorManager
+from ray.tune.execution import tune_controller
 
 from rdstudy.budget import Budget
 from rdstudy.driver import Listener, More
@@ -39,7 +41,7 @@ from rdstudy.packs import Pack
 from rdstudy.store.files import StorageError
 from rdstudy.store.location import absolute
 from rdstudy.study import Study
-from rdstudy.tuning.preflight import Versions, check_nodes
+from rdstudy.tuning.preflight import Versions, check_nodes, machines
 from rdstudy.tuning.queue import PackQueue
 from rdstudy.tuning.trainable import PackTrainable
 
@@ -86,7 +88,7 @@ def cluster(address: str | None, *, object_store_bytes: int) -> Iterator[None]:
             size = max(256 * 2**20, int(1.5 * object_store_bytes) + 64 * 2**20)
             quiet["_temp_dir"] = files = _short_folder()
             ray.init(address="local", include_dashboard=False, object_store_memory=size, **quiet)
-    except (OSError, ValueError, RuntimeError) as error:
+    except Exception as error:  # a plain one where a node takes too long to start
         where = f"at {address}" if address else "on this machine"
         raise UserError(f"no Ray cluster {where}: {error}. `--inline` trains without Ray.") from error
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL + 1)  # ray.init sets its own level on "ray"
@@ -181,8 +183,7 @@ def run_on_ray(
         StorageError: the results cannot be written.
     """
     results, gpus = absolute(at.results), gpus_per_pack(at.study)
-    n_nodes = _machines()
-    if n_nodes > 1:
+    if machines() > 1:
         check_nodes(results, device_kind(at.study), gpus_per_pack=gpus)
     trainable = tune.with_parameters(
         PackTrainable,
@@ -192,7 +193,7 @@ def run_on_ray(
         commit=at.commit,
         again=at.again,
         versions=Versions.here(),
-        alone=n_nodes == 1,
+        driver=ray.get_runtime_context().get_node_id(),
     )
     trainable = tune.with_resources(trainable, {"cpu": at.study.resources.cpus_per_pack, "gpu": gpus})
     relay = _Relay(PackQueue(packs, more), listener, budget)
@@ -200,8 +201,8 @@ def run_on_ray(
         try:
             _fit(trainable, relay, waiting=_may_wait(at.study))
         except Exception as error:
-            # Tune itself gives up on some deaths of a worker, such as one that Ray ended for lack of memory while it
-            # was starting. What is left is in the results, so a new experiment takes it from there.
+            # Tune itself gives up where a worker dies in a way that it does not know. What is left is in the results,
+            # so a new experiment takes it from there.
             if relay.error is not None:
                 raise relay.error from None
             if relay.over is not None:
@@ -233,7 +234,7 @@ def _fit(trainable: Any, relay: _Relay, *, waiting: int) -> None:
         tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(
-                search_alg=_Search(relay),
+                search_alg=_Packs(_Search(relay)),
                 num_samples=-1,
                 reuse_actors=True,
                 trial_name_creator=_trial_name,
@@ -286,6 +287,33 @@ class _Search(tune.search.Searcher):  # type: ignore[misc]  # Ray is untyped
         Path(checkpoint_path).touch()
 
 
+class _Workers(RayActorManager):  # type: ignore[misc]  # Ray is untyped
+    """Tune's workers: one that Ray ended for lack of memory has died, as any other may. Tune would end all of them."""
+
+    def _actor_task_failed(self, tracked_actor_task: Any, exception: Exception) -> None:
+        if isinstance(exception, ray.exceptions.OutOfMemoryError):
+            exception = ray.exceptions.RayActorError(error_msg=str(exception))
+        super()._actor_task_failed(tracked_actor_task, exception)
+
+
+tune_controller.RayActorManager = _Workers  # Tune has no setting for it
+
+
+class _Packs(tune.search.search_generator.SearchGenerator):  # type: ignore[misc]  # Ray is untyped
+    """Says that there are no more packs whenever none waits, though one that is at work may come back.
+
+    As long as more may come, Tune keeps one worker that has nothing to do, and so a rented machine, for them.
+    """
+
+    def is_finished(self) -> bool:
+        relay = self.searcher.relay
+        try:
+            return not relay.queue.waits()
+        except BaseException as error:  # of a search that was asked for more
+            relay.error = error
+            raise
+
+
 class _Relay(tune.Callback):  # type: ignore[misc]  # Ray is untyped
     """Passes what trials report to the listener and the queue; stops the run at the first error that ends it."""
 
@@ -324,14 +352,14 @@ class _Relay(tune.Callback):  # type: ignore[misc]  # Ray is untyped
         if result.get("done"):
             self.queue.ended(trial.trial_id)
         if self.queue:
-            self.over = self.budget.over(_machines)
+            self.over = self.budget.over(machines)
             if self.over is not None:
                 raise RuntimeError(self.over)  # ends the experiment; what trains goes on from its checkpoints
 
     def _elsewhere(self, worker: str, error: StorageError) -> None:
         """A machine cannot write, or cannot train: its pack goes elsewhere; if that is so of all, the run ends."""
         self.refused += 1
-        if _machines() == 1 or self.refused > REFUSALS * _machines():
+        if machines() == 1 or self.refused > REFUSALS * machines():
             raise error
         print(f"rdstudy: {error} Its pack goes to another machine.", file=sys.stderr)
         self.queue.lost(worker)
@@ -351,11 +379,6 @@ class _Relay(tune.Callback):  # type: ignore[misc]  # Ray is untyped
         except BaseException as error:
             self.error = error
             raise
-
-
-def _machines() -> int:
-    """Machines of the connected cluster that are there now."""
-    return sum(node["Alive"] for node in ray.nodes())
 
 
 def _out_of_memory(error: str) -> bool:

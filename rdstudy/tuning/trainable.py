@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
+import ray
 from ray import tune
 
 from rdstudy.data.dataset import Dataset
@@ -22,7 +23,7 @@ from rdstudy.provenance import Commit
 from rdstudy.store.files import StorageError
 from rdstudy.store.location import location
 from rdstudy.study import Cell, Study
-from rdstudy.tuning.preflight import Versions, complaint
+from rdstudy.tuning.preflight import Versions, complaint, machines
 
 REPORT_SECONDS = 10.0
 """A pack reports at most this often, so that hundreds of packs do not crowd the driver."""
@@ -44,11 +45,11 @@ class PackTrainable(tune.Trainable):  # type: ignore[misc]  # Ray is untyped
         commit: Commit | None,
         again: bool,
         versions: Versions,
-        alone: bool,
+        driver: str,
     ) -> None:
         device = Study.model_validate_json(study).resources.device
-        self.alone = alone
-        self.unfit = None if alone else complaint(versions, results, None, device)
+        elsewhere = ray.get_runtime_context().get_node_id() != driver
+        self.unfit = complaint(versions, results, None, device) if elsewhere else None
         if self.unfit is not None:
             return
         self.at = Workplace(
@@ -92,6 +93,6 @@ class PackTrainable(tune.Trainable):  # type: ignore[misc]  # Ray is untyped
 
     def _refuse(self, why: str, events: list[dict[str, Any]]) -> dict[str, Any]:
         """Give the pack back. Slowly, where there are other machines: else this one would take pack after pack."""
-        if not self.alone:
+        if machines() > 1:
             time.sleep(REFUSE_SECONDS)
         return {"events": events, "refused": why, "done": True}

@@ -73,6 +73,16 @@ def test_a_pack_waits_a_little_before_it_starts_again(monkeypatch):
     assert queue
 
 
+def test_nothing_waits_while_the_last_pack_trains_and_it_waits_again_when_it_is_lost():
+    queue = PackQueue(packs(2))
+    assert queue.waits()
+    queue.take("a")
+    assert queue
+    assert not queue.waits()
+    queue.lost("a")
+    assert queue.waits()
+
+
 def test_memory_that_does_not_suffice_halves_a_pack_at_once():
     queue = PackQueue(packs(5))
     queue.take("a")
