@@ -93,6 +93,7 @@ class Verified:
 
     @property
     def verdict(self) -> Verdict:
+        """What is to be said of the cell in two words."""
         if self.wrong:
             return CHANGED
         return SAME if self.equal == self.values else ROUNDED

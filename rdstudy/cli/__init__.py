@@ -96,10 +96,8 @@ def main(arguments: list[str] | None = None) -> None:
         # An interrupt comes out as whatever the library it struck made of it.
         if interrupted:
             again = shlex.join(["rdstudy", *arguments])
-            stderr.print(
-                f"rdstudy: interrupted; what is finished is in the table, what is begun in its last checkpoint. To go on: {again}",
-                soft_wrap=True,
-            )
+            kept = "what is finished is in the table, what is begun in its last checkpoint"
+            stderr.print(f"rdstudy: interrupted; {kept}. To go on: {again}", soft_wrap=True)
             sys.exit(INTERRUPTED)
         if not isinstance(error, UserError):
             raise

@@ -1,4 +1,4 @@
-"""`cells.csv`, a row per cell, and `curves.csv`, a row per cell, step and value."""
+"""cells.csv, a row per cell, and curves.csv, a row per cell, step and value."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def check_installed() -> None:
 
 
 def write_mlflow(runs: Sequence[Run], folder: Path, target: Path, study: str) -> None:
-    """Write `mlflow.db` into `folder`, which will be called `target`."""
+    """Write mlflow.db into `folder`, which will be called `target`."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # nobody was asked
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)

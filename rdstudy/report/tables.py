@@ -114,10 +114,9 @@ def _shapes(findings: Findings) -> Shown:
         "shapes",
         "Shape of test distortion over beta",
         "Read from the largest beta to the smallest, decided with intervals; in brackets, where that is "
-        "undecided, what "
-        "the means look like. Fall: from the largest beta to the best smaller one. Rise: from the best beta "
-        "to the smallest one. Nats, 95% interval. The best beta is found for each seed from the other seeds, so fall and "
-        "rise are smaller than the means' differences. Least: the lowest mean.",
+        "undecided, what the means look like. Fall: from the largest beta to the best smaller one. Rise: from the "
+        "best beta to the smallest one. Nats, 95% interval. The best beta is found for each seed from the other "
+        "seeds, so fall and rise are smaller than the means' differences. Least: the lowest mean.",
         rows,
         {
             "shape": lambda r: r["shape"] if r["shape"] != "undecided" else f"undecided ({r['shape_of_means']})",

@@ -29,8 +29,8 @@ VERDICTS = (
     f"Supported: the interval lies above 0 and the effect is at least {SMALLEST_EFFECT_NATS:g} nats. Contradicted: the "
     f"interval lies below {SMALLEST_EFFECT_NATS:g} nats, so there is no effect worth the name, or the opposite. "
     "Undecided: anything else. Where there is no effect, a setting is called supported by chance in about 3 of 100 "
-    "cases. Where an effect is that of the best beta, the best one is found for each seed from the other seeds, else its "
-    "luck would count: an effect is smaller than the difference of the means in the tables and figures."
+    "cases. Where an effect is that of the best beta, the best one is found for each seed from the other seeds, else "
+    "its luck would count: an effect is smaller than the difference of the means in the tables and figures."
 )
 
 
@@ -140,8 +140,9 @@ def reliability_sentence(findings: Findings, criterion: str) -> str:
     if not share > MOST_UNRELIABLE:
         return ""
     return (
-        f" Rough: the importance weights of {share:.0%} of the examples are unreliable (Pareto tail index above 0.7), so "
-        "that the NLL lies too high, by more where the rate is large; `rdstudy measure --importance-samples` betters it."
+        f" Rough: the importance weights of {share:.0%} of the examples are unreliable (Pareto tail index above 0.7), "
+        "so that the NLL lies too high, by more where the rate is large; `rdstudy measure --importance-samples` "
+        "betters it."
     )
 
 

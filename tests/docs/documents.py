@@ -89,6 +89,8 @@ def blocks(document: str) -> Iterator[Block]:
 def table(block: str) -> list[dict[str, str]]:
     """The rows of a Markdown table."""
     rows = [
-        [cell.strip() for cell in line.strip("| ").split(" | ")] for line in block.splitlines() if line.startswith("|")
+        [cell.strip() for cell in line.strip().strip("|").split(" | ")]
+        for line in block.splitlines()
+        if line.startswith("|")
     ]
     return [dict(zip(rows[0], row, strict=True)) for row in rows[2:]] if len(rows) > 2 else []

@@ -7,7 +7,15 @@ import pytest
 
 from tests.docs.documents import NAMES, ROOT, anchors, links, text
 
-HOSTS = {"github.com", "arxiv.org", "proceedings.mlr.press", "docs.ray.io", "pytorch.org", "docs.pytorch.org"}
+HOSTS = {
+    "github.com",
+    "arxiv.org",
+    "hydra.cc",
+    "proceedings.mlr.press",
+    "docs.ray.io",
+    "pytorch.org",
+    "docs.pytorch.org",
+}
 """Where the documents may lead; what such an address answers no test knows."""
 
 
