@@ -47,7 +47,7 @@ simulations: install-dev
 cluster-test: install-dev
 	{ command -v sshd && command -v rsync && command -v ip; } >/dev/null || \
 		{ apt-get update -qq && apt-get install -y -qq openssh-server rsync iproute2 util-linux; }
-	$(BIN)/python -m pytest -m cluster -s tests/cluster
+	$(BIN)/python -m pytest -m cluster -s tests/cluster tests/tuning
 
 # Speed, as ratios within one run; see tests/benchmarks/README.md.
 bench: install-dev

@@ -20,7 +20,7 @@ from tests.conftest import STUDY
 from tests.tuning.kill_and_resume import Runs, kill_all
 from tests.tuning.nodes import Nodes, nodes
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.cluster
 
 MOST = 6
 """Nodes that the cluster may rent."""

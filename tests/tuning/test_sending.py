@@ -12,7 +12,7 @@ from rdstudy.store import load_measurements
 from tests.tuning.kill_and_resume import Runs
 from tests.tuning.nodes import nodes
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.cluster
 
 STUDY = """
 name: sent
