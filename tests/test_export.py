@@ -52,8 +52,6 @@ def test_tensorboard_reads_the_curves_and_the_settings(command, study, tmp_path)
 
 @pytest.mark.filterwarnings("default")  # those between MLflow and SQLAlchemy are theirs
 def test_mlflow_reads_the_curves_and_the_settings(command, study, tmp_path, monkeypatch):
-    for needed in ("mlflow", "sqlalchemy", "alembic"):
-        pytest.importorskip(needed)  # 60 MB, which the developers' installation is spared
     assert command("export", "r", "ml", "--to", "mlflow").code == 0
     from mlflow import MlflowClient
 
