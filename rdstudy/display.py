@@ -6,6 +6,7 @@ import io
 import math
 import statistics
 import time
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -85,7 +86,7 @@ class _Notebook:
             self._output.update(bundle, raw=True)
 
 
-class _Display:
+class _Display(ABC):
     """What is live on a terminal or in a notebook while the work lasts, and plain lines elsewhere."""
 
     def __init__(self, console: Console, where: str, *, transient: bool) -> None:
@@ -109,8 +110,8 @@ class _Display:
         if self._notebook is not None:
             self._notebook.refresh()
 
-    def _shown(self) -> RenderableType:
-        raise NotImplementedError
+    @abstractmethod
+    def _shown(self) -> RenderableType: ...
 
     @property
     def plain(self) -> bool:

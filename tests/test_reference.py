@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "results" / "reference"
 FOLDERS = {"quickstart": REFERENCE / "quickstart"}
 """By the name of their study file."""
-KEPT = (".png", ".html", ".md", ".parquet")
+KEPT = (".png", ".md", ".parquet")
 """Of a report; the rest says the same."""
 WITHOUT_TORCH = """
 import sys
