@@ -8,7 +8,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -64,7 +64,10 @@ def write_whole(path: Location, write: Callable[[IO[bytes]], object]) -> None:
         buffer = io.BytesIO()
         write(buffer)
         with explained(path, "writing"):
-            patiently(lambda: path.fs.pipe_file(path.path, buffer.getvalue()))
+            try:
+                patiently(lambda: path.fs.pipe_file(path.path, buffer.getvalue()))
+            except FileNotFoundError as error:  # a bucket has no folders that could be missing
+                raise OSError("the bucket is not there") from error
         return
     aside = path.parent / f"{ASIDE}{uuid.uuid4().hex}"
     make_folder(path.parent)
@@ -98,7 +101,8 @@ def remove(path: Location) -> None:
     """Remove a file that may be gone already."""
     with explained(path, "removing"):
         if in_bucket(path):
-            patiently(lambda: path.unlink(missing_ok=True))
+            with suppress(FileNotFoundError):  # asked again, because the answer to the first request was lost
+                patiently(lambda: path.unlink(missing_ok=True))
         else:
             path.unlink(missing_ok=True)
 
@@ -107,7 +111,8 @@ def remove_folder(folder: Location) -> None:
     """Remove a folder with all that is in it; in a bucket, all whose names begin with its."""
     with explained(folder, "removing"):
         if in_bucket(folder):
-            patiently(lambda: folder.fs.rm(folder.path, recursive=True))
+            with suppress(FileNotFoundError):
+                patiently(lambda: folder.fs.rm(folder.path, recursive=True))
         else:
             shutil.rmtree(folder)
 

@@ -14,13 +14,14 @@ import datetime as dt
 import json
 import threading
 import time
+import uuid
 from collections.abc import Callable
 from typing import Any
 
 from upath import UPath
 
 from rdstudy.errors import UserError
-from rdstudy.store.files import StorageError, explained
+from rdstudy.store.files import StorageError, explained, remove
 from rdstudy.store.location import list_files
 
 RENEW_SECONDS = 20.0
@@ -32,7 +33,7 @@ class Lease:
 
     def __init__(self, results: UPath, me: dict[str, Any], refused: Callable[[dict[str, Any]], UserError]) -> None:
         self.folder = results / "lease"
-        self.me, self.refused = me, refused
+        self.me, self.refused = me | {"token": uuid.uuid4().hex}, refused
         self.path: UPath
         self._renewed = 0.0
         self._error: Exception | None = None
@@ -59,11 +60,13 @@ class Lease:
             try:
                 self.path.fs.pipe_file(self.path.path, self._text(), mode="create")
             except FileExistsError:
-                raise self.refused(json.loads(self.path.read_bytes())) from None
+                holder = json.loads(self.path.read_bytes())
+                if holder.get("token") != self.me["token"]:  # else it was made, but the answer to that was lost
+                    raise self.refused(holder) from None
             if not self._mine():  # while this one looked, a lease was taken, and the one before removed
                 raise self.refused({})
             for name in names:
-                (self.folder / name).unlink(missing_ok=True)
+                remove(self.folder / name)
         self._thread = threading.Thread(target=self._keep, name="rdstudy-lease", daemon=True)
         self._thread.start()
 

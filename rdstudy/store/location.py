@@ -6,6 +6,7 @@ the environment, as the provider's own tools find them; none is written anywhere
 
 from __future__ import annotations
 
+import errno
 import random
 import sys
 import time
@@ -32,7 +33,7 @@ BUCKETS = {"s3": "s3fs", "gs": "gcsfs"}
 PATIENCE_SECONDS = 240.0
 """How long a bucket may refuse requests before a run gives up, beside what its library tries again by itself."""
 LONGEST_WAIT = 15.0
-_FINAL = (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError)
+_FINAL = (FileNotFoundError, FileExistsError, IsADirectoryError)
 Result = TypeVar("Result")
 
 
@@ -81,6 +82,15 @@ def storage_errors() -> tuple[type[Exception], ...]:
     return tuple(errors)
 
 
+def is_forbidden(error: Exception) -> bool:
+    """Whether a bucket refused a request because of who asked; gcsfs has no error of its own for it."""
+    return (
+        isinstance(error, PermissionError)
+        or getattr(error, "code", None) in (401, 403)
+        or (type(error) is OSError and str(error).startswith("Forbidden"))
+    )
+
+
 def patiently(request: Callable[[], Result]) -> Result:
     """What a request to a bucket gives, tried again with growing waits while the bucket is out of order.
 
@@ -91,6 +101,8 @@ def patiently(request: Callable[[], Result]) -> Result:
         try:
             return request()
         except storage_errors() as error:
+            if is_forbidden(error):
+                raise PermissionError(errno.EACCES, "permission denied") from error
             if isinstance(error, _FINAL) or time.monotonic() + wait > until:
                 raise
             time.sleep(wait * random.uniform(0.5, 1))  # workers that failed together do not come back together

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from rdstudy.store import failed_cells, load_measurements
-from tests.s3_server import BUCKET, running
+from tests.buckets import BUCKET, running
 from tests.tuning.kill_and_resume import Runs, values, write_study
 
 pytestmark = pytest.mark.cluster

@@ -1,4 +1,4 @@
-"""Results in a bucket: a real S3 server on loopback, whose answers are slow and wrong at times."""
+"""Results in a bucket: S3 and Google Cloud Storage servers on loopback, whose answers are slow and wrong at times."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from rdstudy.store import location as locations
 from rdstudy.store.checkpoints import Checkpoints
 from rdstudy.store.files import write_whole
 from rdstudy.store.location import in_bucket, list_files, location
+from tests.buckets import KINDS, Server, running
 from tests.command import refused, values
-from tests.s3_server import BUCKET, Server, running
 from tests.store.test_table import failure_of, rows_of
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with running() as server, pytest.MonkeyPatch.context() as patch:
+@pytest.fixture(scope="module", params=KINDS)
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    with running(request.param) as server, pytest.MonkeyPatch.context() as patch:
         for name, value in server.environment.items():
             patch.setenv(name, value)
         yield server
@@ -39,8 +39,8 @@ def server() -> Iterator[Server]:
 @pytest.fixture
 def url(server: Server, request: pytest.FixtureRequest) -> Iterator[str]:
     """A place of its own for each test, on a server that behaves until it is told otherwise."""
-    yield f"s3://{BUCKET}/{abs(hash(request.node.nodeid))}"
-    server.faults(errors=0.0, slow=0.0, refuse_writes=False)
+    yield server.url(str(abs(hash(request.node.nodeid))))
+    server.faults(errors=0.0, slow=0.0, refuse_writes=False, forbid=False)
 
 
 # --- what is written and read ---
@@ -98,10 +98,17 @@ def test_writes_refused_for_a_while_are_waited_for(url, server):
 
 
 def test_a_bucket_that_is_not_there_is_one_clear_message(server):
-    with pytest.raises(
-        StorageError, match="s3://no-such-bucket/x/f: writing failed: The specified bucket does not exist"
-    ):
-        write_whole(location("s3://no-such-bucket/x") / "f", lambda file: file.write(b""))
+    url = f"{server.kind}://no-such-bucket/x"
+    with pytest.raises(StorageError, match=f"{url}/f: writing failed: the bucket is not there"):
+        write_whole(location(url) / "f", lambda file: file.write(b""))
+
+
+def test_a_bucket_that_forbids_is_not_waited_for(url, server):
+    server.faults(forbid=True)
+    began = time.monotonic()
+    with pytest.raises(StorageError, match=f"{url}/f: writing failed: .*permission"):
+        write_whole(location(url) / "f", lambda file: file.write(b""))
+    assert time.monotonic() - began < locations.PATIENCE_SECONDS / 4
 
 
 @pytest.mark.parametrize("text", ["ftp://host/x", "s3://", "s3:///"])
@@ -220,9 +227,12 @@ def test_a_place_without_a_study_is_the_users_mistake(url, server, command):
 
 
 def test_no_credentials_are_written_anywhere(url, server, command, study_file):
+    if server.kind == "gs":
+        pytest.skip("this server asks for no credentials")
+    secret = server.environment["AWS_SECRET_ACCESS_KEY"]
     assert command("run", study_file, "--inline", "--results", url, "--set", "training.steps=2").code == 0
     root = location(url)
     assert in_bucket(root)
     for path in root.fs.find(root.path):
-        assert server.environment["AWS_SECRET_ACCESS_KEY"].encode() not in root.fs.cat_file(path), path
+        assert secret.encode() not in root.fs.cat_file(path), path
     assert json.loads((root / "study.json").read_bytes())["name"] == "tiny"
