@@ -167,7 +167,7 @@ class RunDisplay(_Display):
 
     @property
     def rate(self) -> float:
-        """Model-steps per second since the start of this run."""
+        """Model-steps per second since the start of this run; 0 before the first have been reported."""
         done = sum(sum(cells.values()) for cells in self.steps.values()) - sum(self.at_start.values())
         return done / max(1e-9, time.monotonic() - self.started)
 
@@ -182,10 +182,8 @@ class RunDisplay(_Display):
     def _overall(self) -> str:
         ended = self.ended["finished"] + self.ended["failed"]
         failed = f", {self.ended['failed']} failed" if self.ended["failed"] else ""
-        return (
-            f"{ended}/{self.n_cells} cells{failed}, {self.rate:,.0f} model-steps/s {self.where}{self._peak()}, "
-            f"time left {self.left}"
-        )
+        speed = f"{self.rate:,.0f} model-steps/s {self.where}{self._peak()}" if self.rate else f"training {self.where}"
+        return f"{ended}/{self.n_cells} cells{failed}, {speed}, time left {self.left}"
 
     def _peak(self) -> str:
         """What share of their devices' matrix-product rate the packs reach while they train, their median."""

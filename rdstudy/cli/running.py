@@ -88,6 +88,8 @@ def run(
     with opened(study, folder, dataset.fingerprint) as table:
         now = standing(study, folder)
         print_standing(console, study, folder, now)
+        if not inline:
+            console.print(f"{'connecting to' if address else 'starting'} Ray; the first packs report within a minute")
         with _site(at, address, inline=inline) as site:
             pixels = dataset.images.shape[1]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from rdstudy.errors import UserError
-from rdstudy.store.location import Location, in_bucket, patiently, storage_errors
+from rdstudy.store.location import PASSING, Location, in_bucket, patiently, storage_errors
 
 ASIDE = ".aside-"
 """Prefix of files being written; readers ignore them, and a later run removes what a killed one left."""
@@ -91,10 +91,10 @@ def move_whole(source: Location, target: Location) -> None:
         write_whole(target, lambda file: file.write(data))
         remove(source)
         return
-    make_folder(target.parent)
     with explained(target, "moving a finished file into place"):
-        os.replace(source, target)
-        _sync_folder(target.parent)
+        patiently(lambda: target.parent.mkdir(parents=True, exist_ok=True), only=PASSING)
+        patiently(lambda: os.replace(source, target), only=PASSING)
+        patiently(lambda: _sync_folder(target.parent), only=PASSING)
 
 
 def remove(path: Location) -> None:
@@ -104,7 +104,7 @@ def remove(path: Location) -> None:
             with suppress(FileNotFoundError):  # asked again, because the answer to the first request was lost
                 patiently(lambda: path.unlink(missing_ok=True))
         else:
-            path.unlink(missing_ok=True)
+            patiently(lambda: path.unlink(missing_ok=True), only=PASSING)
 
 
 def remove_folder(folder: Location) -> None:

@@ -31,7 +31,10 @@ BUCKETS = {"s3": "s3fs", "gs": "gcsfs"}
 """Kinds of buckets, and the library that reads each."""
 
 PATIENCE_SECONDS = 240.0
-"""How long a bucket may refuse requests before a run gives up, beside what its library tries again by itself."""
+"""How long a bucket may refuse requests before a run gives up, beside what its library tries again by itself; and how
+long a shared folder may be out of order while its server fails over."""
+PASSING = frozenset({errno.EIO, errno.EROFS, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN})
+"""What a file system says while it is out of order. A disk that is full, or a permission, does not mend itself."""
 LONGEST_WAIT = 15.0
 _FINAL = (FileNotFoundError, FileExistsError, IsADirectoryError)
 Result = TypeVar("Result")
@@ -91,16 +94,19 @@ def is_forbidden(error: Exception) -> bool:
     )
 
 
-def patiently(request: Callable[[], Result]) -> Result:
-    """What a request to a bucket gives, tried again with growing waits while the bucket is out of order.
+def patiently(request: Callable[[], Result], *, only: frozenset[int] | None = None) -> Result:
+    """What a request to a bucket or a folder gives, tried again with growing waits while that is out of order.
 
-    What trying again cannot mend (no such bucket, no permission) is raised at once.
+    What trying again cannot mend (no such bucket, no permission) is raised at once, and so is, for a folder, all that
+    is not among the error numbers `only`.
     """
     wait, until = 0.5, time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
             return request()
         except storage_errors() as error:
+            if only is not None and getattr(error, "errno", None) not in only:
+                raise
             if is_forbidden(error):
                 raise PermissionError(errno.EACCES, "permission denied") from error
             if isinstance(error, _FINAL) or time.monotonic() + wait > until:

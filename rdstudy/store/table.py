@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from rdstudy.measurement import FAILED, KEY, Measurement
 from rdstudy.store.files import StorageError, explained, move_whole, remove
-from rdstudy.store.location import Location, list_files, local_copy, location
+from rdstudy.store.location import PASSING, Location, list_files, local_copy, location, patiently
 from rdstudy.store.parts import FAILED_PART, SCHEMA, bundle_parts, read_parts, to_arrow, write_part
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def _read_staged(staged: Location) -> pa.Table:
     with explained(staged, "reading a finished pack"):
         try:
             with local_copy(staged) as copy:
-                return pq.read_table(copy, schema=SCHEMA)
+                return patiently(lambda: pq.read_table(copy, schema=SCHEMA), only=PASSING)
         except (pa.ArrowException, ValueError) as error:
             raise StorageError(f"{staged}: not a part of the table: {error}") from error
 

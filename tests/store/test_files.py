@@ -3,14 +3,16 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from rdstudy.errors import UserError
-from rdstudy.store import StorageError
+from rdstudy.store import StorageError, Table, finished_cells, stage
 from rdstudy.store.files import ASIDE, make_folder, move_whole, remove, remove_leftovers, write_whole
+from tests.store.test_table import rows_of
 
 
 def test_a_file_appears_with_its_folder_and_takes_the_olds_place(tmp_path):
@@ -123,10 +125,10 @@ def test_a_process_that_may_write_no_more_keeps_the_old_file(tmp_path):
 
 @pytest.fixture
 def full_disk(tmp_path: Path):
-    """A file system of 64 KiB, where one may be mounted."""
+    """A file system of 256 KiB, where one may be mounted."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
     try:
         mounted = subprocess.run(mount, capture_output=True, check=False).returncode == 0
     except OSError:
@@ -141,6 +143,21 @@ def test_a_disk_that_is_full_keeps_the_old_file(full_disk):
     path = full_disk / "file"
     write_whole(path, lambda file: file.write(b"old"))
     with pytest.raises(StorageError, match="the disk is full: free some space"):
-        write_whole(path, lambda file: file.write(bytes(100_000)))
+        write_whole(path, lambda file: file.write(bytes(1_000_000)))
     assert path.read_bytes() == b"old"
     assert os.listdir(full_disk) == ["file"]
+
+
+def test_a_folder_out_of_order_for_a_while_is_waited_for_by_who_commits(full_disk):
+    """A file system that turns read-only, as one does whose server fails over, then comes back."""
+    staged = stage(full_disk, "pack", rows_of("a"))
+    mount = ["mount", "-o", "remount"]
+    subprocess.run([*mount, "-r", str(full_disk)], check=True)
+    with pytest.raises(OSError, match="Read-only"):
+        (full_disk / "file").write_bytes(b"")
+    back = threading.Timer(4, subprocess.run, [[*mount, "-w", str(full_disk)]], {"check": True})
+    back.start()
+    assert Table(full_disk).commit(staged) == ["a"]
+    assert not back.is_alive()
+    assert finished_cells(full_disk / "measurements") == {"a"}
+    assert list((full_disk / "staging").iterdir()) == []
