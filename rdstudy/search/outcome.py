@@ -67,7 +67,7 @@ def outcomes(table: pd.DataFrame) -> dict[str, Outcome]:
             found[cell] = Outcome(course=courses[cell], stopped=True)
             continue
         if row["status"] != OK:
-            found[cell] = Outcome(failed=True)
+            found[cell] = Outcome(failed=True, course=courses.get(cell, {}))
             continue
         found[cell] = Outcome(
             rate=_number(row["rate_nats"]),

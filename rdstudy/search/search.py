@@ -172,8 +172,8 @@ class Curves:
 
     def limits(self, cells: Sequence[Cell]) -> dict[str, Limits]:
         """By cell id, the limits of cells that were just asked for, by what has been told so far."""
-        by_setting = {setting: limits_of(told, self.spec.of) for setting, told in self._told.items()}
-        return {cell.id: by_setting[self._at[cell.id][0]] for cell in cells}
+        of = self.spec.of
+        return {cell.id: limits_of(self._told[self._at[cell.id][0]], of, steps=cell.steps) for cell in cells}
 
     def estimates(self) -> dict[Setting, BetaEstimate | None]:
         """Where each setting's beta lies."""

@@ -2,9 +2,9 @@
 
     limit(setting, step) = (best + worst) / 2  of what the setting's fully trained cells had at that step
 
-A cell's limits are fixed when it is asked for, of the cells that were known by then. So a search that is replayed from
-the table finds the same ones, however it was interrupted. It biases what is measured: among the cells that are left,
-those that learn slowly are missing. Hence it is off unless a study asks for it.
+There is none before `NOT_BEFORE` of the training. A cell's limits are fixed when it is asked for, of the cells that
+were known by then, so a search that is replayed from the table finds the same ones, however it was interrupted. It
+biases what is measured: among the cells that are left, those that learn slowly are missing. So it is off by default.
 """
 
 from __future__ import annotations
@@ -14,17 +14,19 @@ from collections.abc import Iterable
 
 from rdstudy.limits import Limit, Limits, first_above
 from rdstudy.search.outcome import Outcome
+from rdstudy.study.search_spec import NOT_BEFORE
 
 LEAST = 4
 """Fully trained cells of a setting below which nothing is said of the next one."""
 
 
-def limits_of(trained: Iterable[Outcome], of: str) -> dict[int, Limit]:
+def limits_of(trained: Iterable[Outcome], of: str, *, steps: int) -> dict[int, Limit]:
     """The limits of a setting's next cells, by step.
 
     Args:
         trained: outcomes of the setting's cells so far; those that failed or were stopped do not count.
         of: the search's criterion, `test_distortion` or `test_elbo`.
+        steps: of the training of each.
     """
     values: defaultdict[int, list[float]] = defaultdict(list)
     for outcome in trained:
@@ -36,7 +38,7 @@ def limits_of(trained: Iterable[Outcome], of: str) -> dict[int, Limit]:
     return {
         step: Limit(of, (min(there) + max(there)) / 2, len(there))
         for step, there in sorted(values.items())
-        if len(there) >= LEAST
+        if len(there) >= LEAST and step >= NOT_BEFORE * steps
     }
 
 
@@ -47,7 +49,7 @@ def as_stopped(outcome: Outcome, limits: Limits) -> Outcome | None:
         What was measured up to the first step at which the cell is above its limit, marked as stopped there; the
         outcome as it is, where the cell never is; None where it was stopped, but these limits would not have.
     """
-    step = None if outcome.failed else first_above(outcome.course, limits)
+    step = first_above(outcome.course, limits)
     if step is not None:
         return Outcome(stopped=True, course={s: t for s, t in outcome.course.items() if s <= step})
     return None if outcome.stopped else outcome

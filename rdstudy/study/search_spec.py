@@ -12,6 +12,8 @@ PER = ("split", "depth", "width", "latent_dim", "train_size")
 """Axes of the grid whose every combination is a setting with a curve of its own over beta."""
 OVER = {"beta": float, "learning_rate": float, "width": int, "depth": int, "latent_dim": int}
 """Axes that a search may vary, and their kind."""
+NOT_BEFORE = 0.25
+"""Share of a cell's steps before which none is hopeless: early on, the start decides which is worse, not the beta."""
 CURVE_SAMPLERS = ("thompson", "tpe", "gp", "qmc", "random")
 FRONTIER_SAMPLERS = ("tpe", "gp", "nsga2", "nsga3", "qmc", "random")
 
@@ -56,8 +58,9 @@ class Stop(Strict):
 
     hopeless: bool = Field(
         False,
-        description="Stop a cell whose test value lies above halfway between the best and the worst that the setting's "
-        "earlier cells had at that step. Such cells are marked, and left out of analyses: this biases them.",
+        description="Stop a cell that after a quarter of its steps, or later, is worse on the test set than halfway "
+        "between the best and the worst earlier cell of its setting at that step. Such cells are marked, and left out "
+        "of analyses: this biases them.",
     )
 
 

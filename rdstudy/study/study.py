@@ -19,7 +19,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from rdstudy.data.split_spec import check_split
 from rdstudy.study.digest import flat_digest
-from rdstudy.study.search_spec import PER, SearchSpec
+from rdstudy.study.search_spec import NOT_BEFORE, PER, SearchSpec
 from rdstudy.study.sections import DatasetSpec, Evaluation, Grid, Resources, Strict, Training
 
 NUMERICS = 1
@@ -131,10 +131,10 @@ class Study(Strict):
             return
         for size in self.grid.train_size:
             steps = self.training.steps_for(size)
-            if self.evaluation.steps_of(steps) == (steps,):
+            if not any(NOT_BEFORE * steps <= step < steps for step in self.evaluation.steps_of(steps)):
                 problem = (
-                    f"names no step before the last, {steps:,}, at which search.stop could stop a cell: say for "
-                    "example {log_spaced: 12}"
+                    f"names no step from {math.ceil(NOT_BEFORE * steps):,} on and before the last, {steps:,}, at which "
+                    "search.stop could stop a cell: say for example {log_spaced: 12}"
                 )
                 yield _wrong(problem, ("evaluation", "steps"), self.evaluation.model_dump(mode="json")["steps"])
                 return
