@@ -138,6 +138,7 @@ class RunDisplay(_Display):
         self.steps: dict[str, dict[str, int]] = {}
         self.latest: dict[str, PackProgress] = {}
         self.ended: Counter[str] = Counter()
+        self.stopped: Counter[str] = Counter()
         self.n_cells = self.model_steps = 0
         self.add(packs)
 
@@ -154,6 +155,14 @@ class RunDisplay(_Display):
         done = self.steps[pack.id]
         if progress.failure is None:
             done.update(dict.fromkeys(progress.cells, progress.step))
+        if progress.stopped:
+            self.ended["stopped"] += len(progress.cells)
+            self.model_steps -= len(progress.cells) * (progress.steps - progress.step)
+            self.stopped[pack.id] += len(progress.cells)
+            if self.stopped[pack.id] == len(pack):
+                self._all_stopped(pack)
+            self._changed()
+            return
         self.at_start.setdefault(pack.id, sum(done.values()))
         self.latest[pack.id] = progress
         if progress.staged:
@@ -164,6 +173,15 @@ class RunDisplay(_Display):
         self._changed()
         if self.plain:
             self._plain(pack, progress)
+
+    def _all_stopped(self, pack: Pack) -> None:
+        self.latest.pop(pack.id, None)
+        if self.plain:
+            self.console.print(
+                f"pack {self.number[pack.id]}/{len(self.packs)} ended: {len(pack)} models {pack_name(pack.cells)}, all "
+                f"stopped early | {self._overall()}",
+                soft_wrap=True,
+            )
 
     @property
     def rate(self) -> float:
@@ -180,10 +198,9 @@ class RunDisplay(_Display):
         return duration((self.model_steps - done) / self.rate) if self.rate > 1 else "not known yet"
 
     def _overall(self) -> str:
-        ended = self.ended["finished"] + self.ended["failed"]
-        failed = f", {self.ended['failed']} failed" if self.ended["failed"] else ""
+        others = "".join(f", {self.ended[how]} {how}" for how in ("stopped", "failed") if self.ended[how])
         speed = f"{self.rate:,.0f} model-steps/s {self.where}{self._peak()}" if self.rate else f"training {self.where}"
-        return f"{ended}/{self.n_cells} cells{failed}, {speed}, time left {self.left}"
+        return f"{self.ended.total()}/{self.n_cells} cells{others}, {speed}, time left {self.left}"
 
     def _peak(self) -> str:
         """What share of their devices' matrix-product rate the packs reach while they train, their median."""
@@ -208,7 +225,7 @@ class RunDisplay(_Display):
 
     def _shown(self) -> Group:
         bar = Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("cells"))
-        bar.add_task("study", total=self.n_cells, completed=self.ended["finished"] + self.ended["failed"])
+        bar.add_task("study", total=self.n_cells, completed=self.ended.total())
         table = Rows(
             "pack", "models", "of", "step", "done", "model-steps/s", "of product rate", "test D, nats", left=("of",)
         )

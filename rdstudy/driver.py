@@ -72,14 +72,20 @@ class Recorder:
         self.study, self.results, self.table = study, results, table
         self.checkpoints = Checkpoints(results)
         self.listener = listener
+        self.stopped: set[str] = set()
 
     def __call__(self, pack: Pack, progress: Progress) -> None:
         if progress.staged is not None:
             staged = self.table.staging / progress.staged
             self.table.commit(staged)
             self.checkpoints.remove(staged.stem)
-            if all(cell.id in self.table.finished for cell in pack.cells):
-                self.checkpoints.remove(pack.id)  # the last part of a halved pack
+            if progress.stopped:
+                self.stopped.update(progress.cells)
+            ended = self.table.finished | self.stopped
+            if all(cell.id in ended for cell in pack.cells):
+                self.checkpoints.remove(pack.id)  # the last part of a halved pack, or all were stopped early
+                if progress.stopped:
+                    self.checkpoints.remove_finished(ended)  # of a larger pack, from which this one went on
         if progress.failure is not None:
             for cell_id in progress.cells:
                 if cell_id not in self.table.finished:  # a cell that was measured again is
@@ -114,7 +120,8 @@ def opened(study: Study, results: Location, fingerprint: str, *, record: bool = 
         checkpoints = Checkpoints(results)
         checkpoints.remove_finished(table.finished)
         yield table
-        checkpoints.remove_finished(table.finished)
+        stopping = study.search is not None and study.search.stops_hopeless
+        checkpoints.remove_finished(table.finished | table.stopped if stopping else table.finished)
 
 
 def _study_record(study: Study, fingerprint: str) -> bytes:

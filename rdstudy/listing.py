@@ -23,15 +23,16 @@ from rdstudy.analysis import cells as standing_in_table
 from rdstudy.analysis import final_measurements
 from rdstudy.data.split_spec import parse_split
 from rdstudy.errors import UserError
-from rdstudy.measurement import COLUMNS, DIVERGED, FAILED, OK, POPULATIONS, PROVENANCE
+from rdstudy.measurement import COLUMNS, DIVERGED, FAILED, OK, POPULATIONS, PROVENANCE, STOPPED
 from rdstudy.standing import Standing
 from rdstudy.store.location import Location
 from rdstudy.store.table import load_measurements
 from rdstudy.study import Cell
 
 MISSING = "missing"
-STATUSES = (OK, DIVERGED, FAILED, MISSING)
-"""How a cell may stand. One that failed will be tried again by the next run, and is not counted as missing here."""
+STATUSES = (OK, DIVERGED, FAILED, STOPPED, MISSING)
+"""How a cell may stand. One that failed will be tried again by the next run, and one that a search stopped early will
+be trained where another study asks for it: neither is counted as missing here."""
 AXES = tuple(field.name for field in dataclasses.fields(Cell))
 FINAL = tuple(f"{population}_{value}" for value in ("distortion_nats", "rate_nats") for population in POPULATIONS)
 """Final values in a list: `train_distortion_nats test_distortion_nats train_rate_nats test_rate_nats`."""
@@ -46,8 +47,8 @@ def list_cells(now: Standing, results: Location) -> pd.DataFrame:
     """One row per planned cell, in the grid's order.
 
     Returns:
-        `cell_id`; `status`, one of `STATUSES`; `message`, what went wrong; the columns of `AXES`; and those of `FINAL`,
-        NaN where nothing was measured.
+        `cell_id`; `status`, one of `STATUSES`; `message`, what went wrong, or why it was stopped; the columns of
+        `AXES`; and those of `FINAL`, NaN where nothing was measured.
     """
     names = ["cell_id", "step", "is_final", "population", "evaluation_id", "status", "message", "beta", "seed"]
     values = ["n_examples", "distortion_nats", "rate_nats", "elbo_nats", "finished_at"]
@@ -213,7 +214,8 @@ def cell_record(now: Standing, results: Location, prefix: str) -> CellRecord:
     found = standing_in_table(rows)
     status = str(found["status"].iloc[0]) if len(found) else MISSING
     message = found["message"].iloc[0] if len(found) else None
-    trained = rows[rows["pack_id"].notna() & (rows["status"] != FAILED)]
+    never_there = (rows["status"] == FAILED) | ((rows["status"] == STOPPED) & rows["is_final"].astype(bool))
+    trained = rows[rows["pack_id"].notna() & ~never_there]
     names = ["step", "population", "distortion_nats", "distortion_se", "rate_nats", "rate_se"]
     curves = trained.drop_duplicates(["step", "population"])[names].reset_index(drop=True)
     made = (trained if len(trained) else rows).sort_values("step").tail(1)

@@ -14,8 +14,10 @@ import typing
 from dataclasses import dataclass
 from typing import Any
 
-OK, DIVERGED, FAILED = "ok", "diverged", "failed"
-STATUSES = (OK, DIVERGED, FAILED)
+OK, DIVERGED, FAILED, STOPPED = "ok", "diverged", "failed", "stopped"
+STATUSES = (OK, DIVERGED, FAILED, STOPPED)
+UNFINISHED = (FAILED, STOPPED)
+"""Statuses of cells that were not trained to their end: their final rows hold no values, and may go away."""
 TRAIN, TEST = "train", "test"
 POPULATIONS = (TRAIN, TEST)
 
@@ -48,7 +50,9 @@ class Measurement:
     """One cell, evaluated at one training step on one population.
 
     (cell_id, step, population, evaluation_id) is the row's key: it determines every value, and is in the table once.
-    A cell is finished if and only if its rows with `is_final` are in the table and their `status` is not `failed`.
+    A cell is finished if and only if its rows with `is_final` are in the table and their `status` is neither `failed`
+    nor `stopped`. All rows of a cell that a search stopped early say `stopped`: those measured on its way, and final
+    ones without values.
     """
 
     study: str = _which("", "name of the study that trained the cell")
@@ -107,8 +111,12 @@ class Measurement:
         "", "share of examples whose importance weights have a Pareto tail index above 0.7 (unreliable)"
     )
 
-    status: str = _column("", "`ok`, `diverged` or `failed`", group="health")
-    message: str | None = _column("", "what went wrong, in words", group="health", required=False)
+    status: str = _column(
+        "", "`ok`, `diverged`, `failed`, or `stopped` early by a search: in every row of such a cell", group="health"
+    )
+    message: str | None = _column(
+        "", "what went wrong, or why it was stopped, in words", group="health", required=False
+    )
 
     pack_id: str | None = _provenance("", "the pack the cell was trained in; null in rows of `rdstudy measure`")
     pack_size: int | None = _provenance("models", "models trained at once in that pack")

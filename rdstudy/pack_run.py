@@ -1,6 +1,7 @@
 """One pack, from wherever it stands to its staged rows: training, measurement and storage together.
 
     checkpoint or start -> train -> measure at the steps asked for -> models, sheets -> staged rows
+                              `-> members above their limit: staged as stopped, and left behind
 
 What a Ray trial and an inline run both do; knows no Ray. Progress comes out as it is made, so that whoever runs the
 pack can report, stop between two steps, or go on.
@@ -14,8 +15,8 @@ import io
 import logging
 import time
 import traceback
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,8 @@ from rdstudy.data.dataset import Dataset
 from rdstudy.data.splits import split_dataset
 from rdstudy.errors import UserError
 from rdstudy.evaluation import Values, measure, sheet
-from rdstudy.measurement import DIVERGED, FAILED, POPULATIONS, TEST, TRAIN, Measurement
+from rdstudy.limits import Measured, first_above
+from rdstudy.measurement import DIVERGED, FAILED, OK, POPULATIONS, STOPPED, TEST, TRAIN, Measurement
 from rdstudy.models.weights import save_model
 from rdstudy.packs import Pack, flop
 from rdstudy.provenance import Commit, provenance
@@ -33,7 +35,7 @@ from rdstudy.speed import product_rate
 from rdstudy.store.checkpoints import Checkpoint, Checkpoints, Saver
 from rdstudy.store.files import StorageError, write_whole
 from rdstudy.store.location import Location
-from rdstudy.store.table import stage
+from rdstudy.store.table import stage, stage_stopped
 from rdstudy.study import Cell, Study
 from rdstudy.training import CHUNK, PackTraining
 
@@ -42,7 +44,10 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a pack is. At its end `staged` names its rows, or `failure` says why there are none."""
+    """How far a pack is. At its end `staged` names its rows, or `failure` says why there are none.
+
+    Where one of its cells is `stopped` early, `staged` names the rows of that cell, and the others go on.
+    """
 
     step: int
     steps: int
@@ -52,6 +57,7 @@ class Progress:
     product_share: float | None = None  # arithmetic of training per second, over the device's matrix-product rate
     staged: str | None = None
     failure: str | None = None
+    stopped: bool = False
 
 
 @dataclass(frozen=True)
@@ -93,7 +99,7 @@ def run_pack(pack: Pack, at: Workplace, *, attempts: int | None = None) -> Itera
 
     An error is tried again `resources.max_failures` times, from the last checkpoint. After that, and at once where
     memory does not suffice, the pack is halved: what ails one cell ends up with that cell alone, recorded as its
-    failure, and its companions finish.
+    failure, and its companions finish. What was stopped early is not begun again.
 
     Raises:
         StorageError: the results folder cannot be written; trying again would not help.
@@ -101,7 +107,10 @@ def run_pack(pack: Pack, at: Workplace, *, attempts: int | None = None) -> Itera
     attempts = at.study.resources.max_failures + 1 if attempts is None else attempts
     for attempt in range(attempts):
         try:
-            yield from _run_pack(pack, at)
+            for progress in _run_pack(pack, at):
+                if progress.stopped:
+                    pack = pack.without(progress.cells)
+                yield progress
             return
         except StorageError:
             raise
@@ -120,7 +129,7 @@ def run_pack(pack: Pack, at: Workplace, *, attempts: int | None = None) -> Itera
         return
     middle = len(pack) // 2
     for half in (pack.cells[:middle], pack.cells[middle:]):
-        yield from run_pack(Pack(half, begun=True), at, attempts=1)
+        yield from run_pack(pack.part(half), at, attempts=1)
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
@@ -134,22 +143,27 @@ def _run_pack(pack: Pack, at: Workplace) -> Iterator[Progress]:
     with Saver(Checkpoints(at.results)) as saver:
         run = _PackRun(pack, at, saver)
         evaluated = {row.step for row in run.rows}
+        yield from run.stop_hopeless()
         for target in at.study.evaluation.steps_of(pack.steps):
             if target in evaluated:
                 continue
+            if not run.cells:
+                return  # all were stopped early
             while run.training.step < target:
                 run.train(min(target, (run.training.step // CHUNK + 1) * CHUNK))
                 yield run.progress()
             run.measure()
             yield run.progress()
+            yield from run.stop_hopeless()
         yield run.finish()
 
 
 class _PackRun:
-    """A pack at work: its training, the rows measured so far, and the clock."""
+    """A pack at work: its training, the rows measured so far, and the clock. `cells`: those not stopped early."""
 
     def __init__(self, pack: Pack, at: Workplace, saver: Saver) -> None:
         self.pack, self.at, self.saver = pack, at, saver
+        self.cells = pack.cells
         self.images = as_tensor(at.dataset.images).to(at.device)
         self.populations = [cell_populations(at.dataset, cell) for cell in pack.cells]
         self.training = PackTraining(pack.cells, self.images, [p[TRAIN] for p in self.populations])
@@ -162,8 +176,7 @@ class _PackRun:
             members = {cell.id for cell in pack.cells}
             self.rows = [row for row in saved.rows if row.cell_id in members]
         self.product_rate = product_rate(at.device)
-        self.flop_per_step = sum(flop(cell, at.dataset.images.shape[1]) for cell in pack.cells) / pack.steps
-        self.trained_steps, self.trained_seconds = 0, 0.0
+        self.trained_flop, self.trained_seconds = 0.0, 0.0
         self.started = self.saved = time.monotonic()
         self.provenance = {
             **provenance(at.device, at.commit),
@@ -175,26 +188,36 @@ class _PackRun:
     def seconds(self) -> float:
         return self.before + time.monotonic() - self.started
 
-    def progress(self, staged: Location | None = None) -> Progress:
+    def progress(self, staged: Location | None = None, stopped: Cell | None = None) -> Progress:
         test = [row.distortion_nats for row in self.rows if row.population == TEST and row.distortion_nats is not None]
-        latest = float(np.median(test[-len(self.pack) :])) if test else None
-        cells = tuple(cell.id for cell in self.pack.cells)
+        latest = float(np.median(test[-len(self.cells) :])) if test else None
+        cells = tuple(cell.id for cell in ([stopped] if stopped else self.cells))
         staged_name = staged.name if staged else None
         share = None
         if self.trained_seconds:
-            share = self.trained_steps * self.flop_per_step / self.trained_seconds / self.product_rate
-        return Progress(self.training.step, self.pack.steps, cells, self.seconds, latest, share, staged_name)
+            share = self.trained_flop / self.trained_seconds / self.product_rate
+        return Progress(
+            self.training.step,
+            self.pack.steps,
+            cells,
+            self.seconds,
+            latest,
+            share,
+            staged_name,
+            stopped=stopped is not None,
+        )
 
     def train(self, until: int) -> None:
         began, first = time.monotonic(), self.training.step
         self.training.advance(until)
         self.trained_seconds += time.monotonic() - began
-        self.trained_steps += self.training.step - first
+        flop_per_step = sum(flop(cell, self.images.shape[1]) for cell in self.cells) / self.pack.steps
+        self.trained_flop += (self.training.step - first) * flop_per_step
         if time.monotonic() - self.saved > self.at.study.resources.checkpoint_seconds:
             self.save()
 
     def measure(self) -> None:
-        for k, (cell, populations) in enumerate(zip(self.pack.cells, self.populations, strict=True)):
+        for k, (cell, populations) in enumerate(zip(self.cells, self.populations, strict=True)):
             for population in POPULATIONS:
                 if k in self.training.diverged:
                     values = Values({}, DIVERGED, self.training.diverged[k])
@@ -210,6 +233,41 @@ class _PackRun:
                         population=population,
                     )
                 self.rows.append(self.row(cell, population, values))
+
+    def stop_hopeless(self) -> Iterator[Progress]:
+        """Stop the members that are above their limit: stage their rows, go on without them, and remember that."""
+        hopeless = {k: rows for k, cell in enumerate(self.cells) if (rows := self._rows_if_hopeless(cell))}
+        if not hopeless:
+            return
+        staged = [stage_stopped(self.at.results, rows) for rows in hopeless.values()]
+        stopped = [self.cells[k] for k in hopeless]
+        self.cells = tuple(cell for cell in self.cells if cell not in stopped)
+        self.populations = [each for k, each in enumerate(self.populations) if k not in hopeless]
+        members = {cell.id for cell in self.cells}
+        self.rows = [row for row in self.rows if row.cell_id in members]
+        if self.cells:
+            self.training = self.training.without(hopeless)
+            self.save()
+        self.saver.wait()
+        for cell, path in zip(stopped, staged, strict=True):
+            yield self.progress(path, stopped=cell)
+
+    def _rows_if_hopeless(self, cell: Cell) -> list[Measurement]:
+        """The rows of a member that was above its limit, up to the step at which it was; else none."""
+        limits = self.pack.limits.get(cell.id, {})
+        mine = [row for row in self.rows if row.cell_id == cell.id]
+        course = {
+            row.step: Measured(row.distortion_nats, row.elbo_nats)
+            for row in mine
+            if row.population == TEST and row.status == OK and not row.is_final
+        }
+        step = first_above(course, limits)
+        if step is None:
+            return []
+        why = limits[step].reason(course[step], step, cell.steps)
+        measured = [replace(row, status=STOPPED, message=why) for row in mine if row.step <= step]
+        made_by = {**self.provenance, "seconds": self.seconds}
+        return [*measured, *rows_without_values(self.at.study, cell, STOPPED, why, made_by)]
 
     def row(self, cell: Cell, population: str, values: Values) -> Measurement:
         return Measurement(
@@ -238,7 +296,7 @@ class _PackRun:
         self.saver.wait()
         study, dataset = self.at.study, self.at.dataset
         diverged = {row.cell_id for row in self.rows if row.status == DIVERGED}
-        for k, (cell, populations) in enumerate(zip(self.pack.cells, self.populations, strict=True)):
+        for k, (cell, populations) in enumerate(zip(self.cells, self.populations, strict=True)):
             if cell.id in diverged:
                 continue
             model = self.training.model(k)
@@ -260,6 +318,13 @@ def cell_columns(study: Study, cell: Cell) -> dict[str, Any]:
 
 def failure_rows(study: Study, cell: Cell, pack: Pack, message: str) -> list[Measurement]:
     """The rows of a cell that could not be trained: values null, the reason in words."""
+    return rows_without_values(study, cell, FAILED, message, {"pack_id": pack.id, "pack_size": len(pack)})
+
+
+def rows_without_values(
+    study: Study, cell: Cell, status: str, message: str, made_by: Mapping[str, Any]
+) -> list[Measurement]:
+    """Final rows of a cell that was not trained to its end, one for each population."""
     return [
         Measurement(
             **cell_columns(study, cell),
@@ -268,10 +333,9 @@ def failure_rows(study: Study, cell: Cell, pack: Pack, message: str) -> list[Mea
             is_final=True,
             population=population,
             evaluation_id=study.evaluation.evaluation_id,
-            status=FAILED,
+            status=status,
             message=message,
-            pack_id=pack.id,
-            pack_size=len(pack),
+            **made_by,
             finished_at=dt.datetime.now(dt.UTC),
         )
         for population in POPULATIONS

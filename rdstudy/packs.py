@@ -8,9 +8,10 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from rdstudy.limits import Limits
 from rdstudy.shapes import model_shape
 from rdstudy.study import Cell
 
@@ -20,10 +21,14 @@ FAST_PACK = {"cpu": 8, "mps": 32, "cuda": 128}
 
 @dataclass(frozen=True, slots=True)
 class Pack:
-    """Cells that train at once, and how many. `begun`: a checkpoint of theirs may be that of a larger pack."""
+    """Cells that train at once, and how many.
+
+    `begun`: a checkpoint of theirs may be that of a larger pack. `limits`: by cell id, of those that may be stopped.
+    """
 
     cells: tuple[Cell, ...]
     begun: bool = field(default=False, compare=False)
+    limits: Mapping[str, Limits] = field(default_factory=dict, compare=False)
 
     @property
     def id(self) -> str:
@@ -38,6 +43,20 @@ class Pack:
 
     def __len__(self) -> int:
         return len(self.cells)
+
+    def part(self, cells: Iterable[Cell]) -> Pack:
+        """Some of the members, which go on from where the pack stands."""
+        return Pack(tuple(cells), begun=True, limits=self.limits)
+
+    def without(self, ids: Iterable[str]) -> Pack:
+        """The other members, which go on from where the pack stands; there may be none."""
+        gone = set(ids)
+        return self.part(cell for cell in self.cells if cell.id not in gone)
+
+    def limited(self, limits: Mapping[str, Limits]) -> Pack:
+        """The pack with the limits of its members."""
+        mine = {cell.id: limits[cell.id] for cell in self.cells if cell.id in limits}
+        return replace(self, limits=mine)
 
 
 def packing_key(cell: Cell) -> tuple[object, ...]:

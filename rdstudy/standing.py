@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from rdstudy.errors import UserError
 from rdstudy.store.location import Location
-from rdstudy.store.table import failed_cells, finished_cells
+from rdstudy.store.table import failed_cells, finished_cells, stopped_cells
 from rdstudy.study import Cell, Study, parse_study
 
 if TYPE_CHECKING:
@@ -22,17 +22,22 @@ _MEND = "Remove it and run the study again: nothing that is finished is trained 
 
 @dataclass(frozen=True)
 class Standing:
-    """Which of a study's cells are finished, which failed last time, and which are to be trained."""
+    """Which of a study's cells are finished, which failed last time, and which are to be trained.
+
+    `stopped`: those that the study's own search stopped early. To a grid, and to a search that stops none, they are
+    missing.
+    """
 
     cells: dict[str, Cell]
     finished: set[str]
     failed: dict[str, str]
     search: Search | None = None
+    stopped: dict[str, str] = field(default_factory=dict)
 
     @property
     def missing(self) -> list[Cell]:
         """Cells without final rows, in the grid's order. Failed ones are among them, but a search goes on without."""
-        given_up = self.failed if self.search else {}
+        given_up = {**(self.failed if self.search else {}), **self.stopped}
         return [cell for i, cell in self.cells.items() if i not in self.finished and i not in given_up]
 
     @property
@@ -46,17 +51,19 @@ class Standing:
 def standing(study: Study, results: Location) -> Standing:
     """Read from the table alone how far a study is; a search is replayed."""
     folder = results / "measurements"
-    search = None
+    search, stopped = None, {}
     cells = study.cells
     if study.search is not None:
         from rdstudy.search import begin, load_outcomes
 
         search = begin(study, results, record=False)
-        search.advance(load_outcomes(results))
+        outcomes = load_outcomes(results)
+        search.advance(outcomes)
         cells = dict(search.cells)
+        stopped = {c: m for c, m in stopped_cells(folder).items() if c in cells and search.seen(c, outcomes)}
     finished = finished_cells(folder) & cells.keys()
     failed = {c: m for c, m in failed_cells(folder).items() if c in cells and c not in finished}
-    return Standing(cells, finished, failed, search)
+    return Standing(cells, finished, failed, search, stopped)
 
 
 def load_study_record(results: Location) -> dict[str, Any]:

@@ -10,7 +10,7 @@ check; the checks come at fixed steps, so that too does not depend on the compan
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -153,6 +153,16 @@ class PackTraining:
             self._ids.index(cell_id): message for cell_id, message in record["diverged"].items() if cell_id in self._ids
         }
         self._chunk = None
+
+    def without(self, members: Collection[int]) -> PackTraining:
+        """The training of the other members, from where it stands; there must be some. This one is to be left alone.
+
+        What these members become does not depend on those that are left behind.
+        """
+        rest = [k for k in range(len(self.cells)) if k not in members]
+        smaller = type(self)([self.cells[k] for k in rest], self.images, [self._train_indices[k] for k in rest])
+        smaller.restore(*self.state())
+        return smaller
 
     def _draw(self, chunk: int) -> None:
         """Order and noise of the chunk's steps, from each cell's own generators."""

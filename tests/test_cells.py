@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from rdstudy.listing import STATUSES
 from rdstudy.store.parts import to_arrow, write_part
 from rdstudy.study import parse_study
 from tests.command import contents, refused
@@ -22,8 +21,8 @@ def study():
 
 @pytest.fixture
 def ids(study):
-    """One cell for each status."""
-    return dict(zip(STATUSES, study.cells, strict=True))
+    """One cell for each status that a grid's cells may have."""
+    return dict(zip(("ok", "diverged", "failed", "missing"), study.cells, strict=True))
 
 
 @pytest.fixture
@@ -74,7 +73,7 @@ def test_a_mistake_in_a_list_says_what_is_allowed(command, results, tmp_path):
     refused(command("ls", "r", "--where", "beta=small"), "beta is a number; found 'small'")
     refused(command("ls", "r", "--where", "split<random"), "split is a word; allowed are = and !=")
     refused(command("ls", "r", "--where", "beta=0.2"), "no cell of this study has it; its beta is 0.1, 1")
-    refused(command("ls", "r", "--status", "lost"), "allowed: ok, diverged, failed, missing")
+    refused(command("ls", "r", "--status", "lost"), "allowed: ok, diverged, failed, stopped, missing")
     refused(command("ls", "r", "--sort", "betta"), "--sort betta: there is no such column")
     refused(command("ls", tmp_path), "not a results folder")
 

@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parents[1] / "rdstudy"
 ORDER = [
     "rdstudy",  # the package itself: it imports what it offers when it is asked for it
     "errors  data.split_spec",
-    "study  seeding  shapes  budget  speed  terminal",
+    "study  seeding  shapes  limits  budget  speed  terminal",
     "data  packs  objective",
     "models",
     "information  training",

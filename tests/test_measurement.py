@@ -55,7 +55,7 @@ def test_the_design_has_its_columns():
         marginal_kl_nats active_units nll_nats nll_se nll_draws nll_ess status message
     """
     assert set(text.split()) <= set(BY_NAME)
-    assert STATUSES == ("ok", "diverged", "failed")
+    assert STATUSES == ("ok", "diverged", "failed", "stopped")
     assert POPULATIONS == ("train", "test")
     assert "host" in PROVENANCE
     assert "distortion_nats" not in PROVENANCE

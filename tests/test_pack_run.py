@@ -10,6 +10,7 @@ import torch
 
 from rdstudy import pack_run
 from rdstudy.evaluation import measure
+from rdstudy.limits import Limit, Limits
 from rdstudy.measurement import COLUMNS, PROVENANCE
 from rdstudy.models.weights import load_model
 from rdstudy.pack_run import Progress, Workplace, pick_device, run_pack
@@ -210,6 +211,74 @@ def test_time_is_counted_over_all_interruptions(workplace):
     assert next(run_pack(pack_of(at), at)).seconds > 1000
 
 
+# --- cells stopped early ---
+
+
+def hopeless(at: Workplace, *positions: int, step: int = 64) -> Pack:
+    """The study's cells as one pack, of which some are above their limit at a step, and the others are below theirs."""
+    limits: dict[str, Limits] = {}
+    for k, cell_id in enumerate(at.study.cells):
+        nats = 0.0 if k in positions else 1e9
+        limits[cell_id] = {step: Limit("test_distortion", nats, 4)}
+    return pack_of(at).limited(limits)
+
+
+@pytest.mark.parametrize("positions", [(1,), (0, 3), (0, 1, 2)])
+def test_companions_of_a_stopped_cell_have_the_rows_that_they_have_without_one(workplace, expected, positions):
+    at = workplace()
+    progress = list(run_pack(hopeless(at, *positions), at))
+    bad = [cell_id for k, cell_id in enumerate(at.study.cells) if k in positions]
+    assert [each.cells for each in progress if each.stopped] == [(cell_id,) for cell_id in bad]
+    found = rows(at.results, progress)
+    assert {key: row for key, row in found.items() if key[0] not in bad} == {
+        key: row for key, row in expected.items() if key[0] not in bad
+    }
+    assert not any((at.results / "models" / f"{cell_id}.safetensors").exists() for cell_id in bad)
+
+
+def test_a_stopped_cell_keeps_what_was_measured_and_says_so_in_every_row(workplace, expected):
+    at = workplace()
+    bad = list(at.study.cells)[1]
+    found = rows(at.results, list(run_pack(hopeless(at, 1), at)))
+    mine = {key[1:]: row for key, row in found.items() if key[0] == bad}
+    assert mine.keys() == {(step, population) for step in (40, 64, 130) for population in ("train", "test")}
+    values = [column.name for column in COLUMNS if column.group == "values"]
+    for (step, population), row in mine.items():
+        assert row["status"] == "stopped"
+        assert row["message"].startswith("stopped at step 64 of 130: test distortion ")
+        assert row["is_final"] == (step == 130)
+        measured = expected[bad, step, population]
+        assert [row[name] for name in values] == [None if step == 130 else measured[name] for name in values]
+
+
+def test_a_pack_whose_cells_are_all_stopped_ends_there(workplace):
+    at = workplace()
+    progress = list(run_pack(hopeless(at, 0, 1, 2, 3), at))
+    assert [each.stopped for each in progress[-4:]] == [True] * 4
+    assert {each.step for each in progress[-4:]} == {64}
+    assert not any(each.failure for each in progress)
+
+
+@pytest.mark.parametrize("checkpoint_seconds", ["1e-9", "1e+9"], ids=["many checkpoints", "no checkpoints"])
+def test_a_pack_interrupted_beside_a_stop_gives_the_same_rows(workplace, expected, checkpoint_seconds):
+    for n in range(1, 8):
+        at = workplace(f"interrupted-{n}", f"resources.checkpoint_seconds={checkpoint_seconds}")
+        running = run_pack(hopeless(at, 0, 2), at)
+        assert isinstance(running, Generator)
+        begun = list(itertools.islice(running, n))
+        running.close()
+        ended = [cell_id for each in begun if each.stopped for cell_id in each.cells]
+        rest = hopeless(at, 0, 2).without(ended) if ended else hopeless(at, 0, 2)
+        progress = [*[each for each in begun if each.stopped], *run_pack(rest, at)]
+        bad = {cell_id for k, cell_id in enumerate(at.study.cells) if k in (0, 2)}
+        found = rows(at.results, progress)
+        assert {key for key in found if key[0] in bad and key[1] == 100} == set()
+        assert {key: row for key, row in found.items() if key[0] not in bad} == {
+            key: row for key, row in expected.items() if key[0] not in bad
+        }
+        assert {key[0] for key, row in found.items() if row["status"] == "stopped"} == bad
+
+
 # --- errors ---
 
 
@@ -278,6 +347,27 @@ def test_a_cell_that_always_raises_ends_alone_and_its_companions_finish(workplac
     assert failed.cells == (bad,)
     assert failed.failure == "ZeroDivisionError: a poisoned cell"
     assert rows(at.results, progress) == {key: row for key, row in expected.items() if key[0] != bad}
+
+
+def test_a_stopped_cell_is_not_begun_again_after_an_error_and_limits_outlive_a_halving(workplace, fault, expected):
+    at = workplace("results", "resources.max_failures=1")
+    first, second, poisoned, fourth = at.study.cells
+    limits: dict[str, Limits] = {
+        first: {40: Limit("test_distortion", 0.0, 4)},
+        fourth: {100: Limit("test_distortion", 0.0, 4)},
+    }
+
+    asked = fault(
+        lambda cells, attempt: poisoned in {cell.id for cell in cells} and len(cells) < 4, ZeroDivisionError("no")
+    )
+    progress = list(run_pack(pack_of(at).limited(limits), at))
+    assert asked == [4, 3, 3, 1, 2, 1, 1]
+    assert [each.cells for each in progress if each.failure] == [(poisoned,)]
+    assert [each.cells for each in progress if each.stopped] == [(first,), (fourth,)]
+    found = rows(at.results, progress)
+    assert {key: row for key, row in found.items() if key[0] == second} == {
+        key: row for key, row in expected.items() if key[0] == second
+    }
 
 
 def test_a_single_cell_that_raises_is_tried_as_often_as_asked(workplace, fault):

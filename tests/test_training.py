@@ -98,6 +98,31 @@ def test_on_one_thread_a_cell_has_the_same_bits_in_any_company(make_cell, train,
             assert torch.equal(row, first[cell_id])
 
 
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
+def test_a_cell_has_the_same_bits_whether_its_companions_stay_or_leave(make_cell, train, images, optimizer):
+    cells = some_cells(make_cell, optimizer=optimizer, learning_rate=3e-3)
+    stayed = train(cells)
+    training = start(cells, images)
+    training.advance(30)
+    training = training.without({1, 4})
+    training.advance(71)
+    training = training.without({0: "of the three that are left"})
+    training.advance(STEPS)
+    found = weights(training)
+    assert list(found) == [cells[2].id, cells[3].id]
+    for cell_id, row in found.items():
+        assert torch.equal(row, stayed[cell_id])
+
+
+def test_a_companion_that_diverged_stays_so_when_others_leave(make_cell, images):
+    cells = [make_cell(beta=beta, optimizer="sgd") for beta in (1.0, 1e30, 0.1)]
+    training = start(cells, images)
+    training.advance(64)
+    (message,) = training.diverged.values()
+    rest = training.without({0})
+    assert rest.diverged == {0: message}
+
+
 def test_cells_that_differ_in_seed_or_beta_become_different_models(make_cell, train):
     trained = train(some_cells(make_cell))
     assert all((a != b).any() for a, b in pairwise(trained.values()))

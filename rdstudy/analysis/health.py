@@ -1,11 +1,11 @@
-"""What happened to the cells: how many finished, diverged or failed, why, and which are still to come."""
+"""What happened to the cells: how many finished, diverged, failed or were stopped, why, and which are still to come."""
 
 from __future__ import annotations
 
 import pandas as pd
 
 from rdstudy.analysis.table import SETTING
-from rdstudy.measurement import DIVERGED, FAILED, OK
+from rdstudy.measurement import DIVERGED, FAILED, OK, STOPPED
 
 _NAMED = [name for name in SETTING if name != "steps"]
 
@@ -15,16 +15,16 @@ def cells(table: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         The setting's columns (without `steps`), `beta seed cell_id step`, the last step it has a row of;
-        `status`: `ok`, `diverged` or `failed` by its final rows, or `running` where it has none yet;
+        `status`: `ok`, `diverged`, `failed` or `stopped` by its final rows, or `running` where it has none yet;
         `message`. A cell that failed and was then trained after all is `ok`.
     """
     named = [name for name in (*_NAMED, "beta", "seed") if name in table.columns]
     rows = table[["cell_id", "step", "is_final", "status", "message", *named]]
     # The best final row speaks for the cell; without one it is still running.
-    standing = rows["status"].map({OK: 0, DIVERGED: 1, FAILED: 2}).where(rows["is_final"].astype(bool), 3)
+    standing = rows["status"].map({OK: 0, DIVERGED: 1, FAILED: 2, STOPPED: 3}).where(rows["is_final"].astype(bool), 4)
     rows = rows.assign(standing=standing).sort_values(["standing", "step"], ascending=[True, False], kind="stable")
     chosen = rows.drop_duplicates("cell_id").copy()
-    chosen["status"] = chosen["status"].where(chosen["standing"] < 3, "running")
+    chosen["status"] = chosen["status"].where(chosen["standing"] < 4, "running")
     columns = [*named, "cell_id", "step", "status", "message"]
     return chosen[columns].sort_values("cell_id", ignore_index=True)
 
@@ -55,7 +55,7 @@ def missing(table: pd.DataFrame, planned: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         The planned rows that are missing, with `status`: `running` where earlier steps are in the table,
-        `failed`, or `not started`.
+        `failed`, `stopped`, or `not started`.
     """
     found = cells(table).set_index("cell_id")["status"]
     status = planned["cell_id"].map(found).fillna("not started")

@@ -1,8 +1,8 @@
 """Which rows count: from the table of measurements to one matrix [seeds, betas] per quantity.
 
 A *setting* is everything that determines a cell but its beta and its seed. A setting has a curve over beta,
-and every seed is a replicate of that whole curve. Rows of cells that diverged or failed are left out here and
-counted by `analysis.health`; a value that is null or not finite stays NaN, never 0.
+and every seed is a replicate of that whole curve. Rows of cells that diverged, failed or were stopped early are
+left out here and counted by `analysis.health`; a value that is null or not finite stays NaN, never 0.
 """
 
 from __future__ import annotations

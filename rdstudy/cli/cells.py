@@ -44,7 +44,8 @@ def ls(
         ),
     ] = None,
     statuses: Annotated[
-        list[str] | None, typer.Option("--status", help="Only these: ok, diverged, failed or missing. Repeatable.")
+        list[str] | None,
+        typer.Option("--status", help="Only these: ok, diverged, failed, stopped or missing. Repeatable."),
     ] = None,
     sort: Annotated[
         str | None, typer.Option(metavar="KEY", help="Sort by it, e.g. test_distortion_nats; -KEY: largest first.")

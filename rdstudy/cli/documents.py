@@ -50,11 +50,11 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
-STANDING = "study, results, cells, finished, missing, failed (messages by cell_id)"
+STANDING = "study, results, cells, finished, missing, failed and stopped_early (messages by cell_id)"
 
 
 def standing_document(study: Study, folder: Location, now: Standing) -> dict[str, Any]:
-    """How far a study is: numbers of cells, and why some failed."""
+    """How far a study is: numbers of cells, and why some failed or were stopped early."""
     return {
         "study": study.name,
         "results": folder,
@@ -62,6 +62,7 @@ def standing_document(study: Study, folder: Location, now: Standing) -> dict[str
         "finished": len(now.finished),
         "missing": len(now.missing),
         "failed": now.failed,
+        "stopped_early": now.stopped,
     }
 
 

@@ -24,7 +24,8 @@ def status(
 
     study = recorded_study(results)
     now = standing(study, results)
-    begun = [(members, step) for members, step in Checkpoints(results).progress() if set(members) - now.finished]
+    ended = now.finished | now.stopped.keys()
+    begun = [(members, step) for members, step in Checkpoints(results).progress() if set(members) - ended]
     unfinished = [(now.cells[members[0]], len(members), step) for members, step in begun if members[0] in now.cells]
     if json_wanted:
         packs = [{"of": str(cell), "models": n, "step": step, "steps": cell.steps} for cell, n, step in unfinished]

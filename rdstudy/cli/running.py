@@ -76,7 +76,8 @@ def run(
         if json_wanted:
             print_document(_ended(study, folder, now, None))
             return
-        console.print(f"{study.name}: all {len(now.cells)} cells are finished; nothing to train")
+        stopped = f" or were stopped early ({len(now.stopped)})" if now.stopped else ""
+        console.print(f"{study.name}: all {len(now.cells)} cells are finished{stopped}; nothing to train")
         print_search(console, now)
         print_next(console, folder)
         return
@@ -96,7 +97,8 @@ def run(
             def packed(missing: list[Cell]) -> list[Pack]:
                 return packs_of(study, folder, missing, pixels, site.workers, site.device, site.memory)
 
-            packs = packed(now.missing)
+            limits = now.search.limits if now.search else {}
+            packs = [pack.limited(limits) for pack in packed(now.missing)]
             display = RunDisplay(packs, console, where=site.where)
             more, cells = _searched(study, folder, packed, display) if study.search else (None, study.cells)
             recorder = Recorder(study, folder, table, cells=cells)
@@ -146,7 +148,8 @@ def _searched(
 
     def more() -> list[Pack]:
         found = load_outcomes(folder)
-        packs = packed([cell for cell in search.advance(found) if cell.id not in found])
+        wanted = [cell for cell in search.advance(found) if search.seen(cell.id, found) is None]
+        packs = [pack.limited(search.limits) for pack in packed(wanted)]
         display.add(packs)
         return packs
 

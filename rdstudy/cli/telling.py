@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 
 def print_standing(console: Console, study: Study, folder: Location, now: Standing) -> None:
     failed = f", {len(now.failed)} failed last time" if now.failed else ""
+    stopped = f", {len(now.stopped)} stopped early" if now.stopped else ""
     console.print(
-        f"{study.name}: {now.total}, {len(now.finished)} finished, {len(now.missing)} missing{failed} ({folder})",
+        f"{study.name}: {now.total}, {len(now.finished)} finished{stopped}, {len(now.missing)} missing{failed} "
+        f"({folder})",
         soft_wrap=True,
     )
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rdstudy.errors import UserError
 from rdstudy.export.runs import Run
+from rdstudy.measurement import FAILED, STOPPED
 
 MOST_AT_ONCE = 1000
 """Values that MLflow takes in one request."""
@@ -49,4 +50,5 @@ def write_mlflow(runs: Sequence[Run], folder: Path, target: Path, study: str) ->
             points = run.points[first : first + MOST_AT_ONCE]
             metrics = [Metric(p.name, p.value, round(p.seconds * 1000), p.step) for p in points]
             client.log_batch(made.info.run_id, metrics=metrics)
-        client.set_terminated(made.info.run_id, "FAILED" if run.status == "failed" else "FINISHED", end_time=ended)
+        status = {FAILED: "FAILED", STOPPED: "KILLED"}.get(run.status, "FINISHED")
+        client.set_terminated(made.info.run_id, status, end_time=ended)

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from rdstudy.listing import AXES, list_cells, varying_axes
-from rdstudy.measurement import COLUMNS, FAILED
+from rdstudy.measurement import COLUMNS, FAILED, STOPPED
 from rdstudy.standing import Standing
 from rdstudy.store.location import Location
 from rdstudy.store.table import load_measurements
@@ -46,7 +46,9 @@ class Run:
 
     @property
     def final(self) -> dict[str, float]:
-        """The last value of each curve: what stands at the final step."""
+        """The last value of each curve: what stands at the final step. None of a cell that was stopped early."""
+        if self.status == STOPPED:
+            return {}
         return {point.name: point.value for point in self.points}
 
 

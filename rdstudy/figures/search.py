@@ -32,7 +32,7 @@ def search_curve(
     """The cells of one setting over beta, the curve that is believed of them, and where its feature lies.
 
     Args:
-        tried: `beta`, `value` of the setting's cells.
+        tried: `beta`, `value`, `stopped` of the setting's cells; of those that were stopped early, the last value.
         believed: `beta median low high`.
         estimate: `beta beta_low beta_high`.
         of: what the values are: a search's `of`, or `saturation`.
@@ -43,7 +43,9 @@ def search_curve(
     believed = believed.sort_values("beta")
     axes.fill_between(believed["beta"], believed["low"], believed["high"], color=BLUE, alpha=0.2, linewidth=0)
     axes.plot(believed["beta"], believed["median"], color=BLUE, linewidth=1.3)
-    axes.plot(tried["beta"], tried["value"], ".", color=INK, markersize=4, alpha=0.7)
+    whole, stopped = tried[~tried["stopped"]], tried[tried["stopped"]]
+    axes.plot(whole["beta"], whole["value"], ".", color=INK, markersize=4, alpha=0.7)
+    axes.plot(stopped["beta"], stopped["value"], "x", color=INK, markersize=4, alpha=0.7)
     axes.axvspan(estimate["beta_low"], estimate["beta_high"], color=ORANGE, alpha=0.15, linewidth=0)
     axes.axvline(estimate["beta"], color=ORANGE, linewidth=1.3)
     values = tried["value"].dropna()
@@ -59,7 +61,9 @@ def search_curve(
         Patch(color=BLUE, alpha=0.35, label="curve, 95%"),
         Patch(color=ORANGE, alpha=0.35, label="β sought, 95%"),
     ]
-    legend_above(axes, handles, title, columns=3)
+    if len(stopped):
+        handles.insert(1, Line2D([], [], color=INK, marker="x", linestyle="", label="stopped early"))
+    legend_above(axes, handles, title, columns=2 if len(stopped) else 3)
     return figure_of(axes)
 
 

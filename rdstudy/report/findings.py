@@ -57,6 +57,9 @@ class Findings:
         finals = replicates(table[table["is_final"].astype(bool)])
         claims = analysis.claims(finals)
         published = None if compare is None else analysis.published_curves(compare)
+        awaited = planned
+        if planned is not None and search is not None:
+            awaited = planned[~planned["cell_id"].isin(search.stopped)]
         return cls(
             table=table,
             planned=planned,
@@ -74,7 +77,7 @@ class Findings:
             learning=analysis.learning(table),
             cells=analysis.cells(table),
             trouble=analysis.trouble(table),
-            missing=pd.DataFrame() if planned is None else analysis.missing(table, planned),
+            missing=pd.DataFrame() if awaited is None else analysis.missing(table, awaited),
             published_shapes=pd.DataFrame() if published is None else analysis.shapes(published),
             search=search,
             search_tried=pd.DataFrame() if search is None else search.tried,

@@ -11,6 +11,7 @@ import pandas as pd
 from rdstudy.analysis import CLAIMS, CRITERIA, SETTING
 from rdstudy.analysis.table import setting_label
 from rdstudy.measurement import TEST
+from rdstudy.report import words
 from rdstudy.report.findings import Findings
 
 CRITERION_NAMES = {
@@ -71,10 +72,11 @@ def _search(findings: Findings) -> Shown:
     search = findings.search
     sought = "" if search is None else f"{'Saturation' if search.of == 'saturation' else CRITERION_OF[search.of]}. "
     ended = "It goes on." if search is None or search.ended is None else f"It ended by {search.ended}."
+    stopped = words.stopped(findings)
     return shown(
         "search_estimates",
         "What the search believes",
-        f"{sought}Posterior median of the beta that is sought, and its 95% interval. {ended}",
+        f"{sought}Posterior median of the beta that is sought, and its 95% interval. {ended} {stopped}".strip(),
         findings.search_estimates,
         {
             "beta": lambda r: short(r["beta"]),

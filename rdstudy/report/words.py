@@ -39,13 +39,14 @@ def state(findings: Findings, study: Mapping[str, Any]) -> str:
     counts = findings.cells["status"].value_counts()
     ok, diverged = int(counts.get("ok", 0)), int(counts.get("diverged", 0))
     total = len(findings.planned) if findings.planned is not None else study.get("n_cells")
-    done = ok + diverged
+    done, stopped = ok + diverged, _stopped(findings)
     text = f"{done:,} of {total:,} cells finished" if isinstance(total, int) else f"{done:,} cells finished"
     if diverged:
         text += f", {diverged:,} of them diverged"
-    parts = [f"{int(counts[s]):,} {s}" for s in ("failed", "running") if counts.get(s, 0)]
-    if isinstance(total, int) and total > done:
-        parts.append(f"{total - done:,} still to come")
+    parts = [f"{stopped:,} stopped early"] if stopped else []
+    parts += [f"{int(counts[s]):,} {s}" for s in ("failed", "running") if counts.get(s, 0)]
+    if isinstance(total, int) and total > done + stopped:
+        parts.append(f"{total - done - stopped:,} still to come")
     return "; ".join([text, *parts]) + "."
 
 
@@ -53,7 +54,23 @@ def running(findings: Findings, study: Mapping[str, Any]) -> bool:
     """Whether cells of the study are missing from the table."""
     done = int(findings.cells["status"].isin(["ok", "diverged"]).sum())
     total = len(findings.planned) if findings.planned is not None else study.get("n_cells")
-    return isinstance(total, int) and total > done
+    return isinstance(total, int) and total > done + _stopped(findings)
+
+
+def stopped(findings: Findings) -> str:
+    """How many cells the search stopped early, and what becomes of them."""
+    n = _stopped(findings)
+    if not n:
+        return ""
+    were = "1 cell was" if n == 1 else f"{n:,} cells were"
+    return (
+        f"{were} stopped early as hopeless: the search is steered by the last value of each, and every other analysis "
+        "leaves them out."
+    )
+
+
+def _stopped(findings: Findings) -> int:
+    return 0 if findings.search is None else len(findings.search.stopped)
 
 
 def seeds(findings: Findings) -> str:

@@ -68,6 +68,8 @@ def _course(study: Study) -> str:
     record["dataset"] = study.dataset.identity
     for name in ("until", "storage", "per"):
         del record["search"][name]
+    if not study.search.stops_hopeless:
+        del record["search"]["stop"]  # as it was before there was such a thing
     return digest(record, 8)
 
 

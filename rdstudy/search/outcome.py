@@ -1,19 +1,23 @@
-"""What a search is told of a cell: the final values that its goals are about."""
+"""What a search is told of a cell: the final values that its goals are about, and those on the way there."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pandas as pd
 
-from rdstudy.measurement import OK, TEST, TRAIN
+from rdstudy.limits import Course, Measured
+from rdstudy.measurement import OK, STOPPED, TEST, TRAIN
 from rdstudy.study import SearchSpec
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Final values of a finished cell, in nats; null where not measured. `failed`: there are none, nor will be."""
+    """Final values of a finished cell, in nats; null where not measured. `failed`: there are none, nor will be.
+
+    `course`: what the test set gave before the last step. `stopped`: the cell ended on the way, at its last.
+    """
 
     rate: float | None = None
     distortion: float | None = None
@@ -21,11 +25,19 @@ class Outcome:
     nll: float | None = None
     mi_share: float | None = None
     failed: bool = False
+    course: Course = field(default_factory=dict)
+    stopped: bool = False
 
     def criterion(self, spec: SearchSpec) -> float | None:
-        """What the goal's curve is made of: smaller is better, or for saturation the share of I's ceiling."""
+        """What the goal's curve is made of: smaller is better, or for saturation the share of I's ceiling.
+
+        Of a stopped cell it is the last value measured, which training would have lowered: biased upward, but at a beta
+        that is far from the best one.
+        """
         if self.failed:
             return None
+        if self.stopped:
+            return self.course[max(self.course)].criterion(spec.of)
         if spec.goal == "saturation":
             return self.mi_share
         if spec.of == "test_nll":
@@ -36,7 +48,7 @@ class Outcome:
 
 
 COLUMNS = (
-    *("cell_id", "population", "is_final", "status", "finished_at"),
+    *("cell_id", "step", "population", "is_final", "status", "finished_at"),
     *("rate_nats", "distortion_nats", "elbo_nats", "nll_nats", "mi_nats", "mi_ceiling_nats"),
 )
 
@@ -48,10 +60,14 @@ def outcomes(table: pd.DataFrame) -> dict[str, Outcome]:
     train, test = (final[final["population"] == name].drop_duplicates("cell_id", keep="last") for name in (TRAIN, TEST))
     shares = _shares(train)
     test_shares = _shares(test)
+    courses = _courses(table)
     for row in test.to_dict("records"):
         cell = str(row["cell_id"])
+        if row["status"] == STOPPED:
+            found[cell] = Outcome(course=courses[cell], stopped=True)
+            continue
         if row["status"] != OK:
-            found[cell] = Outcome(failed=True)
+            found[cell] = Outcome(failed=True, course=courses.get(cell, {}))
             continue
         found[cell] = Outcome(
             rate=_number(row["rate_nats"]),
@@ -59,7 +75,18 @@ def outcomes(table: pd.DataFrame) -> dict[str, Outcome]:
             elbo=_number(row["elbo_nats"]),
             nll=_number(row["nll_nats"]),
             mi_share=test_shares[cell] if shares.get(cell) is None else shares[cell],
+            course=courses.get(cell, {}),
         )
+    return found
+
+
+def _courses(table: pd.DataFrame) -> dict[str, dict[int, Measured]]:
+    """What the test set gave before the last step, by cell."""
+    on_the_way = ~table["is_final"].astype(bool) & (table["population"] == TEST) & table["status"].isin([OK, STOPPED])
+    rows = table.loc[on_the_way, ["cell_id", "step", "distortion_nats", "elbo_nats"]]
+    found: dict[str, dict[int, Measured]] = {}
+    for cell, step, distortion, elbo in rows.itertuples(index=False):
+        found.setdefault(str(cell), {})[int(step)] = Measured(_number(distortion), _number(elbo))
     return found
 
 

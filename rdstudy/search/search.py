@@ -5,23 +5,26 @@
 Nothing else is remembered. An interrupted search is replayed from the table into fresh samplers: the same seeds and
 outcomes give the same batches, of which those that are finished cost no training. On another processor the last bits of
 a posterior may differ, and then a batch: such a search goes on from there, and cells that it no longer asks for stay in
-the table.
+the table. Where cells are stopped early, the search's own limits say which: a cell that is in the table in full counts
+as stopped if they would have stopped it, and one that others stopped is asked for if they would not.
 """
 
 from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import optuna
 
+from rdstudy.limits import Limits
 from rdstudy.search.curves import BetaEstimate, Curve, Point
 from rdstudy.search.frontier import Frontier
 from rdstudy.search.outcome import Outcome
 from rdstudy.search.samplers import new_record
+from rdstudy.search.stopping import as_stopped, limits_of
 from rdstudy.study import Cell, Study
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -55,6 +58,7 @@ class Search:
         self.known = dict(known or {})
         self.cells: dict[str, Cell] = {cell_id: cell for cell_id, (cell, _) in self.known.items()}
         self.batches: list[tuple[Cell, ...]] = []
+        self.limits: dict[str, Limits] = {}
         self.ended: str | None = None
         self.seeker: Curves | Frontier = Frontier(study) if self.spec.goal == "frontier" else Curves(study)
         for cell_id in sorted(self.known):
@@ -69,12 +73,19 @@ class Search:
         while self.ended is None:
             if self.batches:
                 latest = self.batches[-1]
-                if not all(cell.id in outcomes for cell in latest):
+                seen = {cell: self.seen(cell.id, outcomes) for cell in latest}
+                if None in seen.values():
                     return latest
-                for cell in latest:
-                    self.seeker.tell(cell, outcomes[cell.id])
+                for cell, outcome in seen.items():
+                    assert outcome is not None
+                    self.seeker.tell(cell, outcome)
             self._next()
         return ()
+
+    def seen(self, cell_id: str, outcomes: Mapping[str, Outcome]) -> Outcome | None:
+        """What a cell that was asked for gave, as far as this search would have trained it; None while that is open."""
+        outcome = outcomes.get(cell_id)
+        return None if outcome is None else as_stopped(outcome, self.limits.get(cell_id, {}))
 
     def _next(self) -> None:
         limit = self.spec.until.cells
@@ -87,6 +98,8 @@ class Search:
             self.ended = self.seeker.reached
             return
         self.batches.append(tuple(batch))
+        if self.spec.stops_hopeless and isinstance(self.seeker, Curves):
+            self.limits |= self.seeker.limits(batch)
         self.cells |= {cell.id: cell for cell in batch}
 
 
@@ -109,6 +122,7 @@ class Curves:
             for number, setting in enumerate(self.settings)
         }
         self._at: dict[str, tuple[Setting, Point]] = {}
+        self._told: dict[Setting, list[Outcome]] = {setting: [] for setting in self.settings}
 
     def label(self, setting: Setting) -> str:
         """What tells a setting from the others, in words."""
@@ -120,6 +134,7 @@ class Curves:
         for setting in self.settings:
             if all(getattr(cell, name) == value for name, value in setting.axes):
                 self.curves[setting].tell(Point(cell.beta, cell.seed), outcome.criterion(self.spec))
+                self._told[setting].append(outcome)
 
     def ask(self, n: int) -> list[Cell]:
         """Points shared out among the settings that are not known well enough yet, in turns."""
@@ -153,6 +168,12 @@ class Curves:
         """Learn what a cell of a batch gave."""
         setting, point = self._at[cell.id]
         self.curves[setting].tell(point, outcome.criterion(self.spec))
+        self._told[setting].append(outcome)
+
+    def limits(self, cells: Sequence[Cell]) -> dict[str, Limits]:
+        """By cell id, the limits of cells that were just asked for, by what has been told so far."""
+        of = self.spec.of
+        return {cell.id: limits_of(self._told[self._at[cell.id][0]], of, steps=cell.steps) for cell in cells}
 
     def estimates(self) -> dict[Setting, BetaEstimate | None]:
         """Where each setting's beta lies."""

@@ -23,7 +23,8 @@ KNOWN = -1
 class Summary:
     """Tables of one search; those that its goal does not have are empty.
 
-    tried: one row per cell: `batch cell_id beta seed ... value`, or `rate_nats distortion_nats hypervolume_nats2`.
+    tried: one row per cell: `batch cell_id failed stopped ... beta seed value`, or `rate_nats distortion_nats
+        hypervolume_nats2`. The value of a cell that was stopped early is its last one.
     estimates: one row per setting: `beta beta_low beta_high n_cells`.
     curves: the posterior over beta, per setting: `beta median low high`, 95%.
     importance: one row per axis: its share in what moves rate, and distortion.
@@ -35,6 +36,11 @@ class Summary:
     importance: pd.DataFrame
     of: str
     ended: str | None
+
+    @property
+    def stopped(self) -> set[str]:
+        """Ids of the cells that were stopped early."""
+        return set() if self.tried.empty else set(self.tried.loc[self.tried["stopped"], "cell_id"])
 
     @property
     def names(self) -> list[str]:
@@ -51,10 +57,11 @@ def summarise(search: Search, outcomes: dict[str, Outcome]) -> Summary:
         hypervolume = dict(zip(told, search.seeker.progress(), strict=True))
     tried = []
     for cell_id, cell in search.cells.items():
-        outcome = search.known[cell_id][1] if cell_id in search.known else outcomes.get(cell_id)
+        outcome = search.known[cell_id][1] if cell_id in search.known else search.seen(cell_id, outcomes)
         if outcome is None:
             continue
         row: dict[str, Any] = {"batch": batch_of.get(cell_id, KNOWN), "cell_id": cell_id, "failed": outcome.failed}
+        row["stopped"] = cell_id in outcomes and outcomes[cell_id].stopped
         row |= {name: getattr(cell, name) for name in _axes(search)} | {"beta": cell.beta, "seed": cell.seed}
         if isinstance(search.seeker, Curves):
             row["value"] = outcome.criterion(search.spec)

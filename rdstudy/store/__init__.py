@@ -22,6 +22,8 @@ from rdstudy.store.table import (
     measured_cells,
     stage,
     stage_again,
+    stage_stopped,
+    stopped_cells,
 )
 
 __all__ = [
@@ -35,4 +37,6 @@ __all__ = [
     "measured_cells",
     "stage",
     "stage_again",
+    "stage_stopped",
+    "stopped_cells",
 ]

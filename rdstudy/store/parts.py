@@ -36,8 +36,9 @@ SCHEMA = pa.schema(
     ]
 )
 
-FAILED_PART = "failed-"
-"""Prefix of parts that hold a failure. They go away when the cell is finished, so they are in no bundle."""
+FAILED_PART, STOPPED_PART = "failed-", "stopped-"
+"""Prefixes of parts that hold a failure, or a cell that was stopped early. They go away when the cell is finished, so
+they are in no bundle."""
 
 PARTS_PER_BUNDLE = 128
 _OF_PARTS = b"rdstudy.parts"
@@ -71,7 +72,7 @@ def read_parts(folder: Location, columns: Iterable[str] = SCHEMA.names) -> pa.Ta
             try:
                 return _read(files, schema)
             except FileNotFoundError:
-                # A recorded failure went away while it was read, because its cell is finished now: look again.
+                # A failure, or a stopped cell, went away while it was read, for the cell is finished now: look again.
                 if list_files(folder, ".parquet") == sizes:
                     raise
 
@@ -90,7 +91,7 @@ def bundle_parts(folder: Location) -> int:
         if name not in {path.name for path in bundles}:
             remove(_bundle_folder(folder) / name)
     bundled = {name for names in bundles.values() for name in names}
-    loose = [name for name in sizes if name not in bundled and not name.startswith(FAILED_PART)]
+    loose = [name for name in sizes if name not in bundled and not name.startswith((FAILED_PART, STOPPED_PART))]
     while len(loose) >= PARTS_PER_BUNDLE:
         names, loose = loose[:PARTS_PER_BUNDLE], loose[PARTS_PER_BUNDLE:]
         record = json.dumps({name: sizes[name] for name in names})

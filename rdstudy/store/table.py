@@ -6,7 +6,8 @@
 
 Workers never touch the table, and a part is never edited, so a cell cannot be in it twice: neither after a kill at
 any moment, nor when two machines trained the same pack. Reading checks that again. Rows of finished cells that were
-measured again come in the same way, minus cells that have rows of that evaluation already.
+measured again come in the same way, minus cells that have rows of that evaluation already. Rows of a cell that was
+stopped early are a part of their own, which goes away, as a recorded failure does, when the cell is trained after all.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet as pq
 
-from rdstudy.measurement import FAILED, KEY, Measurement
+from rdstudy.measurement import FAILED, KEY, STOPPED, UNFINISHED, Measurement
 from rdstudy.store.files import StorageError, explained, move_whole, remove
 from rdstudy.store.location import PASSING, Location, list_files, local_copy, location, patiently
-from rdstudy.store.parts import FAILED_PART, SCHEMA, bundle_parts, read_parts, to_arrow, write_part
+from rdstudy.store.parts import FAILED_PART, SCHEMA, STOPPED_PART, bundle_parts, read_parts, to_arrow, write_part
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,6 +38,7 @@ class Table:
         self.folder = root / "measurements"
         self.staging = root / "staging"
         self._finished: set[str] | None = None
+        self._stopped: set[str] | None = None
         self._measured: dict[str, set[str]] = {}
         self._check = check
         self._until_bundle = bundle_parts(self.folder)
@@ -54,13 +56,23 @@ class Table:
             self._finished = finished_cells(self.folder)
         return self._finished
 
+    @property
+    def stopped(self) -> set[str]:
+        """Ids of the cells that stand in the table as stopped early."""
+        if self._stopped is None:
+            self._stopped = set(_ids(self.folder, STOPPED_PART))
+        return self._stopped
+
     def commit(self, staged: Location) -> list[str]:
         """Move a staged part into the table, and return the ids of the cells it finished, or measured again.
 
-        Cells that are finished already, or have rows of that evaluation already, are left out; the recorded failures
-        of the others are removed first, so that at no moment a cell has both.
+        Cells that are finished already, or have rows of that evaluation already, are left out; recorded failures and
+        the rows of stopped cells are removed first for the others, so that at no moment a cell has both.
         """
         part = _read_staged(staged)
+        if staged.name.startswith(STOPPED_PART):
+            self._commit_stopped(staged, part["cell_id"][0].as_py())
+            return []
         cells = sorted(set(part["cell_id"].to_pylist()))
         if staged.name.startswith(_AGAIN_PART):
             there = self.measured(part["evaluation_id"][0].as_py())
@@ -73,6 +85,7 @@ class Table:
         self._check()
         for cell_id in new:
             remove(self._failure(cell_id))
+            self._forget_stopped(cell_id)
         if new == cells:
             move_whole(staged, self.folder / staged.name)
         elif new:
@@ -105,7 +118,26 @@ class Table:
         assert cell_id not in self.finished
         assert all(row.status == FAILED and row.cell_id == cell_id for row in rows)
         self._check()
+        self._forget_stopped(cell_id)
         write_part(self._failure(cell_id), to_arrow(rows))
+
+    def _commit_stopped(self, staged: Location, cell_id: str) -> None:
+        """A cell that was stopped early, unless it is finished: in place of what was there of it."""
+        self._check()
+        if cell_id in self.finished:
+            remove(staged)
+            return
+        remove(self._failure(cell_id))
+        move_whole(staged, self._stopped_part(cell_id))
+        self.stopped.add(cell_id)
+
+    def _forget_stopped(self, cell_id: str) -> None:
+        if cell_id in self.stopped:
+            remove(self._stopped_part(cell_id))
+            self.stopped.discard(cell_id)
+
+    def _stopped_part(self, cell_id: str) -> Location:
+        return self.folder / f"{STOPPED_PART}{cell_id}.parquet"
 
     def _failure(self, cell_id: str) -> Location:
         return self.folder / f"{FAILED_PART}{cell_id}.parquet"
@@ -127,6 +159,12 @@ def stage(root: Location, name: str, rows: Sequence[Measurement]) -> Location:
     return path
 
 
+def stage_stopped(root: Location, rows: Sequence[Measurement]) -> Location:
+    """Write the rows of one cell that was stopped early where the driver finds them."""
+    assert {(row.cell_id, row.status) for row in rows} == {(rows[0].cell_id, STOPPED)}
+    return stage(root, f"{STOPPED_PART}{rows[0].cell_id}", rows)
+
+
 def stage_again(root: Location, rows: Sequence[Measurement]) -> Location:
     """Write rows of finished cells that were measured again, all by one evaluation, where the driver finds them."""
     assert len({row.evaluation_id for row in rows}) == 1
@@ -136,7 +174,7 @@ def stage_again(root: Location, rows: Sequence[Measurement]) -> Location:
 def measured_cells(folder: Location, evaluation_id: str) -> set[str]:
     """Ids of the cells that have final rows of this evaluation in the parts of `folder`."""
     table = read_parts(folder, ["cell_id", "is_final", "status", "evaluation_id"])
-    final = pa.compute.and_(table["is_final"], pa.compute.not_equal(table["status"], FAILED))
+    final = pa.compute.and_(table["is_final"], _to_its_end(table))
     of_evaluation = pa.compute.equal(table["evaluation_id"], evaluation_id)
     return set(pa.compute.unique(table.filter(pa.compute.and_(final, of_evaluation))["cell_id"]).to_pylist())
 
@@ -144,17 +182,37 @@ def measured_cells(folder: Location, evaluation_id: str) -> set[str]:
 def finished_cells(folder: Location) -> set[str]:
     """Ids of the cells whose final rows are in the parts of `folder`."""
     table = read_parts(folder, ["cell_id", "is_final", "status"])
-    final = table.filter(pa.compute.and_(table["is_final"], pa.compute.not_equal(table["status"], FAILED)))
+    final = table.filter(pa.compute.and_(table["is_final"], _to_its_end(table)))
     return set(pa.compute.unique(final["cell_id"]).to_pylist())
 
 
 def failed_cells(folder: Location) -> dict[str, str]:
     """Recorded failures by cell id, with their messages."""
-    if not any(name.startswith(FAILED_PART) for name in list_files(folder, ".parquet")):
+    return _messages(folder, FAILED_PART, FAILED)
+
+
+def stopped_cells(folder: Location) -> dict[str, str]:
+    """Cells that were stopped early, by cell id, with their messages."""
+    return _messages(folder, STOPPED_PART, STOPPED)
+
+
+def _messages(folder: Location, prefix: str, status: str) -> dict[str, str]:
+    if not _ids(folder, prefix):
         return {}
     table = read_parts(folder, ["cell_id", "status", "message"])
-    failed = table.filter(pa.compute.equal(table["status"], FAILED)).to_pylist()
-    return {row["cell_id"]: row["message"] for row in failed}
+    rows = table.filter(pa.compute.equal(table["status"], status)).to_pylist()
+    return {row["cell_id"]: row["message"] for row in rows}
+
+
+def _ids(folder: Location, prefix: str) -> list[str]:
+    """Ids of the cells that have a part of their own of this kind."""
+    names = [name for name in list_files(folder, ".parquet") if name.startswith(prefix)]
+    return [name.removeprefix(prefix).removesuffix(".parquet") for name in names]
+
+
+def _to_its_end(table: pa.Table) -> pa.ChunkedArray:
+    """Which rows are of cells that were trained to their last step."""
+    return pa.compute.invert(pa.compute.is_in(table["status"], pa.array(UNFINISHED, pa.string())))
 
 
 def load_measurements(results: str | Location, *, columns: Iterable[str] | None = None) -> pd.DataFrame:

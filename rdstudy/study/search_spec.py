@@ -12,6 +12,8 @@ PER = ("split", "depth", "width", "latent_dim", "train_size")
 """Axes of the grid whose every combination is a setting with a curve of its own over beta."""
 OVER = {"beta": float, "learning_rate": float, "width": int, "depth": int, "latent_dim": int}
 """Axes that a search may vary, and their kind."""
+NOT_BEFORE = 0.25
+"""Share of a cell's steps before which none is hopeless: early on, the start decides which is worse, not the beta."""
 CURVE_SAMPLERS = ("thompson", "tpe", "gp", "qmc", "random")
 FRONTIER_SAMPLERS = ("tpe", "gp", "nsga2", "nsga3", "qmc", "random")
 
@@ -51,6 +53,17 @@ class Until(Strict):
         return self
 
 
+class Stop(Strict):
+    """What ends a cell before its last step. It biases what is measured, so it is off unless it is asked for."""
+
+    hopeless: bool = Field(
+        False,
+        description="Stop a cell that after a quarter of its steps, or later, is worse on the test set than halfway "
+        "between the best and the worst earlier cell of its setting at that step. Such cells are marked, and left out "
+        "of analyses: this biases them.",
+    )
+
+
 class SearchSpec(Strict):
     """Cells chosen by what earlier ones showed, in batches that fill packs."""
 
@@ -73,6 +86,9 @@ class SearchSpec(Strict):
     seed: int = Field(0, ge=0, le=LARGEST, description="Of the sampler: the same seed and cells give the same batch.")
     batch: PositiveInt = Field(16, description="Cells asked for at once; the next batch knows all of their results.")
     until: Until = Field(description="What ends it: cells, hours, interval; the first that is reached.")
+    stop: Stop | None = Field(
+        None, description="Which cells to stop early; left out: none. Biases what is measured. For goal: best_beta."
+    )
     storage: str | None = Field(None, description="URL of an Optuna storage in which to follow the search live.")
 
     @model_validator(mode="after")
@@ -98,6 +114,11 @@ class SearchSpec(Strict):
                 raise ValueError("beta is looked for in log units; leave `log` out")
             if self.over is not None:
                 raise ValueError(f"goal: {self.goal} looks for beta alone; `over` is for goal: frontier")
+        if self.stops_hopeless and (self.goal != "best_beta" or self.of == "test_nll"):
+            raise ValueError(
+                f"stop.hopeless cannot be had for goal: {self.goal}, of: {self.of}; allowed: goal: best_beta with of: "
+                "test_distortion or of: test_elbo, which are measured at every evaluation step"
+            )
         allowed = FRONTIER_SAMPLERS if self.goal == "frontier" else CURVE_SAMPLERS
         if self.sampler is not None and self.sampler not in allowed:
             raise ValueError(f"sampler: {self.sampler} cannot do goal: {self.goal}; allowed: {', '.join(allowed)}")
@@ -107,6 +128,11 @@ class SearchSpec(Strict):
     def varied(self) -> tuple[str, ...]:
         """Axes that the search varies, so that the grid must not."""
         return tuple(self.over) if self.over else ("beta",)
+
+    @property
+    def stops_hopeless(self) -> bool:
+        """Whether cells are stopped early."""
+        return self.stop is not None and self.stop.hopeless
 
     @property
     def estimate(self) -> Literal["information", "likelihood"] | None:

@@ -19,7 +19,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from rdstudy.data.split_spec import check_split
 from rdstudy.study.digest import flat_digest
-from rdstudy.study.search_spec import PER, SearchSpec
+from rdstudy.study.search_spec import NOT_BEFORE, PER, SearchSpec
 from rdstudy.study.sections import DatasetSpec, Evaluation, Grid, Resources, Strict, Training
 
 NUMERICS = 1
@@ -87,7 +87,7 @@ class Study(Strict):
 
     @model_validator(mode="after")
     def _sections_agree(self) -> Study:
-        wrong = [*self._wrong_splits(), *self._wrong_axes()]
+        wrong = [*self._wrong_splits(), *self._wrong_axes(), *self._wrong_stop()]
         if wrong:
             raise ValidationError.from_exception_data("Study", wrong)
         return self
@@ -124,6 +124,20 @@ class Study(Strict):
         if estimate is not None and getattr(self.evaluation, estimate).at == "never":
             where = ("evaluation", estimate, "at")
             yield _wrong("is never, but the search needs it of every cell: say final", where, "never")
+
+    def _wrong_stop(self) -> Iterator[InitErrorDetails]:
+        """Cells to be stopped early at a step at which none is measured."""
+        if self.search is None or not self.search.stops_hopeless:
+            return
+        for size in self.grid.train_size:
+            steps = self.training.steps_for(size)
+            if not any(NOT_BEFORE * steps <= step < steps for step in self.evaluation.steps_of(steps)):
+                problem = (
+                    f"names no step from {math.ceil(NOT_BEFORE * steps):,} on and before the last, {steps:,}, at which "
+                    "search.stop could stop a cell: say for example {log_spaced: 12}"
+                )
+                yield _wrong(problem, ("evaluation", "steps"), self.evaluation.model_dump(mode="json")["steps"])
+                return
 
     @property
     def n_cells(self) -> int:

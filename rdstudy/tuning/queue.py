@@ -73,6 +73,11 @@ class PackQueue:
         """A worker came to the end of its pack."""
         del self.running[worker]
 
+    def stopped(self, worker: str, cells: Iterable[str]) -> None:
+        """Some cells of a worker's pack were stopped early: if it starts again, it does without them."""
+        work = self.running[worker]
+        self.running[worker] = replace(work, pack=work.pack.without(cells))
+
     def lost(self, worker: str) -> None:
         """A worker's machine went away or cannot be used: its pack starts again elsewhere, however often."""
         self._again(self.running.pop(worker))
@@ -84,8 +89,8 @@ class PackQueue:
         if len(work.pack) > 1 and (out_of_memory or work.crashes >= CRASHES):
             middle = len(work.pack) // 2
             for half in (work.pack.cells[:middle], work.pack.cells[middle:]):
-                self._again(Work(work.of, Pack(half, begun=True)))
-        elif work.crashes >= CRASHES:
+                self._again(Work(work.of, work.pack.part(half)))
+        elif len(work.pack) and work.crashes >= CRASHES:
             return work
         else:
             self._again(work)
@@ -104,5 +109,7 @@ class PackQueue:
             self.waiting.extend(Work(pack, pack) for pack in packs)
 
     def _again(self, work: Work) -> None:
+        if not len(work.pack):
+            return  # all its cells were stopped early
         # At the front: it has begun, and what begins late ends late.
         self.waiting.appendleft(replace(work, not_before=time.monotonic() + RETRY_SECONDS))

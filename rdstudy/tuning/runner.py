@@ -36,6 +36,7 @@ from ray.tune.execution import tune_controller
 from rdstudy.budget import Budget
 from rdstudy.driver import Listener, More
 from rdstudy.errors import UserError
+from rdstudy.limits import to_json
 from rdstudy.pack_run import Progress, Workplace, pick_device
 from rdstudy.packs import Pack
 from rdstudy.store.files import StorageError
@@ -272,7 +273,8 @@ class _Search(tune.search.Searcher):  # type: ignore[misc]  # Ray is untyped
             raise
         if work is not None:
             cells = json.dumps([asdict(cell) for cell in work.pack.cells])
-            return {"pack": work.pack.id, "cells": cells, "begun": work.pack.begun}
+            limits = to_json(work.pack.limits)
+            return {"pack": work.pack.id, "cells": cells, "begun": work.pack.begun, "limits": limits}
         return None if self.queue else self.FINISHED
 
     def __getstate__(self) -> dict[str, Any]:
@@ -336,6 +338,8 @@ class _Relay(tune.Callback):  # type: ignore[misc]  # Ray is untyped
                 try:
                     self.listener(work.of, progress)
                     self.refused = 0
+                    if progress.stopped:
+                        self.queue.stopped(trial.trial_id, progress.cells)
                 except StorageError as error:
                     if progress.staged is None or not isinstance(error.__cause__, FileNotFoundError):
                         raise

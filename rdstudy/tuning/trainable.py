@@ -17,6 +17,7 @@ from ray import tune
 
 from rdstudy.data.dataset import Dataset
 from rdstudy.driver import work
+from rdstudy.limits import from_json
 from rdstudy.pack_run import Progress, Workplace, pick_device, use_threads
 from rdstudy.packs import Pack
 from rdstudy.provenance import Commit
@@ -71,7 +72,8 @@ class PackTrainable(tune.Trainable):  # type: ignore[misc]  # Ray is untyped
     def _start(self, config: dict[str, Any]) -> None:
         if self.unfit is None:
             cells = tuple(Cell(**cell) for cell in json.loads(config["cells"]))
-            self.progress: Iterator[Progress] = work(Pack(cells, begun=config["begun"]), self.at)
+            pack = Pack(cells, begun=config["begun"], limits=from_json(config["limits"]))
+            self.progress: Iterator[Progress] = work(pack, self.at)
 
     def step(self) -> dict[str, Any]:
         """Work until it is time to report, or the pack ends."""

@@ -9,8 +9,18 @@ import pyarrow.parquet as pq
 import pytest
 
 import rdstudy
-from rdstudy.measurement import COLUMNS, FAILED, Measurement
-from rdstudy.store import StorageError, Table, failed_cells, finished_cells, load_measurements, stage
+from rdstudy.measurement import COLUMNS, FAILED, STOPPED, Measurement
+from rdstudy.store import (
+    StorageError,
+    Table,
+    failed_cells,
+    finished_cells,
+    load_measurements,
+    measured_cells,
+    stage,
+    stage_stopped,
+    stopped_cells,
+)
 from rdstudy.store.parts import SCHEMA
 
 ROW = Measurement(
@@ -58,6 +68,15 @@ def failure_of(cell: str) -> list[Measurement]:
         ROW, cell_id=cell, status=FAILED, message="it broke", distortion_nats=None, distortion_se=None
     )
     return [dataclasses.replace(failed, population=population) for population in ("train", "test")]
+
+
+def stopped_rows(cell: str, *, at: float = 9.0) -> list[Measurement]:
+    """A cell that was measured at step 50 and stopped there."""
+    rows = [dataclasses.replace(row, status=STOPPED, message="too bad") for row in rows_of(cell)]
+    return [
+        dataclasses.replace(row, distortion_nats=None if row.is_final else at, distortion_se=None, n_examples=None)
+        for row in rows
+    ]
 
 
 @pytest.fixture
@@ -168,6 +187,49 @@ def test_a_staged_part_that_is_not_whole_is_made_again(table, tmp_path):
 def test_a_cell_is_finished_by_its_final_rows_only(table, tmp_path):
     table.commit(stage(tmp_path, "one", [row for row in rows_of("a", "b") if row.cell_id == "b" or not row.is_final]))
     assert finished_cells(tmp_path / "measurements") == {"b"}
+
+
+def test_a_stopped_cell_is_in_the_table_once_and_is_not_finished(table, tmp_path):
+    for writer in (table, table, Table(tmp_path)):
+        assert writer.commit(stage_stopped(tmp_path, stopped_rows("a"))) == []
+        assert cells_in(tmp_path) == ["a"] * 4
+        assert writer.stopped == {"a"}
+    assert finished_cells(tmp_path / "measurements") == set() == measured_cells(tmp_path / "measurements", "e")
+    assert failed_cells(tmp_path / "measurements") == {}
+    assert stopped_cells(tmp_path / "measurements") == {"a": "too bad"}
+    stage_stopped(tmp_path, stopped_rows("a", at=8.0))
+    assert Table(tmp_path).commit_staged() == []
+    assert load_measurements(tmp_path)["distortion_nats"].dropna().tolist() == [8.0, 8.0], "the newest stop counts"
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_rows_of_a_stopped_cell_go_away_when_it_is_trained_after_all(table, tmp_path, fresh):
+    table.commit(stage_stopped(tmp_path, stopped_rows("a")))
+    table.commit(stage_stopped(tmp_path, stopped_rows("c")))
+    writer = Table(tmp_path) if fresh else table
+    assert writer.commit(stage(tmp_path, "pack", rows_of("a", "b"))) == ["a", "b"]
+    found = load_measurements(tmp_path)
+    assert sorted(found["cell_id"]) == [cell for cell in "abc" for _ in range(4)]
+    assert set(found[found["status"] == STOPPED]["cell_id"]) == {"c"} == writer.stopped
+
+
+def test_a_finished_cell_is_not_stopped_any_more(table, tmp_path):
+    table.commit(stage(tmp_path, "pack", rows_of("a")))
+    before = load_measurements(tmp_path)
+    staged = stage_stopped(tmp_path, stopped_rows("a"))
+    table.commit(staged)
+    assert not staged.exists()
+    pd.testing.assert_frame_equal(load_measurements(tmp_path), before)
+
+
+def test_a_cell_is_either_stopped_or_failed_by_what_came_last(table, tmp_path):
+    table.commit(stage_stopped(tmp_path, stopped_rows("a")))
+    table.record_failure(failure_of("a"))
+    assert (stopped_cells(table.folder), failed_cells(table.folder)) == ({}, {"a": "it broke"})
+    assert cells_in(tmp_path) == ["a"] * 2
+    table.commit(stage_stopped(tmp_path, stopped_rows("a")))
+    assert (stopped_cells(table.folder), failed_cells(table.folder)) == ({"a": "too bad"}, {})
+    assert cells_in(tmp_path) == ["a"] * 4
 
 
 def test_a_diverged_cell_is_finished(table, tmp_path):

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rdstudy.limits import Limit, Limits
 from rdstudy.packs import Pack
 from rdstudy.study import Cell
 from rdstudy.tuning import queue as queues
@@ -81,6 +82,32 @@ def test_nothing_waits_while_the_last_pack_trains_and_it_waits_again_when_it_is_
     assert not queue.waits()
     queue.lost("a")
     assert queue.waits()
+
+
+def test_a_pack_that_starts_again_does_without_the_cells_that_were_stopped():
+    limits: dict[str, Limits] = {cell.id: {10: Limit("test_distortion", 1.0, 4)} for cell in ALL}
+    (pack,) = (each.limited(limits) for each in packs(5))
+    queue = PackQueue([pack])
+    queue.take("a")
+    queue.stopped("a", [pack.cells[0].id, pack.cells[3].id])
+    queue.lost("a")
+    work = taken(queue, "b")
+    assert (work.pack.cells, work.pack.begun, work.of) == ((ALL[1], ALL[2], ALL[4]), True, pack)
+    assert work.pack.limits == pack.limits
+    queue.crashed("b", out_of_memory=True)
+    assert all(taken(queue, name).pack.limits == pack.limits for name in "cd")
+
+
+@pytest.mark.parametrize("end", ["lost", "crashed", "ended"])
+def test_a_pack_whose_cells_were_all_stopped_does_not_start_again(end):
+    queue = PackQueue(packs(2))
+    for n in range(CRASHES):
+        if queue.take(str(n)) is None:
+            break
+        if n == CRASHES - 1:
+            queue.stopped(str(n), [cell.id for cell in ALL[:2]])
+        assert getattr(queue, end)(str(n)) is None
+    assert not queue
 
 
 def test_memory_that_does_not_suffice_halves_a_pack_at_once():
