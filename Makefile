@@ -11,9 +11,9 @@ quickstart: install
 	$(BIN)/rdstudy run studies/quickstart.yaml
 	$(BIN)/rdstudy report results/quickstart
 
-# The committed reference study's page and figures, again from its table.
+# The committed reference studies' pages and figures, again from their tables.
 reference-report: install
-	$(BIN)/rdstudy report results/reference/quickstart --format html,md
+	printf '%s\n' quickstart tetrominoes mnist | xargs -P 2 -I{} $(BIN)/rdstudy report results/reference/{} --format html,md
 
 install: $(VENV)/.installed
 

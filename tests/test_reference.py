@@ -1,4 +1,4 @@
-"""The committed reference study: whole, without contradiction, drawn again from their tables, and quoted rightly."""
+"""The committed reference studies: whole, without contradiction, drawn again from their tables, and quoted rightly."""
 
 import os
 import re
@@ -22,7 +22,11 @@ from tests.command import contents
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "results" / "reference"
-FOLDERS = {"quickstart": REFERENCE / "quickstart"}
+FOLDERS = {
+    "quickstart": REFERENCE / "quickstart",
+    "reference": REFERENCE / "tetrominoes",
+    "reference_mnist": REFERENCE / "mnist",
+}
 """By the name of their study file."""
 KEPT = (".png", ".md", ".parquet")
 """Of a report; the rest says the same."""
@@ -89,9 +93,10 @@ def test_the_report_is_drawn_again_without_torch_and_ray_and_is_the_committed_on
     assert words == (copy / "report" / "index.md").read_text().partition("## Provenance")[0]
 
 
-def test_what_the_readme_finds_is_what_the_reports_say():
-    """Every sentence with a number in the README's findings stands in a report, word for word."""
-    found = re.search(r"<!-- findings -->\n(.*?)<!-- /findings -->", (ROOT / "README.md").read_text(), re.DOTALL)
+@pytest.mark.parametrize("name", ["README.md", "results/README.md"])
+def test_what_a_document_finds_is_what_the_reports_say(name):
+    """Every sentence with a measured number in the findings stands in a report, word for word."""
+    found = re.search(r"<!-- findings -->\n(.*?)<!-- /findings -->", (ROOT / name).read_text(), re.DOTALL)
     assert found
     reports = " ".join((folder / "report" / "index.md").read_text() for folder in FOLDERS.values())
     reports = re.sub(r"\s+", " ", reports)
@@ -113,14 +118,21 @@ def test_cells_trained_again_agree_with_the_committed_ones():
             assert not verified.unjudged
 
 
-def test_where_the_table_comes_from_is_said_as_the_table_has_it():
+@pytest.mark.parametrize("name", FOLDERS)
+def test_where_the_table_comes_from_is_said_as_the_table_has_it(name):
     found = re.search(
         r"<!-- reference -->\n(.*?)<!-- /reference -->", (ROOT / "results/README.md").read_text(), re.DOTALL
     )
     assert found
-    table = rdstudy.load_measurements(FOLDERS["quickstart"])
-    for name in ("git_commit", "torch_version", "device"):
-        [value] = table[name].dropna().unique()
-        assert str(value)[:12] in found.group(1), name
-    assert f"{table['cell_id'].nunique()} cells" in found.group(1)
-    assert f"{len(table)} rows" in found.group(1)
+    [line] = [line for line in found.group(1).splitlines() if f"studies/{name}.yaml" in line]
+    table = rdstudy.load_measurements(FOLDERS[name])
+    [commit] = table["git_commit"].unique()
+    hours = table.groupby("pack_id")["seconds"].max().sum() / 3600
+    for said in (
+        *(f"`{FOLDERS[name].name}/`", commit[:12], f"{table['finished_at'].max():%Y-%m-%d}"),
+        *(f"{table['cell_id'].nunique()} |", f"{len(table):,} |", f"{hours:.1f} |"),
+    ):
+        assert said in line, said
+    for column in ("torch_version", "device"):
+        [value] = table[column].unique()
+        assert value in found.group(1), column

@@ -28,6 +28,14 @@ def _ip(*words: object) -> None:
     subprocess.run(["ip", *map(str, words)], check=True)
 
 
+def _tidy() -> None:
+    """Remove what a test that was killed left behind."""
+    for line in subprocess.run(["ip", "netns", "list"], check=True, capture_output=True, text=True).stdout.splitlines():
+        if line.startswith(NAME):
+            _ip("netns", "del", line.split()[0])
+    subprocess.run(["ip", "link", "del", BRIDGE], check=False, capture_output=True)
+
+
 class Hosts:
     """Isolated hosts, numbered from 1."""
 
@@ -37,6 +45,7 @@ class Hosts:
         folder.mkdir(parents=True, exist_ok=True)
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.key], check=True)
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / "host_key"], check=True)
+        _tidy()
         _ip("link", "add", BRIDGE, "type", "bridge")
         _ip("addr", "add", f"{NET}.254/24", "dev", BRIDGE)
         _ip("link", "set", BRIDGE, "up")
