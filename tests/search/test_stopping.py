@@ -125,7 +125,9 @@ def test_an_outcome_is_seen_as_far_as_its_limits_let_it_train():
     assert as_stopped(slow, limits) == Outcome(course=slow.course, stopped=True)
     seen = as_stopped(hopeless, limits)
     assert seen == Outcome(course={150: hopeless.course[150]}, stopped=True)
-    assert seen.criterion(study(STOP).search) == 500.0
+    spec = study(STOP).search
+    assert spec is not None
+    assert seen.criterion(spec) == 500.0
     assert as_stopped(seen, limits) == seen
     assert as_stopped(seen, {}) is None, "a search without such limits asks for it"
     assert as_stopped(fine, {}) == fine

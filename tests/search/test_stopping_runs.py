@@ -152,7 +152,7 @@ def test_a_search_interrupted_at_any_moments_stops_the_same_cells(whole, command
     results = tmp_path / "interrupted"
     with monkeypatch.context() as interrupted:
         interrupted.setattr(pack_run, "PackTraining", type("Interrupted", (PackTraining,), {"advance": interrupt}))
-        codes = []
+        codes: list[int] = []
         while not codes or codes[-1] == 130:
             codes.append(command("run", whole.study, "--results", results, "--inline").code)
             assert len(codes) < 20
@@ -180,8 +180,8 @@ def test_a_grid_trains_a_stopped_cell_in_full_and_the_search_goes_its_own_way(co
     assert set(mine["status"]) == {"ok"}
     assert len(mine) == 2 * 4
     assert stopped_in(copied.results) == stopped - {min(stopped)}
-    others = [frame[frame["cell_id"] != min(stopped)].reset_index(drop=True) for frame in (before, after)]
-    pd.testing.assert_frame_equal(*others)
+    others, expected = (frame[frame["cell_id"] != min(stopped)].reset_index(drop=True) for frame in (after, before))
+    pd.testing.assert_frame_equal(others, expected)
     again = command("run", copied.study, "--results", copied.results, "--inline")
     assert "nothing to train" in again.out, "it would have stopped the cell there, and goes on from that"
 
