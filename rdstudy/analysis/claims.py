@@ -60,7 +60,7 @@ _CRITERION_WORDS = {
 
 
 @dataclass(frozen=True)
-class Measured:
+class Tested:
     """One claim in one setting: the effect, what else to say, and why there is none where there is none."""
 
     effect: Effect = NO_EFFECT
@@ -106,7 +106,7 @@ def claims(
     """
     settings = replicates(table)
     rows: list[dict[str, Any]] = []
-    tests: dict[str, Callable[[Replicates, str], Measured]] = {
+    tests: dict[str, Callable[[Replicates, str], Tested]] = {
         "lowering_beta": lambda setting, criterion: _lowering_beta(setting, criterion, reference_beta),
         "underfitting": lambda setting, _: _underfitting(setting),
         "beyond_saturation": _beyond_saturation,
@@ -144,34 +144,34 @@ _COLUMNS = [
 ]
 
 
-def _lowering_beta(setting: Replicates, criterion: str, reference: float) -> Measured:
+def _lowering_beta(setting: Replicates, criterion: str, reference: float) -> Tested:
     there = np.isfinite(setting.of(TEST, criterion)).any(axis=0)
     candidates = np.flatnonzero(there)[:-1]  # the smallest beta has none below it
     if not len(candidates):
-        return Measured(unasked="fewer than two betas were measured on the test set")
+        return Tested(unasked="fewer than two betas were measured on the test set")
     distance = np.abs(np.log(np.maximum(setting.betas[candidates], 1e-300) / reference))
     start = int(candidates[np.argmin(distance)])
     fall, change = below(setting, criterion, start)
     beta = float(setting.betas[start])
     shape = shape_of(setting.of(TEST, criterion)).name
     shaped = "" if shape == UNDECIDED else f" The whole curve is {shape}."
-    return Measured(fall, beta, change, _fall_words(criterion, beta, fall, change) + shaped)
+    return Tested(fall, beta, change, _fall_words(criterion, beta, fall, change) + shaped)
 
 
-def _underfitting(setting: Replicates) -> Measured:
+def _underfitting(setting: Replicates) -> Tested:
     population = informed_population(setting)
     if population is None:
-        return Measured(unasked="the mutual information was not measured")
+        return Tested(unasked="the mutual information was not measured")
     distortion = setting.of(TRAIN, "distortion_nats")
     shares = mean_interval(setting.of(population, "mi_share")).mean
     usable = np.isfinite(shares) & np.isfinite(distortion).any(axis=0)
     if not usable.any():
-        return Measured(unasked="no training distortion was measured where the mutual information was")
+        return Tested(unasked="no training distortion was measured where the mutual information was")
     reached = np.flatnonzero(usable & (np.nan_to_num(shares) >= SATURATED_SHARE))
     start = int(reached[0]) if len(reached) else int(np.nanargmax(np.where(usable, shares, np.nan)))
     reduced = [k for k in np.flatnonzero(usable) if shares[k] <= REDUCED_SHARE and k != start]
     if not reduced:
-        return Measured(
+        return Tested(
             unasked="at no beta of the grid is the mutual information at or under "
             f"{REDUCED_SHARE:.0%} of its ceiling (the least is {np.nanmin(shares[usable]):.0%}); "
             "a larger beta, or more data, would reduce it"
@@ -183,30 +183,30 @@ def _underfitting(setting: Replicates) -> Measured:
         f"{_beta_range(setting.betas[reduced])}), training distortion is {_more(found)} than at "
         f"beta = {beta:g}, where it is {shares[start]:.0%}."
     )
-    return Measured(found, beta, NO_EFFECT, words)
+    return Tested(found, beta, NO_EFFECT, words)
 
 
-def _beyond_saturation(setting: Replicates, criterion: str) -> Measured:
+def _beyond_saturation(setting: Replicates, criterion: str) -> Tested:
     population = informed_population(setting)
     if population is None:
-        return Measured(unasked="the mutual information was not measured")
+        return Tested(unasked="the mutual information was not measured")
     edge = saturation_edge(setting, population)
     if edge is None:
         largest = float(np.nanmax(mean_interval(setting.of(population, "mi_share")).mean))
-        return Measured(
+        return Tested(
             unasked=f"the mutual information never reaches {SATURATED_SHARE:.0%} of its ceiling on this grid "
             f"(the most is {largest:.0%}); smaller betas would show it"
         )
     fall, change = below(setting, criterion, edge)
     beta = float(setting.betas[edge])
     if not fall.seeds:
-        return Measured(
+        return Tested(
             reference_beta=beta,
             unasked=f"the mutual information saturates at beta = {beta:g}, and the test set was not measured "
             "at it and at a smaller one",
         )
     words = f"From beta = {beta:g}, the largest at which the mutual information is saturated: "
-    return Measured(fall, beta, change, words + _fall_words(criterion, beta, fall, change))
+    return Tested(fall, beta, change, words + _fall_words(criterion, beta, fall, change))
 
 
 def _usual_spread(effects: list[Effect]) -> float:
@@ -216,7 +216,7 @@ def _usual_spread(effects: list[Effect]) -> float:
 
 
 def _row(
-    claim: str, setting: Replicates, criterion: str, tested: Measured, spread: float, smallest: float
+    claim: str, setting: Replicates, criterion: str, tested: Tested, spread: float, smallest: float
 ) -> dict[str, Any]:
     found = tested.effect
     verdict = {PRESENT: SUPPORTED, ABSENT: CONTRADICTED}.get(found.decided(smallest), UNDECIDED)
@@ -247,7 +247,7 @@ def _row(
 
 
 def _sentence(
-    verdict: str, tested: Measured, needed: int | None, more_runs: int | None, smallest: float, spread: float
+    verdict: str, tested: Tested, needed: int | None, more_runs: int | None, smallest: float, spread: float
 ) -> str:
     if not tested.effect.seeds:
         why = tested.unasked or "it was not measured where it is needed"
