@@ -50,7 +50,7 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
-STANDING = "study, results, cells, finished, missing, failed and stopped_early (messages by cell_id)"
+STANDING = "study, results, cells, finished, missing, failed (messages by cell_id), stopped_early (the same)"
 
 
 def standing_document(study: Study, folder: Location, now: Standing) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from rdstudy.store import StorageError, Table, finished_cells, load_measurements, stage
-from tests.store.test_table import damage, failure_of, rows_of
+from rdstudy.store import StorageError, Table, finished_cells, load_measurements, stage, stage_stopped
+from tests.store.test_table import damage, failure_of, rows_of, stopped_rows
 
 BUNDLE = 3
 
@@ -63,6 +63,15 @@ def test_no_failure_is_bundled(tmp_path):
     committed(tmp_path, "abwc")
     assert len(bundles(tmp_path)) == 1
     assert load_measurements(tmp_path)["status"].value_counts().to_dict() == {"ok": 16, "failed": 6}
+
+
+def test_no_stopped_cell_is_bundled(tmp_path):
+    table = committed(tmp_path, "")
+    for cell in "wxyz":
+        table.commit(stage_stopped(tmp_path, stopped_rows(cell)))
+    committed(tmp_path, "abwc")
+    assert len(bundles(tmp_path)) == 1
+    assert load_measurements(tmp_path)["status"].value_counts().to_dict() == {"ok": 16, "stopped": 12}
 
 
 @pytest.mark.parametrize("how", ["removed", "replaced"])
