@@ -155,6 +155,8 @@ class RunDisplay(_Display):
         done = self.steps[pack.id]
         if progress.failure is None:
             done.update(dict.fromkeys(progress.cells, progress.step))
+            for cell_id in progress.cells:
+                self.at_start.setdefault(cell_id, progress.began_at)
         if progress.stopped:
             self.ended["stopped"] += len(progress.cells)
             self.model_steps -= len(progress.cells) * (progress.steps - progress.step)
@@ -163,7 +165,6 @@ class RunDisplay(_Display):
                 self._all_stopped(pack)
             self._changed()
             return
-        self.at_start.setdefault(pack.id, sum(done.values()))
         self.latest[pack.id] = progress
         if progress.staged:
             self.ended["finished"] += len(progress.cells)

@@ -58,6 +58,7 @@ class Progress:
     staged: str | None = None
     failure: str | None = None
     stopped: bool = False
+    began_at: int = 0  # the step of the checkpoint from which the pack went on
 
 
 @dataclass(frozen=True)
@@ -175,6 +176,7 @@ class _PackRun:
             self.before = saved.record["seconds"]
             members = {cell.id for cell in pack.cells}
             self.rows = [row for row in saved.rows if row.cell_id in members]
+        self.began_at = self.training.step
         self.product_rate = product_rate(at.device)
         self.trained_flop, self.trained_seconds = 0.0, 0.0
         self.started = self.saved = time.monotonic()
@@ -205,6 +207,7 @@ class _PackRun:
             share,
             staged_name,
             stopped=stopped is not None,
+            began_at=self.began_at,
         )
 
     def train(self, until: int) -> None:

@@ -230,6 +230,9 @@ def test_every_document_has_the_keys_of_its_help_and_nothing_stands_beside_it(co
     assert document("data", study_file)[0]["examples"] == 100
     assert document("export", results, "out", "--to", "csv")[0]["cells"] == 4
     assert document("studies", "list", verb=("studies", "list"))[0]["studies"][0]["name"]
+    told = {column["name"]: column for column in document("columns")[0]["columns"]}
+    assert told["rate_nats"]["unit"] == "nats"
+    assert told["rate_nats"]["type"] == "float"
     mistaken = command("status", "gone", "--json")
     assert (mistaken.code, mistaken.out) == (2, "")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -124,8 +125,14 @@ def schema() -> None:
     print(json.dumps(study_schema(), indent=2))
 
 
-def columns() -> None:
+def columns(
+    json_wanted: Annotated[bool, as_json("columns (name, type, nullable, unit, meaning, group)")] = False,
+) -> None:
     """Print what the table's columns mean, as Markdown."""
-    from rdstudy.measurement import columns_markdown
+    from rdstudy.measurement import COLUMNS, columns_markdown
 
+    if json_wanted:
+        listed = [{**asdict(column), "type": column.type.__name__} for column in COLUMNS]
+        print_document({"columns": listed})
+        return
     print(columns_markdown(), end="")

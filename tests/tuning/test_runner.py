@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -58,7 +59,11 @@ def test_ray_leaves_no_files_and_says_nothing(runs: TwoRuns):
     ours = ("pack ", "interrupted: ", "next: ", "      ")
     lines = runs.said.splitlines()
     assert lines[0].startswith("interrupted: 16 cells")
-    assert all(line.startswith(ours) or "/16 cells" in line for line in lines), runs.said
+    assert lines[1].startswith("starting Ray")
+    assert all(line.startswith(ours) or "/16 cells" in line for line in [lines[0], *lines[2:]]), runs.said
+    rates = [int(rate.replace(",", "")) for rate in re.findall(r"([\d,]+) model-steps/s", runs.said)]
+    assert rates
+    assert min(rates) > 0
 
 
 def test_measuring_again_gives_the_same_bits_on_ray_and_in_one_process(runs: TwoRuns):
