@@ -70,7 +70,11 @@ def stopped(findings: Findings) -> str:
 
 
 def _stopped(findings: Findings) -> int:
-    return 0 if findings.search is None else len(findings.search.stopped)
+    """Cells that the search stopped early, less those that another study has since trained in full."""
+    if findings.search is None:
+        return 0
+    marked = findings.cells.loc[findings.cells["status"] == "stopped", "cell_id"]
+    return len(findings.search.stopped & set(marked))
 
 
 def seeds(findings: Findings) -> str:

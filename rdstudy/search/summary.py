@@ -39,7 +39,7 @@ class Summary:
 
     @property
     def stopped(self) -> set[str]:
-        """Ids of the cells that were stopped early."""
+        """Ids of the cells that the search stopped early, or would have: another study may have trained them in full."""
         return set() if self.tried.empty else set(self.tried.loc[self.tried["stopped"], "cell_id"])
 
     @property
@@ -61,7 +61,7 @@ def summarise(search: Search, outcomes: dict[str, Outcome]) -> Summary:
         if outcome is None:
             continue
         row: dict[str, Any] = {"batch": batch_of.get(cell_id, KNOWN), "cell_id": cell_id, "failed": outcome.failed}
-        row["stopped"] = cell_id in outcomes and outcomes[cell_id].stopped
+        row["stopped"] = outcome.stopped
         row |= {name: getattr(cell, name) for name in _axes(search)} | {"beta": cell.beta, "seed": cell.seed}
         if isinstance(search.seeker, Curves):
             row["value"] = outcome.criterion(search.spec)
