@@ -39,7 +39,7 @@ class Summary:
 
     @property
     def stopped(self) -> set[str]:
-        """Ids of the cells that the search stopped early, or would have: another study may have trained them in full."""
+        """Ids of the cells that the search stopped early, or would have: another study may have trained them whole."""
         return set() if self.tried.empty else set(self.tried.loc[self.tried["stopped"], "cell_id"])
 
     @property
