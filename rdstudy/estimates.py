@@ -6,8 +6,10 @@ import heapq
 import math
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
+from threadpoolctl import threadpool_info
 
 from rdstudy.packs import Pack, flop
 from rdstudy.shapes import ModelShape, model_shape
@@ -87,16 +89,27 @@ def _at_most(examples: str | int, n: int) -> int:
     return n if isinstance(examples, str) else min(examples, n)
 
 
-def product_rate(seconds: float = 0.3) -> float:
-    """Operations per second of this CPU's float32 matrix products, all cores at work; NumPy's, which loads faster."""
+class ProductRate(NamedTuple):
+    """What a CPU does just now."""
+
+    flops: float
+    """Operations per second of float32 matrix products on all cores, beside whatever else is at work."""
+    share: float
+    """Share of the wall-clock time that its threads were at work; in the rest the cores had other programs' work."""
+
+
+def product_rate(seconds: float = 0.3) -> ProductRate:
+    """How fast this CPU multiplies matrices now; by NumPy, which loads faster than PyTorch."""
     a = np.ones((512, 1024), dtype=np.float32)
     b = np.ones((1024, 1024), dtype=np.float32)
     a @ b
-    n, started = 0, time.perf_counter()
+    n, started, used = 0, time.perf_counter(), time.process_time()
     while time.perf_counter() - started < seconds:
         a @ b
         n += 1
-    return n * 2 * a.size * b.shape[1] / (time.perf_counter() - started)
+    wall, used = time.perf_counter() - started, time.process_time() - used
+    pools = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+    return ProductRate(n * 2 * a.size * b.shape[1] / wall, min(1.0, used / (wall * max(pools, default=1))))
 
 
 def measured_rate(results: Location, costs: Costs, cells: Mapping[str, Cell]) -> float | None:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 
 from rdstudy.data.dataset import Dataset, load_dataset, make_dataset
 from rdstudy.data.splits import split_dataset
-from rdstudy.errors import UserError
-from rdstudy.study import Study
+from rdstudy.study import SettingError, Study
 
 
 def load_data(study: Study) -> Dataset:
     """The study's images.
 
     Raises:
-        UserError: they are not there, or cannot be read.
+        SettingError: they are not there, or cannot be read.
     """
     spec = study.dataset
-    try:
+    where = next(key for key in ("path", "root", "name") if getattr(spec, key) is not None)
+    with _setting("dataset", where):
         return load_dataset(
             spec.name,
             seed=spec.seed,
@@ -26,8 +29,6 @@ def load_data(study: Study) -> Dataset:
             download=spec.download,
             path=spec.path,
         )
-    except ValueError as error:
-        raise UserError(str(error)) from error
 
 
 def outline(study: Study) -> Dataset:
@@ -36,10 +37,8 @@ def outline(study: Study) -> Dataset:
         return load_data(study)
     from rdstudy.data.tetrominoes import SHAPE, draw_factors
 
-    try:
+    with _setting("dataset", "size"):
         factors = draw_factors(study.dataset.seed, study.dataset.size)
-    except ValueError as error:
-        raise UserError(str(error)) from error
     blank = np.zeros((len(factors), int(np.prod(SHAPE))), dtype=np.uint8)  # untouched pages take no memory
     return make_dataset("tetrominoes", blank, SHAPE, factors=factors, images_sha256="blank")
 
@@ -48,15 +47,25 @@ def check_sizes(study: Study, dataset: Dataset) -> int:
     """The number of test examples; the largest over the study's splits.
 
     Raises:
-        UserError: a split leaves fewer training or test examples than the study asks for.
+        SettingError: a split does not suit the data, or leaves fewer training or test examples than the study asks for.
     """
     n_test = 0
-    for name in study.grid.split:
-        try:
+    for i, name in enumerate(study.grid.split):
+        with _setting("grid", "split", i):
+            split = split_dataset(dataset, name, seed=study.dataset.seed)
+        with _setting("dataset", "test_size"):
             split = split_dataset(dataset, name, seed=study.dataset.seed, test_size=study.dataset.test_size)
-            for size in study.grid.train_size:
+        for k, size in enumerate(study.grid.train_size):
+            with _setting("grid", "train_size", k):
                 split.training(size)
-        except ValueError as error:
-            raise UserError(f"study {study.name}: {error}") from error
         n_test = max(n_test, len(split.test))
     return n_test
+
+
+@contextmanager
+def _setting(*path: str | int) -> Iterator[None]:
+    """Say of a mistake which setting of the study it is about."""
+    try:
+        yield
+    except ValueError as error:
+        raise SettingError(path, error) from error

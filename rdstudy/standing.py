@@ -25,7 +25,7 @@ class Standing:
     """Which of a study's cells are finished, which failed last time, and which are to be trained.
 
     `stopped`: those that the study's own search stopped early. To a grid, and to a search that stops none, they are
-    missing.
+    missing. `others`: how many finished cells lie in the folder that are not the study's.
     """
 
     cells: dict[str, Cell]
@@ -33,6 +33,7 @@ class Standing:
     failed: dict[str, str]
     search: Search | None = None
     stopped: dict[str, str] = field(default_factory=dict)
+    others: int = 0
 
     @property
     def missing(self) -> list[Cell]:
@@ -61,9 +62,10 @@ def standing(study: Study, results: Location) -> Standing:
         search.advance(outcomes)
         cells = dict(search.cells)
         stopped = {c: m for c, m in stopped_cells(folder).items() if c in cells and search.seen(c, outcomes)}
-    finished = finished_cells(folder) & cells.keys()
+    every = finished_cells(folder)
+    finished = every & cells.keys()
     failed = {c: m for c, m in failed_cells(folder).items() if c in cells and c not in finished}
-    return Standing(cells, finished, failed, search, stopped)
+    return Standing(cells, finished, failed, search, stopped, len(every - finished))
 
 
 def load_study_record(results: Location) -> dict[str, Any]:

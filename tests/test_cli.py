@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -49,6 +50,21 @@ def test_a_study_is_planned_run_and_found_finished(command, study_file, tmp_path
     assert contents(tmp_path) == before
 
 
+def test_a_plan_on_a_busy_machine_says_that_others_slow_it(command, study_file):
+    spin = [sys.executable, "-c", "while True: pass"]
+    others = [subprocess.Popen(spin) for _ in range(2 * (os.cpu_count() or 1))]
+    try:
+        time.sleep(0.5)  # until they spin
+        planned = command("plan", study_file).out
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()
+    said = re.search(r"other programs take (\d+)% of this machine's CPU time now; without them about ", planned)
+    assert said is not None
+    assert 30 <= int(said[1]) <= 95
+
+
 def test_an_extended_grid_trains_only_the_new_cells(command, study_file, tmp_path):
     command("run", study_file, "--inline", "--set", "grid.beta=[1]")
     before = values(tmp_path / "results" / "tiny")
@@ -56,6 +72,12 @@ def test_an_extended_grid_trains_only_the_new_cells(command, study_file, tmp_pat
     ran = command("run", study_file, "--inline")
     assert "4 cells, 2 finished, 2 missing" in ran.out
     assert "2/2 cells" in ran.out
+    assert "other settings" not in ran.out
+    narrower = command("plan", study_file, "--set", "grid.beta=[0.5]").out
+    assert "2 cells, 0 finished, 2 missing" in narrower
+    assert (
+        "beside them lie 4 finished cells of other settings: another study, or this one with another --set" in narrower
+    )
     after = values(tmp_path / "results" / "tiny")
     pd.testing.assert_frame_equal(after[after["beta"] == 1].reset_index(drop=True), before)
 
@@ -76,6 +98,16 @@ def test_a_status_needs_neither_the_study_file_nor_its_data_nor_the_lock(command
         assert "2 cells, 2 finished" in command("status", tmp_path / "results" / "tiny").out
 
 
+def test_a_status_says_who_is_at_work(command, study_file, tmp_path):
+    results = tmp_path / "results" / "tiny"
+    command("run", study_file, "--inline", "--set", "grid.beta=[1]")
+    assert "at work" not in command("status", results).out  # and nothing is left to be done
+    with locked(results):
+        assert f"at work: process {os.getpid()} of " in command("status", results).out
+        assert json.loads(command("status", results, "--json").out)["at_work"]["pid"] == os.getpid()
+    assert json.loads(command("status", results, "--json").out)["at_work"] is None
+
+
 def test_ctrl_c_ends_a_run_cleanly_and_the_status_shows_its_unfinished_packs(command, study_file, monkeypatch):
     def stop(self, until):
         if self.step >= 64:
@@ -91,6 +123,7 @@ def test_ctrl_c_ends_a_run_cleanly_and_the_status_shows_its_unfinished_packs(com
     )
     status = command("status", "results/tiny")
     assert "4 cells, 0 finished, 4 missing" in status.out
+    assert "nobody is at work on it: the same `rdstudy run` goes on" in status.out
     assert status.out.split()[-4:] == ["seed=0", "4", "64", "130"]  # of a pack of four, at step 64 of 130
     assert command("run", study_file, "--inline").code == 0
 
@@ -187,6 +220,26 @@ def test_a_study_file_with_a_mistake_is_answered_with_its_line(command, study_fi
         "did you mean `depth`?",
     )
     refused(command("run", "gone.yaml", "--inline"), "gone.yaml: cannot be read: No such file")
+
+
+@pytest.mark.parametrize("verb", [("plan",), ("run", "--inline"), ("data",)], ids=lambda verb: verb[0])
+@pytest.mark.parametrize(
+    ("before", "after", "setting", "words"),
+    [
+        ("train_size: [40]", "train_size: [40, 81]", "grid.train_size.1", "train_size=81, but split random of images"),
+        ("split: [random]", "split: [standard]", "", "split 'standard' does not go with data set images"),
+        ("images.npz", "gone.npz", "dataset.path", "gone.npz does not exist"),
+    ],
+)
+def test_a_setting_that_does_not_suit_the_data_is_answered_with_its_line(
+    command, study_file, verb, before, after, setting, words
+):
+    text = study_file.read_text()
+    assert text.count(before) == 1
+    study_file.write_text(text.replace(before, after))
+    line = 1 + text[: text.index(before)].count("\n")
+    name, *options = verb
+    refused(command(name, study_file, *options), f"{study_file}:{line}: {setting}", words)
 
 
 def test_a_device_that_is_not_there_is_a_mistake(command, study_file):

@@ -253,6 +253,24 @@ def test_figures_compute_nothing_they_draw_the_points_they_are_given(table):
     assert any(line.shape == wanted.shape and np.allclose(line, wanted) for line in drawn)
 
 
+def _with_one_far_point(table: pd.DataFrame) -> pd.DataFrame:
+    points = analysis.frontier(table)
+    points = points[points["population"] == "test"]
+    far = (points["beta"] == 0.001) & (points["depth"] == 3)
+    assert far.sum() == 1
+    return points.assign(distortion_nats=points["distortion_nats"].mask(far, 12_345.0))
+
+
+@pytest.mark.parametrize("draw", [figures.criterion, figures.rate_distortion])
+def test_a_point_far_from_all_others_does_not_press_them_flat_but_is_named_at_the_edge(draw, table):
+    points = _with_one_far_point(table)
+    near = points.loc[points["distortion_nats"] < 10_000, "distortion_nats"]
+    axes = draw(points).axes[0]
+    low, high = axes.get_ylim()
+    assert low < near.min() < near.max() < high < 1_000
+    assert [text.get_text() for text in axes.texts if "\u25b2" in text.get_text()] == ["\u25b2 12,345"]
+
+
 def test_a_slope_that_does_not_fit_is_crossed_out(table):
     late = (table["beta"] == 0.1) & (table["population"] == "train") & (table["depth"] == 1)
     table = table.assign(distortion_nats=table["distortion_nats"] + 9.0 * late)

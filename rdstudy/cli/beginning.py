@@ -60,11 +60,12 @@ def data(
     """Make or find a study's data set, and say what is in it."""
     from rdstudy.data.splits import split_dataset
     from rdstudy.preparation import check_sizes, load_data
-    from rdstudy.study import load_study
+    from rdstudy.study import load_study, located
 
     study = load_study(study_file, overrides=settings or ())
-    dataset = load_data(study)
-    check_sizes(study, dataset)
+    with located(study_file, settings or ()):
+        dataset = load_data(study)
+        check_sizes(study, dataset)
     height, width, channels = dataset.shape
     seed, test_size = study.dataset.seed, study.dataset.test_size
     splits = {name: split_dataset(dataset, name, seed=seed, test_size=test_size) for name in study.grid.split}

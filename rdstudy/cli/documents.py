@@ -50,7 +50,7 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
-STANDING = "study, results, cells, finished, missing, failed (messages by cell_id), stopped_early (the same)"
+STANDING = "study, results, cells, finished, missing, failed (messages by cell_id), stopped_early (the same), others"
 
 
 def standing_document(study: Study, folder: Location, now: Standing) -> dict[str, Any]:
@@ -63,6 +63,7 @@ def standing_document(study: Study, folder: Location, now: Standing) -> dict[str
         "missing": len(now.missing),
         "failed": now.failed,
         "stopped_early": now.stopped,
+        "others": now.others,
     }
 
 

@@ -10,31 +10,36 @@ import typer
 from rdstudy.cli.codes import FAILED
 from rdstudy.cli.documents import STANDING, as_json, print_document, search_document, standing_document
 from rdstudy.cli.options import ResultsPlace
-from rdstudy.cli.telling import print_failures, print_search, print_standing
+from rdstudy.cli.telling import print_at_work, print_failures, print_search, print_standing
 from rdstudy.terminal import Rows, console_for
 
 
 def status(
     results: ResultsPlace,
-    json_wanted: Annotated[bool, as_json(f"{STANDING}, unfinished_packs (of, models, step, steps), search")] = False,
+    json_wanted: Annotated[
+        bool,
+        as_json(f"{STANDING}, unfinished_packs (of, models, step, steps), search, at_work (host, pid, user, since)"),
+    ] = False,
 ) -> None:
     """Show how far a study is, from its results folder alone; works while it runs, and from another machine."""
     from rdstudy.standing import recorded_study, standing
+    from rdstudy.store import holder
     from rdstudy.store.checkpoints import Checkpoints
 
     study = recorded_study(results)
+    at_work = holder(results)
     now = standing(study, results)
     ended = now.finished | now.stopped.keys()
     begun = [(members, step) for members, step in Checkpoints(results).progress() if set(members) - ended]
     unfinished = [(now.cells[members[0]], len(members), step) for members, step in begun if members[0] in now.cells]
     if json_wanted:
         packs = [{"of": str(cell), "models": n, "step": step, "steps": cell.steps} for cell, n, step in unfinished]
-        print_document(
-            standing_document(study, results, now) | {"unfinished_packs": packs, "search": search_document(now)}
-        )
+        more = {"unfinished_packs": packs, "search": search_document(now), "at_work": at_work}
+        print_document(standing_document(study, results, now) | more)
     else:
         console = console_for()
         print_standing(console, study, results, now)
+        print_at_work(console, at_work, now)
         if unfinished:
             table = Rows("unfinished pack of", "models", "step", "of", left=("unfinished pack of",))
             for cell, n, step in unfinished:

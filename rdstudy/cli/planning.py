@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from rdstudy.study import Cell, Study
 
 
-ESTIMATES = "seconds, workers, evaluation_share, model_steps_per_second, product_share, storage_bytes"
+QUIET = 0.8
+"""Share of a machine's CPU time that a plan should get; with less, others are at work, which it says."""
+ESTIMATES = "seconds, workers, evaluation_share, model_steps_per_second, product_share, storage_bytes, cpu_share"
 
 
 def plan(
@@ -33,12 +35,13 @@ def plan(
     from rdstudy.display import by_packing, duration, kinds_of, size
     from rdstudy.preparation import check_sizes, outline
     from rdstudy.standing import standing
-    from rdstudy.study import load_study
+    from rdstudy.study import load_study, located
 
     study = load_study(study_file, overrides=settings or ())
     folder = results or usual_place(study)
-    dataset = outline(study)
-    n_test = check_sizes(study, dataset)
+    with located(study_file, settings or ()):
+        dataset = outline(study)
+        n_test = check_sizes(study, dataset)
     pixels = dataset.images.shape[1]
     now = standing(study, folder)
     workers = max(1, (os.cpu_count() or 1) // study.resources.cpus_per_pack)
@@ -54,11 +57,12 @@ def plan(
         return
     costs = estimates.Costs(study, pixels, n_test)
     measured = estimates.measured_rate(folder, costs, now.cells)
-    at_best = estimates.product_rate() / workers
-    rate = measured or estimates.EFFICIENCY * at_best
+    now_here = estimates.product_rate()
+    at_best = now_here.flops / now_here.share / workers
+    rate = measured or estimates.EFFICIENCY * at_best * now_here.share
     seconds = [costs.pack(pack) / rate for pack in packs]
     by_pack = dict(zip((pack.id for pack in packs), seconds, strict=True))
-    source = "from the packs finished so far" if measured else "rough, from this CPU's speed"
+    source = "from the packs finished so far" if measured else "rough, from this CPU's speed now"
     total = estimates.makespan(seconds, workers)
     model_steps = sum(len(pack) * pack.steps for pack in packs)
     share = costs.evaluation_share(packs)
@@ -68,7 +72,7 @@ def plan(
             {"of": name, "packs": len(same), "models": n, "steps": same[0].steps, "seconds": by_pack[same[0].id]}
             for (name, n), same in kinds_of(packs).items()
         ]
-        found = (total, workers, share, model_steps / total, rate / at_best, storage)
+        found = (total, workers, share, model_steps / total, rate / at_best, storage, now_here.share)
         estimated = dict(zip(ESTIMATES.split(", "), found, strict=True))
         more = {"packs": kinds, **estimated, "from_finished_packs": bool(measured)}
         print_document(standing_document(study, folder, now) | more)
@@ -83,6 +87,12 @@ def plan(
         soft_wrap=True,
     )
     console.print(f"storage: about {size(storage)}")
+    if now_here.share < QUIET:
+        console.print(
+            f"other programs take {1 - now_here.share:.0%} of this machine's CPU time now"
+            + ("" if measured else f"; without them about {duration(total * now_here.share)}"),
+            soft_wrap=True,
+        )
 
 
 def packs_of(

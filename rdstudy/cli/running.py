@@ -61,7 +61,7 @@ def run(
     from rdstudy.preparation import check_sizes, load_data
     from rdstudy.provenance import git_commit
     from rdstudy.standing import standing
-    from rdstudy.study import load_study
+    from rdstudy.study import load_study, located
 
     study = load_study(study_file, overrides=settings or ())
     own = study.search.until.hours if study.search else None
@@ -81,8 +81,9 @@ def run(
         print_search(console, now)
         print_next(console, folder)
         return
-    dataset = load_data(study)
-    check_sizes(study, dataset)
+    with located(study_file, settings or ()):
+        dataset = load_data(study)
+        check_sizes(study, dataset)
     # On Ray, each worker picks the device of its own machine; this one may have none.
     device = pick_device(study.resources.device if inline else "cpu")
     at = Workplace(study, dataset, folder, device, git_commit())

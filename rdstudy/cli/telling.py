@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -20,6 +21,21 @@ def print_standing(console: Console, study: Study, folder: Location, now: Standi
         f"({folder})",
         soft_wrap=True,
     )
+    if now.others and now.search is None:
+        console.print(
+            f"beside them lie {now.others} finished cells of other settings: another study, or this one with another "
+            "--set",
+            soft_wrap=True,
+        )
+
+
+def print_at_work(console: Console, holder: Mapping[str, Any] | None, now: Standing) -> None:
+    from rdstudy.store.lock import name_of
+
+    if holder is not None:
+        console.print(f"at work: {name_of(holder)}", soft_wrap=True)
+    elif now.missing:
+        console.print("nobody is at work on it: the same `rdstudy run` goes on", soft_wrap=True)
 
 
 def print_search(console: Console, now: Standing) -> None:

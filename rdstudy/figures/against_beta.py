@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from rdstudy.figures.beta_axis import positions, set_beta_axis
+from rdstudy.figures.far_points import leave_out_far_points, name_far_points
 from rdstudy.figures.panels import Marks, curves
 from rdstudy.figures.style import (
     COLOURS,
@@ -39,8 +40,9 @@ def criterion(
     marks: Marks | None = None,
     title: str = "",
 ) -> Figure:
-    """A test criterion against beta, one curve per setting, with its 95% band over seeds and a ring at its
-    best beta.
+    """A test criterion against beta, one curve per setting, with its 95% band over seeds and a ring at its best beta.
+
+    Points too far from all others are named at the edge.
 
     Args:
         frontier: what `rdstudy.analysis.frontier` returns, for the settings to draw together.
@@ -62,6 +64,7 @@ def criterion(
     ring = Line2D([], [], marker="o", markersize=7, markerfacecolor="none", color=INK, linestyle="none")
     ring.set_label("best β")
     set_beta_axis(axes, points["beta"].to_numpy())
+    _leave_out_far_points(axes, points, name, marks)
     axes.set_ylabel(f"{CRITERION_LABELS[name]} (nats per example)")
     legend_above(axes, [*handles, ring], title)
     return figure_of(axes)
@@ -77,6 +80,8 @@ def gap(
     title: str = "",
 ) -> Figure:
     """The generalization gap, test minus train, against beta, with its 95% band over seeds.
+
+    Points too far from all others are named at the edge.
 
     Args:
         gaps: what `rdstudy.analysis.gaps` returns, for the settings to draw together.
@@ -94,10 +99,18 @@ def gap(
             handles.append(Line2D([], [], color=mark.colour, marker=mark.marker, label=mark.label))
     axes.axhline(0, color=FAINT, linewidth=0.7, zorder=0)
     set_beta_axis(axes, points["beta"].to_numpy())
+    _leave_out_far_points(axes, points, "gap_nats", marks)
     quantity = CRITERION_LABELS[name].removeprefix("test ")
     axes.set_ylabel(f"gap in {quantity}, test \u2212 train (nats)")
     legend_above(axes, handles, title)
     return figure_of(axes)
+
+
+def _leave_out_far_points(axes: Axes, points: pd.DataFrame, name: str, marks: Marks | None) -> None:
+    leave_out_far_points(axes, points[name].to_numpy(dtype=np.float64))
+    for mark, curve in curves(points, marks):
+        at = positions(curve["beta"].to_numpy())
+        name_far_points(axes, at, curve[name].to_numpy(dtype=np.float64), mark.colour)
 
 
 _INFORMATION = (

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
+from rdstudy.figures.far_points import limits, name_far_points
 from rdstudy.figures.panels import Mark, Marks, curves
 from rdstudy.figures.style import (
     DASHED,
@@ -41,19 +42,17 @@ def rate_distortion(
     reconstructions: Mapping[float, Image] | None = None,
     bits: bool = False,
 ) -> Figure:
-    """Distortion over rate: test solid and filled, train dashed and hollow, one colour per setting, a star at
-    beta = 1.
+    """Distortion over rate: test solid and filled, train dashed and hollow, one colour per setting, a star at beta = 1.
 
-    Grey lines join points of equal -ELBO = D + R, whose value stands at their ends. Bars are 95% intervals
-    over seeds.
+    Grey lines join points of equal -ELBO = D + R, whose value stands at their ends. Bars are 95% intervals over seeds.
+    Points too far from all others are named at the edge.
 
     Args:
         frontier: what `rdstudy.analysis.frontier` returns, for the settings to draw together (at most six).
         marks: the look of each capacity, where several panels share one (`panels`).
         published: the same for the published curves, drawn in grey behind.
-        reconstructions: one image per beta, all of one test example and of the first setting drawn; at most
-        seven are
-            shown, above the curves and tied to their points.
+        reconstructions: one image per beta, all of one test example and of the first setting drawn; at most seven
+            are shown, above the curves and tied to their points.
         bits: bits per example on both axes instead of nats.
     """
     axes = axes_for(ax, height=3.4)
@@ -77,9 +76,13 @@ def rate_distortion(
     axes.set_xlabel(f"rate ({unit} per example)")
     axes.set_ylabel(f"distortion ({unit} per example)")
     _frame(axes, [frontier] if published is None else [frontier, published], scale)
+    top = axes.get_ylim()[1]
     if reconstructions and drawn:
         _thumbnails(axes, drawn[0][1], drawn[0][0].colour, reconstructions, scale)
     _iso_lines(axes)
+    for mark, curve in drawn:
+        rate, distortion = (curve[name].to_numpy(dtype=np.float64) * scale for name in ("rate_nats", "distortion_nats"))
+        name_far_points(axes, rate, distortion, mark.colour, top)
     legend_above(axes, handles, title)
     return figure_of(axes)
 
@@ -130,12 +133,8 @@ def _behind(axes: Axes, published: pd.DataFrame, scale: float) -> Line2D:
 def _frame(axes: Axes, tables: list[pd.DataFrame], scale: float) -> None:
     """Limits around the points: an interval of two seeds can be wider than all curves, and runs off the panel."""
     points = pd.concat([table[["rate_nats", "distortion_nats"]] for table in tables]).dropna() * scale
-    if points.empty:
-        return
-    for limit, name in ((axes.set_xlim, "rate_nats"), (axes.set_ylim, "distortion_nats")):
-        low, high = float(points[name].min()), float(points[name].max())
-        margin = 0.08 * (high - low) or 1.0
-        limit(low - margin, high + margin)
+    axes.set_xlim(*limits(points["rate_nats"].to_numpy()))
+    axes.set_ylim(*limits(points["distortion_nats"].to_numpy()))
 
 
 def _iso_lines(axes: Axes) -> None:

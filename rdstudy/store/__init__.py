@@ -13,7 +13,7 @@ Workers write whole files; only the holder of the lock changes the table.
 """
 
 from rdstudy.store.files import StorageError
-from rdstudy.store.lock import LockedError, locked
+from rdstudy.store.lock import LockedError, holder, locked
 from rdstudy.store.table import (
     Table,
     failed_cells,
@@ -32,6 +32,7 @@ __all__ = [
     "Table",
     "failed_cells",
     "finished_cells",
+    "holder",
     "load_measurements",
     "locked",
     "measured_cells",

@@ -28,6 +28,25 @@ RENEW_SECONDS = 20.0
 STALE_SECONDS = 120.0
 
 
+def holder(results: UPath) -> dict[str, Any] | None:
+    """Who holds the lease now, as it named itself; None: nobody, or one that has given no sign of life for long.
+
+    Only reads, so it goes by this machine's clock, and with one that is minutes wrong it may be wrong too.
+    """
+    folder = results / "lease"
+    with explained(folder, "looking at the lease"):
+        names = list(list_files(folder, ".json"))
+        if not names:
+            return None
+        latest = folder / names[-1]
+        text: dict[str, Any] = json.loads(latest.read_bytes())
+        age = dt.datetime.now(dt.UTC) - latest.fs.modified(latest.path)
+    if text.pop("given_back", False) or age.total_seconds() > STALE_SECONDS:
+        return None
+    text.pop("token", None)
+    return text
+
+
 class Lease:
     """The right to write to a results location, until it is given back or lost."""
 

@@ -1,8 +1,9 @@
 """One writer per results folder: the lock, and who holds it.
 
 An advisory lock on the file `lock` (`flock`): the operating system releases it the moment its holder dies, however
-it dies, so a dead holder's lock is simply free. The file's text names the holder, for the message only. A bucket has
-no locks, but leases (`lease.py`).
+it dies, so a dead holder's lock is simply free. The file's text names the holder, for messages only. Who only looks
+whether it is held (`holder`) holds a shared lock for that moment, so a run that is refused asks again for a second. A
+bucket has no locks, but leases (`lease.py`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import fcntl
 import json
 import os
 import socket
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +22,9 @@ from typing import Any
 from rdstudy.errors import UserError
 from rdstudy.store.files import explained, make_folder
 from rdstudy.store.location import Location, in_bucket
+
+LOOK_SECONDS = 1.0
+"""How long a lock is asked for again: far longer than anybody looks at it."""
 
 
 class LockedError(UserError):
@@ -36,6 +41,41 @@ def locked(results: Location) -> Iterator[Callable[[], None]]:
     """
     with _leased(results) if in_bucket(results) else _flocked(results) as check:
         yield check
+
+
+def holder(results: Location) -> dict[str, Any] | None:
+    """Who writes to a results location now: `host`, `pid`, `user` and `since`. None: nobody; empty: not said yet.
+
+    Writes nothing to a folder, so it may be read-only. In a bucket a holder that died counts until its lease is stale.
+
+    Raises:
+        StorageError: the lock cannot be read.
+    """
+    if in_bucket(results):
+        from rdstudy.store.lease import holder as lease_holder
+
+        return lease_holder(results)
+    path = results / "lock"
+    with explained(path, "looking at the lock"):
+        try:
+            descriptor = os.open(path, os.O_RDONLY)
+        except FileNotFoundError:
+            return None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return _holder(path)
+        finally:
+            os.close(descriptor)
+    return None
+
+
+def name_of(holder: Mapping[str, Any]) -> str:
+    """A holder in words."""
+    try:
+        return "process {pid} of {user} on {host}, since {since}".format(**holder)
+    except KeyError:
+        return "another process (it has not said which yet)"
 
 
 @contextmanager
@@ -63,10 +103,15 @@ def _flocked(folder: Path) -> Iterator[Callable[[], None]]:
     with explained(path, "opening the lock"):
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise LockedError(_refusal(folder, _holder(path))) from None
+        asked = time.monotonic()
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() - asked > LOOK_SECONDS:
+                    raise LockedError(_refusal(folder, _holder(path))) from None
+                time.sleep(LOOK_SECONDS / 20)
         with explained(path, "writing the lock"):
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, json.dumps(_me()).encode(), 0)
@@ -76,13 +121,9 @@ def _flocked(folder: Path) -> Iterator[Callable[[], None]]:
 
 
 def _refusal(results: Location, holder: Mapping[str, Any]) -> str:
-    try:
-        who = "process {pid} of {user} on {host}, since {since}".format(**holder)
-    except KeyError:
-        who = "another process (it has not said which yet)"
     return (
-        f"{results} is being written by {who}. Wait for it or end it; `rdstudy status {results}` shows how far it is. "
-        "Another --results location can be used at the same time."
+        f"{results} is being written by {name_of(holder)}. Wait for it or end it; `rdstudy status {results}` shows how "
+        "far it is. Another --results location can be used at the same time."
     )
 
 

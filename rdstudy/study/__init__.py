@@ -5,7 +5,7 @@
 Imports nothing of ours but the spelling of splits.
 """
 
-from rdstudy.study.parsing import StudyError, load_study, parse_study, study_schema
+from rdstudy.study.parsing import SettingError, StudyError, load_study, located, parse_study, study_schema
 from rdstudy.study.search_spec import SearchSpec
 from rdstudy.study.sections import (
     DatasetSpec,
@@ -30,10 +30,12 @@ __all__ = [
     "LogSpaced",
     "Resources",
     "SearchSpec",
+    "SettingError",
     "Study",
     "StudyError",
     "Training",
     "load_study",
+    "located",
     "parse_study",
     "study_schema",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, get_args
 
@@ -18,6 +19,14 @@ from rdstudy.study.study import Study
 
 class StudyError(UserError):
     """A mistake in a study file: says what was found, what is allowed, and where."""
+
+
+class SettingError(UserError):
+    """A setting that does not fit the data. Says which; `located` adds the file's line."""
+
+    def __init__(self, setting: Sequence[str | int], reason: object) -> None:
+        super().__init__(f"{'.'.join(map(str, setting))}: {reason}")
+        self.setting = tuple(setting)
 
 
 class _Loader(yaml.SafeLoader):
@@ -195,6 +204,25 @@ def load_study(path: str | Path, *, overrides: Sequence[str] = ()) -> Study:
         reason = error.strerror if isinstance(error, OSError) else "not a UTF-8 text file"
         raise StudyError(f"{path}: cannot be read: {reason}") from None
     return parse_study(text, where=str(path), overrides=overrides)
+
+
+@contextmanager
+def located(path: str | Path, overrides: Sequence[str] = ()) -> Iterator[None]:
+    """Name the line, or the override, that a `SettingError` raised within is about.
+
+    Args:
+        path: the study file.
+        overrides: as for `load_study`.
+
+    Raises:
+        StudyError: in the place of the `SettingError`.
+    """
+    try:
+        yield
+    except SettingError as error:
+        data, lines = _parse_yaml(Path(path).read_text(encoding="utf-8"), str(path))
+        overridden = [_override(data, setting) for setting in overrides]
+        raise StudyError(f"{_locate(error.setting, lines, overridden, str(path))}: {error}") from error
 
 
 def study_schema() -> dict[str, Any]:

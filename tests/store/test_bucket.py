@@ -17,7 +17,7 @@ import pytest
 
 import rdstudy
 from rdstudy.errors import UserError
-from rdstudy.store import LockedError, StorageError, Table, finished_cells, load_measurements, locked, stage
+from rdstudy.store import LockedError, StorageError, Table, finished_cells, holder, load_measurements, locked, stage
 from rdstudy.store import lease as leases
 from rdstudy.store import location as locations
 from rdstudy.store.checkpoints import Checkpoints
@@ -163,10 +163,15 @@ def test_a_dead_holders_lease_is_free_after_a_while(url, monkeypatch):
     assert subprocess.run([sys.executable, "-c", program, url], check=False, timeout=60).returncode == 9
     with pytest.raises(LockedError, match=r"its right ends 120 s after its last sign of life"), locked(location(url)):
         pass
+    assert holder(location(url)) is not None
     monkeypatch.setattr(leases, "STALE_SECONDS", 3.0)
     time.sleep(4)
+    assert holder(location(url)) is None
     with locked(location(url)):
-        pass
+        found = holder(location(url))
+    assert found is not None
+    assert (found["pid"], "token" in found) == (os.getpid(), False)
+    assert holder(location(url)) is None
 
 
 def test_a_holder_whose_lease_was_taken_over_writes_no_more(url, monkeypatch):

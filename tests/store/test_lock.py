@@ -1,12 +1,15 @@
+import fcntl
 import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from rdstudy.store import LockedError, StorageError, locked
+from rdstudy.store import holder as who_holds
 
 HOLD = """
 import sys, time
@@ -43,6 +46,31 @@ def test_a_killed_holders_lock_is_free(tmp_path, holder):
     assert f'"pid": {holder.pid}' in (tmp_path / "lock").read_text()
     with locked(tmp_path):
         assert f'"pid": {os.getpid()}' in (tmp_path / "lock").read_text()
+
+
+def test_who_writes_is_told_while_it_lives(tmp_path, holder):
+    found = who_holds(tmp_path)
+    assert found is not None
+    assert found["pid"] == holder.pid
+    os.kill(holder.pid, signal.SIGKILL)
+    holder.wait()
+    assert who_holds(tmp_path) is None
+
+
+def test_looking_for_a_writer_writes_nothing(tmp_path):
+    assert who_holds(tmp_path) is None
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_look_at_the_lock_keeps_no_run_from_taking_it(tmp_path):
+    with locked(tmp_path):
+        pass
+    descriptor = os.open(tmp_path / "lock", os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_SH)
+    ended = threading.Timer(0.3, os.close, [descriptor])  # far longer than a look takes
+    ended.start()
+    with locked(tmp_path):
+        ended.join()
 
 
 def test_one_process_cannot_hold_it_twice(tmp_path):
