@@ -223,10 +223,12 @@ def test_a_study_without_results_has_no_panels():
     assert figures.panels(analysis.frontier(study_table(SETTINGS).iloc[:0])).rows == {}
 
 
-@pytest.mark.parametrize("betas", [(1.0,), (0.0,), (1.0, 0.0), (1e-4, 30.0), GRID])
+@pytest.mark.parametrize("betas", [(1.0,), (0.0,), (1.0, 0.0), (1e-4, 30.0), GRID, tuple(np.geomspace(0.001, 5, 13))])
 def test_the_beta_axis_has_a_place_and_a_label_for_every_end(betas):
-    axes = Figure().subplots()
+    axes = style.new_figure().subplots()
     beta_axis.set_beta_axis(axes, betas)
+    axes.figure.canvas.draw()
+    assert not any(label.get_text() for label in axes.get_xticklabels(minor=True))
     at = beta_axis.positions(betas)
     low, high = axes.get_xlim()
     assert ((low < at) & (at < high)).all()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
-from matplotlib.ticker import FixedLocator, NullLocator
+from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
 
 _ROUND = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0, 100.0, 1e3)
 
@@ -36,5 +36,6 @@ def set_beta_axis(axes: Axes, betas: Sequence[float] | Float[np.ndarray, " betas
     axes.xaxis.set_major_locator(FixedLocator(sorted(ticks)))
     zero = set(at[values == 0])
     axes.xaxis.set_major_formatter(lambda tick, _: "0" if tick in zero else f"{tick:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.xaxis.set_minor_locator(NullLocator() if len(at) > 40 else FixedLocator(list(at)))
     axes.set_xlim(low, high)

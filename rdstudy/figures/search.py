@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from rdstudy.figures.beta_axis import set_beta_axis
 from rdstudy.figures.style import INK, axes_for, figure_of, legend_above, styled
 
 BLUE, ORANGE = "#0072b2", "#d55e00"  # Okabe & Ito 2008
@@ -52,9 +53,7 @@ def search_curve(
     if len(values):
         margin = 0.1 * (float(values.max() - values.min()) or 1.0)
         axes.set_ylim(values.min() - margin, values.max() + margin)
-    axes.set_xscale("log")
-    axes.invert_xaxis()
-    axes.set_xlabel("β (log scale, falls to the right)")
+    set_beta_axis(axes, tried["beta"].to_numpy())
     axes.set_ylabel(LABELS[of])
     handles = [
         Line2D([], [], color=INK, marker=".", linestyle="", label="a cell"),

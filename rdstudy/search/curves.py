@@ -13,14 +13,17 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import Trial, TrialState
 
 from rdstudy.search.samplers import BETA, SEED, sampler
-from rdstudy.search.surrogate import AXIS, Curves, Feature, Surrogate, crossing, lowest
+from rdstudy.search.surrogate import AXIS, LEAST, Curves, Feature, Surrogate, crossing, lowest
 from rdstudy.study import SearchSpec
 
 FIRST = 6
 """Points that every curve starts with, evenly spaced in log beta, both ends among them."""
 SATURATED_SHARE = 0.95
-DRAWS, LEAST = 1000, 3
-"""Of curves for an estimate, and of points."""
+DRAWS = 1000
+"""Of curves for an estimate."""
+BLOCK = 8
+"""Points that one seed gets before the next: what a seed's points have in common does not move a curve's lowest point,
+and can be told from noise only where there are several."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +131,15 @@ class Curve:
         return rounded(self.low * (self.high / self.low) ** at)
 
     def _free(self, beta: float) -> Point | None:
-        """The point nearest to a beta that was not asked for yet, with the seed that has been used least."""
+        """The point nearest to a beta that was not asked for yet; seeds are used up in blocks, then evenly."""
         uses = {seed: sum(point.seed == seed for point in self._asked) for seed in self.seeds}
-        order = sorted(self.seeds, key=lambda seed: (uses[seed], self.seeds.index(seed)))
+
+        def turn(seed: int) -> tuple[int, int]:
+            if 0 < uses[seed] < BLOCK:
+                return 0, -uses[seed]
+            return 1, uses[seed]
+
+        order = sorted(self.seeds, key=turn)
         for away in (0, 1, -1, 2, -2, 3, -3):
             near = rounded(min(self.high, max(self.low, beta * 1.02**away)))
             for seed in order:

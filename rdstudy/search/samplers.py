@@ -8,18 +8,17 @@ from typing import Any
 
 import numpy as np
 import optuna
+from jaxtyping import Float
 from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.samplers import BaseSampler
 from optuna.study import Study as OptunaStudy
 from optuna.trial import FrozenTrial, TrialState
 
 from rdstudy.errors import UserError
-from rdstudy.search.surrogate import Feature, Surrogate
+from rdstudy.search.surrogate import AXIS, LEAST, Feature, Surrogate
 from rdstudy.study import SearchSpec
 
 SEED, BETA = "seed", "beta"
-ENDS_SHARE = 0.5
-"""Of proposals that lie anywhere within the interval."""
 
 
 def sampler(spec: SearchSpec, feature: Feature | None, *, seed: int) -> BaseSampler:
@@ -33,9 +32,9 @@ def sampler(spec: SearchSpec, feature: Feature | None, *, seed: int) -> BaseSamp
     name = spec.chooser
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        if name == "thompson":
+        if name == "design":
             assert feature is not None
-            return ThompsonSampler(feature, seed)
+            return DesignSampler(feature, seed)
         if name == "tpe":
             return optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
         if name == "gp":
@@ -49,11 +48,11 @@ def sampler(spec: SearchSpec, feature: Feature | None, *, seed: int) -> BaseSamp
         return optuna.samplers.RandomSampler(seed=seed)
 
 
-class ThompsonSampler(BaseSampler):  # type: ignore[misc]  # Optuna is untyped here
-    """Draws a curve from the posterior and proposes where its feature lies: batches come out spread by themselves.
+class DesignSampler(BaseSampler):  # type: ignore[misc]  # Optuna is untyped here
+    """Proposes the point that tells most about where the feature lies, given all points told and all being measured.
 
-    (Thompson 1933; in batches: Kandasamy et al. 2018.) Some proposals lie anywhere within the present interval instead:
-    what is unlikely but not excluded would otherwise stay so. The posterior is that of `Surrogate`, in log beta.
+    The curve is that of `Surrogate`, in log beta. As long as too few points are told, it proposes the middle of the
+    widest gap.
     """
 
     def __init__(self, feature: Feature, seed: int) -> None:
@@ -61,6 +60,7 @@ class ThompsonSampler(BaseSampler):  # type: ignore[misc]  # Optuna is untyped h
         self._rng = np.random.default_rng(seed)
         self._told = -1
         self._surrogate: Surrogate | None = None
+        self._likely: Float[np.ndarray, " points"] = np.zeros(0)
 
     def infer_relative_search_space(self, study: OptunaStudy, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         return {}
@@ -75,20 +75,25 @@ class ThompsonSampler(BaseSampler):  # type: ignore[misc]  # Optuna is untyped h
     ) -> float:
         assert isinstance(param_distribution, FloatDistribution)
         low, high = math.log(param_distribution.low), math.log(param_distribution.high)
-        told = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        if len(told) < 3:
-            return math.exp(self._rng.uniform(low, high))
+
+        def points(state: TrialState) -> tuple[np.ndarray, np.ndarray, list[FrozenTrial]]:
+            """Positions on the axis and seeds of the trials that have a point already, and the trials."""
+            trials = [t for t in study.get_trials(deepcopy=False, states=(state,)) if BETA in t.user_attrs]
+            x = np.array([(math.log(each.user_attrs[BETA]) - low) / (high - low) for each in trials])
+            return x, np.array([each.user_attrs[SEED] for each in trials], dtype=np.int64), trials
+
+        x, seed, told = points(TrialState.COMPLETE)
+        pending, pending_seed, _ = points(TrialState.RUNNING)
+        if len(told) < LEAST:
+            taken = np.concatenate([x, pending])
+            away = np.abs(AXIS[:, None] - taken[None, :]).min(axis=1, initial=1.0)
+            return math.exp(low + float(AXIS[away.argmax()]) * (high - low))
         if len(told) != self._told:
-            x = np.array([(math.log(each.user_attrs[BETA]) - low) / (high - low) for each in told])
-            y = np.array([each.value for each in told])
-            self._surrogate = Surrogate(x, y, np.array([each.user_attrs[SEED] for each in told]))
+            self._surrogate = Surrogate(x, np.array([each.value for each in told]), seed)
+            self._likely = self._surrogate.likely(self._feature, self._rng)
             self._told = len(told)
         assert self._surrogate is not None
-        if self._rng.random() < ENDS_SHARE:
-            found = self._surrogate.locate(self._feature, self._rng, draws=100)
-            at = self._rng.uniform(found.low, found.high)
-        else:
-            at = float(self._feature(self._surrogate.draw(1, self._rng))[0])
+        at = self._surrogate.most_telling(self._feature, self._likely, pending, pending_seed)
         return math.exp(low + at * (high - low))
 
 

@@ -8,6 +8,7 @@ its marginal likelihood, so that an interval also covers what few points leave o
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,10 +21,17 @@ from threadpoolctl import ThreadpoolController
 
 LENGTHS = (0.08, 0.12, 0.18, 0.27, 0.4, 0.6, 0.9)
 NOISES = (0.01, 0.03, 0.1, 0.3, 1.0)
-OFFSETS = (0.0, 0.1, 0.5)
-"""Tried: lengths as parts of the axis; sd of noise and of the seeds' offsets as parts of the curve's own sd."""
+OFFSETS = (0.0, 0.5, 1.5, 5.0, 50.0)
+"""Tried: lengths as parts of the axis; sd of noise as a part of the curve's own sd; sd of the seeds' offsets as a part
+of the noise's."""
+LEADING = 5
+"""How many of these choices, the likeliest, say where to measure next."""
+FLAT = 25.0
+"""Prior variance of the mean, in the curve's own: as good as flat."""
 GRID = 101
 """Points of the axis at which curves are drawn."""
+LEAST = 3
+"""Points of a curve."""
 LEAST_WEIGHT = 1e-2
 JITTER = 1e-6
 
@@ -31,14 +39,26 @@ _BLAS = ThreadpoolController()
 """Such small products take a hundred times as long on threads that compete with training."""
 
 Curves = Float[np.ndarray, "draws points"]
-Feature = Callable[[Curves], Float[np.ndarray, " draws"]]
 AXIS: Float[np.ndarray, " points"] = np.linspace(0.0, 1.0, GRID)
 
 
-def lowest(curves: Curves) -> Float[np.ndarray, " draws"]:
-    """Where on the axis each curve is lowest."""
+@dataclass(frozen=True)
+class Feature:
+    """What is looked for on a curve."""
+
+    places: Callable[[Curves], Float[np.ndarray, " draws"]]
+    """Where on the axis each of several curves has it."""
+    relative: bool
+    """Whether a curve that is shifted up or down has it at the same place."""
+
+
+def _argmin(curves: Curves) -> Float[np.ndarray, " draws"]:
     at: Float[np.ndarray, " draws"] = AXIS[curves.argmin(axis=1)]
     return at
+
+
+lowest = Feature(_argmin, relative=True)
+"""Where a curve is lowest."""
 
 
 def crossing(level: float) -> Feature:
@@ -51,7 +71,7 @@ def crossing(level: float) -> Feature:
         at: Float[np.ndarray, " draws"] = (AXIS[last_above] + AXIS[first_below]) / 2
         return at
 
-    return passes
+    return Feature(passes, relative=False)
 
 
 @dataclass(frozen=True)
@@ -68,6 +88,8 @@ class _Choice:
     """One choice of hyperparameters, its log marginal likelihood, and what conditioning on the points needs."""
 
     length: float
+    noise: float
+    offset: float
     evidence: float
     factor: tuple[np.ndarray, bool]
     weights: Float[np.ndarray, " measured"]
@@ -98,14 +120,14 @@ class Surrogate:
             seed: replicate of each point; points of one seed share an offset.
 
         Raises:
-            ValueError: fewer than three points.
+            ValueError: fewer than `LEAST` points.
         """
         with _BLAS.limit(limits=1):
             self._fit(x, y, seed)
 
     def _fit(self, x: np.ndarray, y: np.ndarray, seed: np.ndarray) -> None:
-        if len(x) < 3:
-            raise ValueError(f"a curve needs three points at least, found {len(x)}")
+        if len(x) < LEAST:
+            raise ValueError(f"a curve needs {LEAST} points at least, found {len(x)}")
         scale = float(np.std(y)) or 1.0
         self._center, self._scale = float(np.mean(y)), scale
         y = (y - self._center) / scale
@@ -114,15 +136,15 @@ class Surrogate:
         found = []
         for length in LENGTHS:
             kernel = _matern(np.abs(x[:, None] - x[None, :]) / length)
-            for noise in NOISES:
-                for offset in OFFSETS if several else (0.0,):
-                    covariance = kernel + offset**2 * same_seed + (noise**2 + 1e-8) * np.eye(len(x))
-                    found.append(_choice(length, covariance, y))
+            for noise, relative in itertools.product(NOISES, OFFSETS if several else (0.0,)):
+                offset = relative * noise
+                covariance = kernel + offset**2 * same_seed + (noise**2 + 1e-8) * np.eye(len(x))
+                found.append(_choice(length, noise, offset, covariance, y))
         best = max(each.evidence for each in found)
         self._kept = [each for each in found if math.exp(each.evidence - best) > LEAST_WEIGHT]
         weights = np.array([math.exp(each.evidence - best) for each in self._kept])
         self._weights = weights / weights.sum()
-        self._x, self._y = x, y
+        self._x, self._y, self._seed = x, y, seed
         self._posteriors: dict[int, _Posterior] = {}
 
     def draw(self, n: int, rng: np.random.Generator) -> Curves:
@@ -145,9 +167,50 @@ class Surrogate:
 
     def locate(self, feature: Feature, rng: np.random.Generator, *, draws: int = 400, level: float = 0.95) -> Estimate:
         """Where the feature lies."""
-        at = feature(self.draw(draws, rng))
+        at = feature.places(self.draw(draws, rng))
         low, middle, high = np.quantile(at, [(1 - level) / 2, 0.5, (1 + level) / 2])
         return Estimate(float(middle), float(low), float(high))
+
+    def likely(self, feature: Feature, rng: np.random.Generator, *, draws: int = 400) -> Float[np.ndarray, " points"]:
+        """How likely it is that the feature lies at each point of `AXIS`: at two at least, so a doubt is left."""
+        at = np.rint(feature.places(self.draw(draws, rng)) * (GRID - 1)).astype(int)
+        spread = np.convolve(np.bincount(at, minlength=GRID), (0.25, 0.5, 0.25), mode="same")
+        found: Float[np.ndarray, " points"] = spread / spread.sum()
+        return found
+
+    def most_telling(
+        self,
+        feature: Feature,
+        likely: Float[np.ndarray, " points"],
+        x: Float[np.ndarray, " pending"],
+        seed: Int64[np.ndarray, " pending"],
+    ) -> float:
+        """Where on the axis one more measurement tells most about where the feature lies.
+
+        A minimum's place depends on differences f(a) - f(b) between the places a, b where it may lie. A measurement y
+        lowers the variance of one by Cov(f(a) - f(b), y)^2 / Var(y); this takes the mean over all pairs, each as likely
+        as `likely` says. (Optimal design for a linear functional: Chaloner & Verdinelli 1995.) A crossing's place
+        depends on f(a) itself. What is measured at the pending points is not needed, only that it will be.
+
+        Args:
+            feature: what is looked for.
+            likely: of it, as `likely` gives it.
+            x, seed: of points that are being measured.
+        """
+        x, seed = np.append(self._x, x), np.append(self._seed, seed)
+        same_seed = (seed[:, None] == seed[None, :]).astype(float)
+        gain = np.zeros(GRID)
+        with _BLAS.limit(limits=1):
+            for number in np.argsort(-self._weights)[:LEADING]:
+                choice = self._kept[number]
+                covariance = FLAT + _matern(np.abs(x[:, None] - x[None, :]) / choice.length)
+                covariance += choice.offset**2 * same_seed + (choice.noise**2 + 1e-8) * np.eye(len(x))
+                cross = FLAT + _matern(np.abs(AXIS[:, None] - x[None, :]) / choice.length)
+                left = FLAT + _prior(choice.length) - cross @ cho_solve(cho_factor(covariance, lower=True), cross.T)
+                lowered = left**2 @ likely - ((left @ likely) ** 2 if feature.relative else 0.0)
+                lowered /= np.diag(left) + choice.noise**2  # the seed's offset is known from its other points
+                gain += self._weights[number] * lowered / lowered.max()
+        return float(AXIS[gain.argmax()])
 
     def _posterior(self, number: int) -> _Posterior:
         if number not in self._posteriors:
@@ -167,7 +230,11 @@ class Surrogate:
 
 
 def _choice(
-    length: float, covariance: Float[np.ndarray, "measured measured"], y: Float[np.ndarray, " measured"]
+    length: float,
+    noise: float,
+    offset: float,
+    covariance: Float[np.ndarray, "measured measured"],
+    y: Float[np.ndarray, " measured"],
 ) -> _Choice:
     """With mean and scale integrated out."""
     factor = cho_factor(covariance, lower=True)
@@ -179,7 +246,7 @@ def _choice(
     scale = max(float(y @ weights) / degrees, 1e-12)
     log_determinant = 2 * float(np.log(np.diag(factor[0])).sum())
     evidence = -0.5 * (log_determinant + math.log(precision) + degrees * math.log(scale))
-    return _Choice(length, evidence, (np.tril(factor[0]), True), weights, scale)
+    return _Choice(length, noise, offset, evidence, (np.tril(factor[0]), True), weights, scale)
 
 
 def _matern(distance: np.ndarray) -> np.ndarray:

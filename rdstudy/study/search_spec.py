@@ -14,7 +14,7 @@ OVER = {"beta": float, "learning_rate": float, "width": int, "depth": int, "late
 """Axes that a search may vary, and their kind."""
 NOT_BEFORE = 0.25
 """Share of a cell's steps before which none is hopeless: early on, the start decides which is worse, not the beta."""
-CURVE_SAMPLERS = ("thompson", "tpe", "gp", "qmc", "random")
+CURVE_SAMPLERS = ("design", "tpe", "gp", "qmc", "random")
 FRONTIER_SAMPLERS = ("tpe", "gp", "nsga2", "nsga3", "qmc", "random")
 
 
@@ -80,8 +80,8 @@ class SearchSpec(Strict):
     over: dict[str, Range | Choices] | None = Field(
         None, description="For frontier: axes to vary, each a {low, high} or a list."
     )
-    sampler: Literal["thompson", "tpe", "gp", "nsga2", "nsga3", "qmc", "random"] | None = Field(
-        None, description="Who chooses: ours (thompson) or one of Optuna's. Left out: thompson for a beta, tpe else."
+    sampler: Literal["design", "tpe", "gp", "nsga2", "nsga3", "qmc", "random"] | None = Field(
+        None, description="Who chooses: ours (design) or one of Optuna's. Left out: design for a beta, tpe else."
     )
     seed: int = Field(0, ge=0, le=LARGEST, description="Of the sampler: the same seed and cells give the same batch.")
     batch: PositiveInt = Field(16, description="Cells asked for at once; the next batch knows all of their results.")
@@ -144,7 +144,7 @@ class SearchSpec(Strict):
     @property
     def chooser(self) -> str:
         """The sampler, or what it is where none is named."""
-        return self.sampler or ("tpe" if self.goal == "frontier" else "thompson")
+        return self.sampler or ("tpe" if self.goal == "frontier" else "design")
 
 
 def _check_kind(name: str, axis: Any) -> None:

@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.report_speed [cells]
 
-Wanted: 2 seconds to import the analysis, 2 to load the table, 60 for the whole report, 1 GiB.
+Wanted: 2 seconds to import the analysis, 2 to load the table, 2 for `rdstudy status`, 60 for the whole report, 1 GiB.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import pyarrow as pa
 from rdstudy.report import write_report
 from rdstudy.store import Table, finished_cells, load_measurements
 from rdstudy.store.parts import SCHEMA, write_part
+from rdstudy.study import parse_study
 from tests.analysis.synthetic import GRID, Planted, falling, study_table, u_shaped
 
 SEEDS = 5
@@ -30,6 +31,21 @@ PACKS = (128, 8)
 """Models in a pack on a GPU, and on a CPU."""
 T = TypeVar("T")
 STEPS = tuple(int(step) for step in np.geomspace(100, 160000, 12).round())
+
+
+STUDY = """
+name: large
+dataset: {name: tetrominoes}
+grid:
+  split: [checkerboard, random]
+  beta: [5, 3, 2, 1, 0.9, 0.7, 0.5, 0.3, 0.1, 0.01, 0.005, 0.001]
+  depth: [1, 2, 3]
+  width: [128, 256, 512, 1024]
+  train_size: [1024, 2048, 8192, 16384, 32768, 65536, 81920]
+  seed: {count: 5}
+training: {steps: 160000}
+"""
+"""10,080 cells."""
 
 
 def large_study(cells: int) -> list[Planted]:
@@ -74,6 +90,20 @@ def read_and_report(folder: Path) -> None:
     print(f"peak memory   {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:6.0f} MiB")
 
 
+def status_speed(folder: Path, repetitions: int = 5) -> None:
+    """The command, from its start to its end."""
+    study = parse_study(STUDY)
+    (folder / "study.json").write_text(study.model_dump_json())
+    seconds = []
+    for _ in range(repetitions):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "rdstudy", "status", folder], check=True, stdout=subprocess.DEVNULL)
+        seconds.append(time.perf_counter() - start)
+    print(
+        f"rdstudy status, {study.n_cells:,} cells: {min(seconds):.2f} - {np.median(seconds):.2f} - {max(seconds):.2f} s"
+    )
+
+
 def import_speed(repetitions: int = 5) -> None:
     """What a fresh interpreter takes for the analysis, and for the libraries it stands on."""
     programs: dict[str, list[float]] = {
@@ -101,6 +131,8 @@ def main() -> None:
     for models_per_pack in PACKS:
         with tempfile.TemporaryDirectory() as folder:
             write_parts(Path(folder), table, models_per_pack)
+            sys.stdout.flush()
+            status_speed(Path(folder))
             sys.stdout.flush()
             subprocess.run([sys.executable, "-m", "tests.benchmarks.report_speed", "-", folder], check=True)
 

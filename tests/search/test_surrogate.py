@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rdstudy.search.surrogate import AXIS, Surrogate, crossing, lowest
+from rdstudy.search.surrogate import AXIS, FLAT, Surrogate, _matern, crossing, lowest
 
 
 def points(curve, n: int, noise: float, world: int):
@@ -46,8 +46,8 @@ def test_the_interval_of_a_crossing_covers_it():
 
 
 def test_a_curve_that_never_crosses_is_put_at_an_end():
-    assert crossing(0.5)(np.ones((3, 101))).tolist() == [1.0] * 3
-    assert crossing(0.5)(np.zeros((3, 101))).tolist() == [0.0] * 3
+    assert crossing(0.5).places(np.ones((3, 101))).tolist() == [1.0] * 3
+    assert crossing(0.5).places(np.zeros((3, 101))).tolist() == [0.0] * 3
 
 
 def test_what_the_points_of_a_seed_have_in_common_does_not_move_the_lowest_point():
@@ -59,6 +59,52 @@ def test_what_the_points_of_a_seed_have_in_common_does_not_move_the_lowest_point
     assert found.high < 0.6
 
 
+def _by_hand(x: np.ndarray, seeds: np.ndarray, likely: np.ndarray, length: float, noise: float, offset: float) -> float:
+    """Where one more point lowers the mean variance of all differences most: pair by pair, from the definition."""
+    both = np.concatenate([AXIS, x])
+    prior = FLAT + _matern(np.abs(both[:, None] - both[None, :]) / length)
+    observed = prior[101:, 101:] + noise**2 * np.eye(len(x)) + offset**2 * (seeds[:, None] == seeds)
+    left = prior[:101, :101] - prior[:101, 101:] @ np.linalg.solve(observed, prior[101:, :101])
+    there = np.flatnonzero(likely)
+    gain = sum(
+        likely[a] * likely[b] * (left[a] - left[b]) ** 2 / (left.diagonal() + noise**2) for a in there for b in there
+    )
+    return float(AXIS[np.argmax(gain)])
+
+
+@pytest.mark.parametrize("pending", [0, 5])
+def test_the_most_telling_point_lowers_the_variance_of_the_differences_most(pending, monkeypatch):
+    monkeypatch.setattr("rdstudy.search.surrogate.LEADING", 1)
+    x, y, seeds, rng = points(valley(0.4), 14, 0.1, 3)
+    surrogate = Surrogate(x, y, seeds)
+    likely = surrogate.likely(lowest, rng)
+    more, more_seeds = np.linspace(0.3, 0.5, pending), np.arange(pending) % 2
+    found = surrogate.most_telling(lowest, likely, more, more_seeds)
+    choice = surrogate._kept[int(surrogate._weights.argmax())]
+    every, every_seed = np.append(x, more), np.append(seeds, more_seeds)
+    assert found == _by_hand(every, every_seed, likely, choice.length, choice.noise, choice.offset)
+
+
+def test_what_is_being_measured_is_not_measured_again_at_once():
+    x, y, seeds, rng = points(valley(0.4), 14, 0.1, 3)
+    surrogate = Surrogate(x, y, seeds)
+    likely = surrogate.likely(lowest, rng)
+    asked: list[float] = []
+    for _ in range(8):
+        at = np.array(asked)
+        asked.append(surrogate.most_telling(lowest, likely, at, np.zeros(len(at), dtype=np.int64)))
+    assert len(set(asked)) >= 4
+    assert min(asked) < 0.4 < max(asked), "a lowest point is told from both sides"
+
+
+def test_a_place_that_is_known_to_the_axis_s_last_point_leaves_something_to_ask():
+    x, y, seeds, rng = points(valley(0.4), 40, 0.0, 3)
+    surrogate = Surrogate(x, y, seeds)
+    likely = surrogate.likely(lowest, rng)
+    assert (likely > 0).sum() >= 2
+    assert np.isfinite(surrogate.most_telling(lowest, likely, np.zeros(0), np.zeros(0, dtype=np.int64)))
+
+
 def test_the_unit_of_the_values_does_not_matter():
     x, y, seeds, _ = points(valley(0.3), 20, 0.3, 1)
     first, second = (
@@ -68,5 +114,5 @@ def test_the_unit_of_the_values_does_not_matter():
 
 
 def test_two_points_are_not_a_curve():
-    with pytest.raises(ValueError, match="three points at least, found 2"):
+    with pytest.raises(ValueError, match="3 points at least, found 2"):
         Surrogate(np.array([0.0, 1.0]), np.array([0.0, 1.0]), np.array([0, 0]))
