@@ -64,7 +64,7 @@ def holder(results: Location) -> dict[str, Any] | None:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
-            return _holder(path)
+            return _last_named(path)
         finally:
             os.close(descriptor)
     return None
@@ -110,7 +110,7 @@ def _flocked(folder: Path) -> Iterator[Callable[[], None]]:
                 break
             except BlockingIOError:
                 if time.monotonic() - asked > LOOK_SECONDS:
-                    raise LockedError(_refusal(folder, _holder(path))) from None
+                    raise LockedError(_refusal(folder, _last_named(path))) from None
                 time.sleep(LOOK_SECONDS / 20)
         with explained(path, "writing the lock"):
             os.ftruncate(descriptor, 0)
@@ -136,7 +136,7 @@ def _me() -> dict[str, str | int]:
     }
 
 
-def _holder(path: Path) -> dict[str, Any]:
+def _last_named(path: Path) -> dict[str, Any]:
     try:
         holder: dict[str, Any] = json.loads(path.read_text())
     except (OSError, ValueError):
