@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import datetime as dt
 import fcntl
+import getpass
 import json
 import os
 import socket
@@ -131,9 +132,16 @@ def _me() -> dict[str, str | int]:
     return {
         "host": socket.gethostname(),
         "pid": os.getpid(),
-        "user": os.environ.get("USER") or str(os.getuid()),
+        "user": _user(),
         "since": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
     }
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        return str(os.getuid())
 
 
 def _last_named(path: Path) -> dict[str, Any]:
