@@ -15,7 +15,7 @@ import io
 import logging
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from rdstudy.data.dataset import Dataset
-from rdstudy.data.splits import split_dataset
+from rdstudy.data.splits import Split, split_dataset
 from rdstudy.errors import UserError
 from rdstudy.evaluation import Values, measure, sheet
 from rdstudy.limits import Measured, first_above
@@ -166,7 +166,7 @@ class _PackRun:
         self.pack, self.at, self.saver = pack, at, saver
         self.cells = pack.cells
         self.images = as_tensor(at.dataset.images).to(at.device)
-        self.populations = [cell_populations(at.dataset, cell) for cell in pack.cells]
+        self.populations = populations_of(at.dataset, pack.cells)
         self.training = PackTraining(pack.cells, self.images, [p[TRAIN] for p in self.populations])
         self.rows: list[Measurement] = []
         self.before = 0.0
@@ -345,10 +345,16 @@ def rows_without_values(
     ]
 
 
-def cell_populations(dataset: Dataset, cell: Cell) -> dict[str, np.ndarray]:
-    """Which images a cell trains on, and which it is tested on."""
-    split = split_dataset(dataset, cell.split, seed=cell.dataset_seed, test_size=cell.test_size)
-    return {TRAIN: split.training(cell.train_size), TEST: split.test}
+def populations_of(dataset: Dataset, cells: Iterable[Cell]) -> list[dict[str, np.ndarray]]:
+    """Which images each cell trains on, and which it is tested on; cells of one split share its arrays."""
+    splits: dict[tuple[object, ...], Split] = {}
+    found = []
+    for cell in cells:
+        key = (cell.split, cell.dataset_seed, cell.test_size)
+        if key not in splits:
+            splits[key] = split_dataset(dataset, cell.split, seed=cell.dataset_seed, test_size=cell.test_size)
+        found.append({TRAIN: splits[key].training(cell.train_size), TEST: splits[key].test})
+    return found
 
 
 def as_tensor(images: np.ndarray) -> torch.Tensor:

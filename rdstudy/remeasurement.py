@@ -14,7 +14,7 @@ from rdstudy.errors import UserError
 from rdstudy.evaluation import measure
 from rdstudy.measurement import OK, Measurement
 from rdstudy.models.weights import load_model, model_path
-from rdstudy.pack_run import Progress, Workplace, as_tensor, cell_columns, cell_populations
+from rdstudy.pack_run import Progress, Workplace, as_tensor, cell_columns, populations_of
 from rdstudy.packs import Pack
 from rdstudy.provenance import provenance
 from rdstudy.standing import standing
@@ -92,7 +92,7 @@ def measure_pack(pack: Pack, at: Workplace) -> Iterator[Progress]:
     Raises:
         StorageError: the results folder cannot be written.
     """
-    images = as_tensor(at.dataset.images).to(at.device)
+    images, every = as_tensor(at.dataset.images).to(at.device), populations_of(at.dataset, pack.cells)
     made_by = provenance(at.device, at.commit)
     started = staged_at = time.monotonic()
     rows: list[Measurement] = []
@@ -103,10 +103,10 @@ def measure_pack(pack: Pack, at: Workplace) -> Iterator[Progress]:
         seconds = time.monotonic() - started
         return Progress(done, len(pack), tuple(cells), seconds, staged=staged.name if staged else None, failure=failure)
 
-    for done, cell in enumerate(pack.cells, start=1):
+    for done, (cell, populations) in enumerate(zip(pack.cells, every, strict=True), start=1):
         try:
             model = load_model(at.results, cell.id).to(at.device)
-            for population, indices in cell_populations(at.dataset, cell).items():
+            for population, indices in populations.items():
                 values = measure(
                     model,
                     images,

@@ -113,6 +113,18 @@ def test_progress_rises_to_the_end_and_ends_staged(workplace):
     assert (progress[-1].test_distortion_nats or 0) > 0
 
 
+def test_cells_of_one_split_share_its_indices_and_each_has_its_own_part_of_them(workplace, dataset):
+    cell = next(iter(workplace().study.cells.values()))
+    cells = [dataclasses.replace(cell, train_size=size, seed=seed) for size in (3, 5) for seed in (0, 1)]
+    together = pack_run.populations_of(dataset, cells)
+    for cell, populations in zip(cells, together, strict=True):
+        [alone] = pack_run.populations_of(dataset, [cell])
+        assert len(populations["train"]) == cell.train_size
+        for name in ("train", "test"):
+            assert np.array_equal(populations[name], alone[name])
+            assert np.shares_memory(populations[name], together[0][name])
+
+
 def test_models_and_sheets_are_kept_of_what_the_rows_say(workplace, dataset):
     at = workplace()
     found = trained(at)
@@ -120,7 +132,7 @@ def test_models_and_sheets_are_kept_of_what_the_rows_say(workplace, dataset):
         values = measure(
             load_model(at.results, cell_id),
             torch.from_numpy(dataset.images.copy()),
-            pack_run.cell_populations(dataset, at.study.cells[cell_id])["test"],
+            pack_run.populations_of(dataset, [at.study.cells[cell_id]])[0]["test"],
             at.study.evaluation,
             cell_id=cell_id,
             step=130,

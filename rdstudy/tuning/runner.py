@@ -15,7 +15,8 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -200,7 +201,7 @@ def run_on_ray(
     relay = _Relay(PackQueue(packs, more), listener, budget)
     for attempt in range(EXPERIMENTS):
         try:
-            _fit(trainable, relay, waiting=_may_wait(at.study))
+            _fit(trainable, relay, _Room(at.study))
         except Exception as error:
             # Tune itself gives up where a worker dies in a way that it does not know. What is left is in the results,
             # so a new experiment takes it from there.
@@ -217,25 +218,37 @@ def run_on_ray(
     return None
 
 
-def _may_wait(study: Study) -> int:
-    """Trials that may wait for room: as many as machines that are not there yet could train, and one.
+class _Room:
+    """How many packs may be out at once: those that the cluster has room for now, and some that wait for room.
 
-    They are what an autoscaling cluster grows for. More would only wait in front of a pack that begins again.
+    So all workers start at once. One pack waits for the next worker, and one for each that a machine not there yet
+    could train: they are what an autoscaling cluster grows for. More would only wait before a pack that begins again.
     """
-    resource, each = ("GPU", gpus_per_pack(study)) if gpus_per_pack(study) else ("CPU", study.resources.cpus_per_pack)
-    missing = could_have(resource) - float(ray.cluster_resources().get(resource, 0))
-    return min(MOST_WAITING, 1 + int(missing // each))
+
+    def __init__(self, study: Study) -> None:
+        self.gpus, self.cpus = gpus_per_pack(study), study.resources.cpus_per_pack
+        self._packs, self._until = 0, -math.inf
+
+    def __call__(self) -> int:
+        """Packs; looked up anew every second."""
+        if time.monotonic() > self._until:
+            resource, each = ("GPU", self.gpus) if self.gpus else ("CPU", float(self.cpus))
+            there = float(ray.cluster_resources().get(resource, 0))
+            missing = max(0.0, could_have(resource) - there)
+            self._packs = int(there // each) + min(MOST_WAITING, 1 + int(missing // each))
+            self._until = time.monotonic() + 1.0
+        return self._packs
 
 
-def _fit(trainable: Any, relay: _Relay, *, waiting: int) -> None:
+def _fit(trainable: Any, relay: _Relay, room: Callable[[], int]) -> None:
     """One Tune experiment over the packs that are left, its files in a temporary folder."""
     files = Path(tempfile.mkdtemp(prefix="rdstudy-ray-"))
-    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(waiting)
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = "1000000"  # how many wait, the room says
     try:
         tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(
-                search_alg=_Packs(_Search(relay)),
+                search_alg=_Packs(_Search(relay, room)),
                 num_samples=-1,
                 reuse_actors=True,
                 trial_name_creator=_trial_name,
@@ -259,13 +272,15 @@ def _trial_name(trial: Any) -> str:
 
 
 class _Search(tune.search.Searcher):  # type: ignore[misc]  # Ray is untyped
-    """Gives Tune the queue's packs, one a trial."""
+    """Gives Tune the queue's packs, one a trial, as many at once as there is room for."""
 
-    def __init__(self, relay: _Relay) -> None:
+    def __init__(self, relay: _Relay, room: Callable[[], int]) -> None:
         super().__init__()
-        self.relay, self.queue = relay, relay.queue
+        self.relay, self.queue, self.room = relay, relay.queue, room
 
     def suggest(self, trial_id: str) -> Any:
+        if len(self.queue.running) >= self.room():
+            return None
         try:
             work = self.queue.take(trial_id)
         except BaseException as error:  # of a search that was asked for more

@@ -24,7 +24,7 @@ import torch
 
 import rdstudy
 from rdstudy.information import importance_weighted_nll
-from rdstudy.pack_run import cell_populations
+from rdstudy.pack_run import populations_of
 from rdstudy.preparation import load_data
 from tests.benchmarks.rivals import in_pythae
 
@@ -68,7 +68,7 @@ def main() -> None:
         cell = study.cells[final["cell_id"].iloc[0]]
         model = rdstudy.load_model(results, cell.id)
         dataset = load_data(study)
-        chosen = cell_populations(dataset, cell)["test"][: options.images]
+        chosen = populations_of(dataset, [cell])[0]["test"][: options.images]
         images = torch.from_numpy(dataset.images[chosen]).float() / 255
 
     theirs_model = in_pythae(model).eval()

@@ -41,7 +41,7 @@ class _Images(Dataset):
         return self.images[i].float().div(255)
 
 
-def conventional(images: Tensor, depth: int, width: int, seed: int = 0) -> tuple[Train, VAE]:
+def conventional(images: Tensor, depth: int, width: int, seed: int = 0, *, beta: float = 1.0) -> tuple[Train, VAE]:
     """What most public code does: a DataLoader over single images with a transform, a module, autograd, Adam."""
     torch.manual_seed(seed)
     model = fresh(images, depth, width, seed)
@@ -54,7 +54,7 @@ def conventional(images: Tensor, depth: int, width: int, seed: int = 0) -> tuple
             for x in loader:
                 posterior = model.encode(x)
                 latent = posterior.sample(torch.randn_like(posterior.mean))
-                loss = lagrangian(distortion(model.decode(latent), x), rate(posterior), 1.0)
+                loss = lagrangian(distortion(model.decode(latent), x), rate(posterior), beta)
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()

@@ -88,7 +88,7 @@ def planning(cells: int = 100_000) -> None:
     print(f"queue: {1e6 * (time.perf_counter() - began) / len(packs):.1f} us a pack")
 
 
-def trials(packs: int = 200) -> None:
+def trials(packs: int = 1000) -> None:
     """Ray's part: seconds and driver memory for each trial, with packs of next to no work."""
     study = parse_study(STUDY % packs)
     pixels = np.random.default_rng(0).integers(0, 256, (100, 64), dtype=np.uint8)

@@ -1,12 +1,12 @@
-"""A study of short cells: rdstudy against plain Ray Tune, which trains one cell a trial. Wall clock, tables equal.
+"""A study of short cells: rdstudy against plain Ray Tune, which trains one cell a trial. Wall clock.
 
     python -m tests.benchmarks.tune_speed [--cells 96] [--steps 200] [--rounds 5]
 
 Plain Tune as one would write it well: a class trainable that reuses its actors, data through the object store, one CPU
-a trial, no checkpoints, results gathered from the grid; once as it comes, and once with a setting that few know and
-rdstudy uses, without which actors are hardly ever reused. It trains with the very code that trains packs here, a pack
-of one, so that the tables can be compared value by value; what differs is who is trained with whom, and what each
-does around it. Both include starting Ray and loading PyTorch.
+a trial, no checkpoints, results gathered from the grid. Twice: with the very code that trains packs here, a pack of
+one, so that the tables must be equal bit for bit and all that differs is who is trained with whom; and with the loop
+over a DataLoader that most would write, whose table is equal up to the seeds. Each starts Ray and loads PyTorch; cells
+per second are those that ended after the first had, so without the start.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,29 +64,31 @@ def with_rdstudy(study: Path, folder: Path) -> pd.DataFrame:
     )
     from rdstudy.store import load_measurements
 
-    return load_measurements(results)
+    table = load_measurements(results)
+    return table.assign(ended=table["finished_at"].map(lambda at: at.timestamp()))
 
 
-def with_tune(study: Path, folder: Path, *, one_pending: bool) -> pd.DataFrame:
+def with_tune(study: Path, folder: Path, *, loop: bool) -> pd.DataFrame:
     """The same cells, one a trial, in a fresh process."""
-    words = [str(study), str(folder / "table.parquet"), *(["--one-pending"] if one_pending else [])]
+    words = [str(study), str(folder / "table.parquet"), *(["--loop"] if loop else [])]
     subprocess.run(
         [sys.executable, "-m", "tests.benchmarks.tune_speed", "tune", *words], check=True, capture_output=True
     )
     return pd.read_parquet(folder / "table.parquet")
 
 
-def plain_tune(study_file: Path, output: Path, *, one_pending: bool) -> None:
+def plain_tune(study_file: Path, output: Path, *, loop: bool) -> None:
     """A study by Ray Tune alone."""
     import ray
     import torch
     from ray import tune
 
     from rdstudy.evaluation import measure
-    from rdstudy.pack_run import as_tensor, cell_populations
+    from rdstudy.pack_run import as_tensor, populations_of
     from rdstudy.preparation import load_data
     from rdstudy.study import Cell, load_study
     from rdstudy.training import PackTraining
+    from tests.benchmarks.rivals import conventional
 
     class OneCell(tune.Trainable):  # type: ignore[misc]
         def setup(self, config: dict[str, Any], dataset: Any = None) -> None:
@@ -97,21 +101,27 @@ def plain_tune(study_file: Path, output: Path, *, one_pending: bool) -> None:
             return True
 
         def step(self) -> dict[str, Any]:
-            populations = cell_populations(self.dataset, self.cell)
+            cell = self.cell
+            [populations] = populations_of(self.dataset, [cell])
             images = as_tensor(self.dataset.images)
-            training = PackTraining([self.cell], images, [populations["train"]])
-            training.advance(self.cell.steps)
+            if loop:
+                mine = images[torch.from_numpy(populations["train"])]
+                train, model = conventional(mine, cell.depth, cell.width, cell.seed, beta=cell.beta)
+                train(cell.steps)
+            else:
+                training = PackTraining([cell], images, [populations["train"]])
+                training.advance(cell.steps)
+                model = training.model(0)
             rows = []
             for name, indices in populations.items():
-                options: dict[str, Any] = {"cell_id": self.cell.id, "step": self.cell.steps, "final": self.cell.steps}
-                values = measure(training.model(0), images, indices, study.evaluation, population=name, **options)
-                rows.append({"cell_id": self.cell.id, "population": name, **values.columns})
-            return {"rows": rows, "done": True}
+                options: dict[str, Any] = {"cell_id": cell.id, "step": cell.steps, "final": cell.steps}
+                values = measure(model, images, indices, study.evaluation, population=name, **options)
+                rows.append({"cell_id": cell.id, "beta": cell.beta, "population": name, **values.columns})
+            rows = [{**row, "ended": time.time()} for row in rows]
+            return {"rows": rows, "pid": os.getpid(), "done": True}
 
     study = load_study(study_file)
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
-    if one_pending:  # else Tune asks for an actor for each of many waiting trials, and reuses none
-        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = "1"
     ray.init(include_dashboard=False, log_to_driver=False)
     trainable = tune.with_resources(tune.with_parameters(OneCell, dataset=load_data(study)), {"cpu": 1})
     cells = [json.dumps(asdict(cell)) for cell in study.cells.values()]
@@ -119,45 +129,67 @@ def plain_tune(study_file: Path, output: Path, *, one_pending: bool) -> None:
         trainable,
         param_space={"cell": tune.grid_search(cells)},
         tune_config=tune.TuneConfig(reuse_actors=True),
-        run_config=tune.RunConfig(verbose=0, storage_path=str(output.parent / "tune")),
+        run_config=tune.RunConfig(
+            verbose=0,
+            storage_path=str(output.parent / "tune"),
+            # Else every trial is saved at its end; one that cannot save fails, and takes its process with it.
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+        ),
     ).fit()
-    pd.DataFrame([row for result in found for row in result.metrics["rows"]]).to_parquet(output)
+    if found.errors:
+        raise found.errors[0]
+    table = pd.DataFrame([row for result in found for row in result.metrics["rows"]])
+    table.attrs["processes"] = len({result.metrics["pid"] for result in found})
+    table.to_parquet(output)
 
 
 def main() -> None:
     if sys.argv[1:2] == ["tune"]:
-        plain_tune(Path(sys.argv[2]), Path(sys.argv[3]), one_pending="--one-pending" in sys.argv)
+        plain_tune(Path(sys.argv[2]), Path(sys.argv[3]), loop="--loop" in sys.argv)
         return
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--cells", type=int, default=96)
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--as-it-comes", action="store_true", help="with Tune's own setting too, ten minutes a round")
     arguments = parser.parse_args()
     report = Report("tune_speed", "python -m tests.benchmarks.tune_speed")
-    names = ["rdstudy", "Tune, one trial pending", "Tune as it comes"][: 3 if arguments.as_it_comes else 2]
-    seconds: dict[str, list[float]] = {name: [] for name in names}
+    ways: dict[str, Callable[[Path, Path], pd.DataFrame]] = {
+        "rdstudy": with_rdstudy,
+        "Tune, training code of the packs": partial(with_tune, loop=False),
+        "Tune, DataLoader loop": partial(with_tune, loop=True),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    tables: dict[str, pd.DataFrame] = {}
+    processes: dict[str, int] = {}
+    rates: dict[str, list[float]] = {name: [] for name in ways}
     for n in range(arguments.rounds):
-        tables = []
-        for name in names:
+        for name, run in ways.items():
             with tempfile.TemporaryDirectory() as folder:
                 study = write_study(Path(folder), arguments.cells, arguments.steps)
                 began = time.perf_counter()
-                if name == "rdstudy":
-                    table = with_rdstudy(study, Path(folder))
-                else:
-                    table = with_tune(study, Path(folder), one_pending=name == names[1])
+                table = run(study, Path(folder))
                 seconds[name].append(time.perf_counter() - began)
             print(f"round {n + 1}: {name} {seconds[name][-1]:.1f} s", flush=True)
-            tables.append(table.sort_values(["cell_id", "population"])[COLUMNS].reset_index(drop=True))
-        for table in tables[1:]:
-            pd.testing.assert_frame_equal(table, tables[0], check_exact=True)
+            processes[name] = table.attrs.get("processes", 0)
+            ends = table.groupby("cell_id")["ended"].max()
+            rates[name].append((ends > ends.min()).sum() / (ends.max() - ends.min()))
+            tables[name] = table.sort_values(["cell_id", "population"]).reset_index(drop=True)
+        ours, same, _ = (table[COLUMNS] for table in tables.values())
+        pd.testing.assert_frame_equal(same, ours, check_exact=True)
     report.line(
-        f"{arguments.cells} cells of {arguments.steps} steps, 1x64, 784 pixels, batch 128; tables equal bit for bit\n"
+        f"{arguments.cells} cells of {arguments.steps} steps, 1x64, 784 pixels, batch 128; the first two tables are "
+        "equal bit for bit\n"
     )
-    report.line("| | seconds, wall clock | times rdstudy's |\n|---|---|---|")
+    report.line(
+        "| | seconds, wall clock | times rdstudy's | cells per second | processes of trials | test D, beta = 1 (sd) |"
+    )
+    report.line("|---|---|---|---|---|---|")
     for name, times in seconds.items():
-        report.line(f"| {name} | {spread(times)} | {spread(ratios(times, seconds['rdstudy'][: len(times)]))} |")
+        at_one = tables[name].query("beta == 1 and population == 'test'")["distortion_nats"]
+        times_ours = spread(ratios(times, seconds["rdstudy"]))
+        words = f"{at_one.mean():.2f} ({at_one.std():.2f})"
+        rate = spread(rates[name])
+        report.line(f"| {name} | {spread(times)} | {times_ours} | {rate} | {processes[name] or ''} | {words} |")
     report.write()
 
 

@@ -117,6 +117,19 @@ def test_the_medians_and_elbos_beside_the_speeds_are_kept_too():
     assert digits == pytest.approx(elbos, abs=0.0501)  # one place after the point
 
 
+def test_the_study_of_short_cells_is_as_the_benchmark_kept_it():
+    [rows] = filter(None, map(table, (KEPT / "tune_speed.md").read_text().split("\n\n")))
+    kept = {row[""]: row for row in rows}
+    [(block, _)] = speed_tables()
+    said = " ".join(block.region.split())
+    median = float(kept["rdstudy"]["seconds, wall clock"].split("-")[1])
+    assert f"2026-11-23: {median:.0f} s in the median of 5 rounds" in said
+    for name, words in (("Tune, DataLoader loop", "DataLoader loop"), ("Tune, training code of the packs", "code")):
+        least, middle, most = kept[name]["times rdstudy's"].split("-")
+        shown = re.search(rf"{middle} times (?:as long )?with [^,]*{words} \({least} to {most}\)", said)
+        assert shown, (name, least, middle, most)
+
+
 def test_a_kept_result_names_the_benchmark_that_made_it():
     for file in sorted(KEPT.glob("*.md")):
         [command] = list(commands(file.read_text().splitlines()[0]))[:1]
