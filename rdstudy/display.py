@@ -7,7 +7,7 @@ import math
 import statistics
 import time
 from abc import ABC, abstractmethod
-from collections import Counter
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from rich.text import Text
 
 from rdstudy.packs import Pack
 from rdstudy.study import Cell
+from rdstudy.tally import Tally
 from rdstudy.terminal import Rows, can_redraw
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ MOST_POINTS = 24
 """Points of curves that the terminal shows."""
 PLAIN_SECONDS = 30.0
 """Without a terminal, a line about the whole at most this often, beside one for each pack that ends."""
+LATEST_SHARES = 64
+"""Of how many reports the share of the matrix-product rate is the median."""
 NOTEBOOK_SECONDS, NOTEBOOK_WIDTH = 0.5, 110
 """In a notebook, the output is replaced at most this often, and has this many columns."""
 
@@ -49,6 +52,11 @@ def size(n_bytes: float) -> str:
         if n_bytes < limit:
             return f"{n_bytes / unit:.1f} {name}"
     return f"{n_bytes / 1e12:.1f} TB"
+
+
+def two_digits(value: float) -> str:
+    """`1,240`, `12`, `3.7`, `0.37`: whole, or two digits where that says more."""
+    return f"{value:,.0f}" if value >= 9.95 else f"{value:.2g}"
 
 
 def pack_name(cells: Sequence[Cell]) -> str:
@@ -132,90 +140,71 @@ class RunDisplay(_Display):
 
     def __init__(self, packs: Sequence[Pack], console: Console, *, where: str) -> None:
         super().__init__(console, where, transient=True)
-        self.packs: list[Pack] = []
         self.number: dict[str, int] = {}
-        self.at_start: dict[str, int] = {}
-        self.steps: dict[str, dict[str, int]] = {}
-        self.latest: dict[str, PackProgress] = {}
-        self.ended: Counter[str] = Counter()
-        self.stopped: Counter[str] = Counter()
-        self.n_cells = self.model_steps = 0
+        self.tally = Tally()
+        self.latest: dict[str, tuple[Pack, PackProgress]] = {}  # of packs at work
+        self.shares: deque[float] = deque(maxlen=LATEST_SHARES)
         self.add(packs)
 
     def add(self, packs: Sequence[Pack]) -> None:
         """More packs to show."""
+        self.tally.add(packs)
         for pack in packs:
-            self.packs.append(pack)
-            self.number[pack.id] = len(self.packs)
-            self.steps[pack.id] = {}
-            self.n_cells += len(pack)
-            self.model_steps += len(pack) * pack.steps
+            self.number[pack.id] = len(self.number) + 1
 
     def __call__(self, pack: Pack, progress: PackProgress) -> None:
-        done = self.steps[pack.id]
-        if progress.failure is None:
-            done.update(dict.fromkeys(progress.cells, progress.step))
-            for cell_id in progress.cells:
-                self.at_start.setdefault(cell_id, progress.began_at)
-        if progress.stopped:
-            self.ended["stopped"] += len(progress.cells)
-            self.model_steps -= len(progress.cells) * (progress.steps - progress.step)
-            self.stopped[pack.id] += len(progress.cells)
-            if self.stopped[pack.id] == len(pack):
-                self._all_stopped(pack)
-            self._changed()
-            return
-        self.latest[pack.id] = progress
-        if progress.staged:
-            self.ended["finished"] += len(progress.cells)
+        self.tally.hear(pack, progress)
+        if not self.tally.at_work(pack):
+            self.latest.pop(pack.id, None)
+        elif not progress.stopped:
+            self.latest[pack.id] = (pack, progress)
+        if progress.product_share is not None:
+            self.shares.append(progress.product_share)
         if progress.failure:
-            self.ended["failed"] += len(progress.cells)
             self._failed(progress)
         self._changed()
         if self.plain:
             self._plain(pack, progress)
 
-    def _all_stopped(self, pack: Pack) -> None:
-        self.latest.pop(pack.id, None)
-        if self.plain:
-            self.console.print(
-                f"pack {self.number[pack.id]}/{len(self.packs)} ended: {len(pack)} models {pack_name(pack.cells)}, all "
-                f"stopped early | {self._overall()}",
-                soft_wrap=True,
-            )
-
     @property
     def rate(self) -> float:
         """Model-steps per second since the start of this run; 0 before the first have been reported."""
-        done = sum(sum(cells.values()) for cells in self.steps.values()) - sum(self.at_start.values())
-        return done / max(1e-9, time.monotonic() - self.started)
+        return self.tally.done / max(1e-9, time.monotonic() - self.started)
 
     @property
     def left(self) -> str:
         """Time left at the present rate."""
-        done = sum(sum(cells.values()) for cells in self.steps.values())
-        if done >= self.model_steps:
+        if not self.tally.left:
             return "until the last are measured"
-        return duration((self.model_steps - done) / self.rate) if self.rate > 1 else "not known yet"
+        return duration(self.tally.left / self.rate) if self.rate else "not known yet"
 
     def _overall(self) -> str:
-        others = "".join(f", {self.ended[how]} {how}" for how in ("stopped", "failed") if self.ended[how])
-        speed = f"{self.rate:,.0f} model-steps/s {self.where}{self._peak()}" if self.rate else f"training {self.where}"
-        return f"{self.ended.total()}/{self.n_cells} cells{others}, {speed}, time left {self.left}"
+        ended = self.tally.ended
+        others = "".join(f", {ended[how]} {how}" for how in ("stopped", "failed") if ended[how])
+        speed = (
+            f"{two_digits(self.rate)} model-steps/s {self.where}{self._peak()}"
+            if self.rate
+            else f"training {self.where}"
+        )
+        return f"{ended.total()}/{self.tally.n_cells} cells{others}, {speed}, time left {self.left}"
 
     def _peak(self) -> str:
-        """What share of their devices' matrix-product rate the packs reach while they train, their median."""
-        shares = [each.product_share for each in self.latest.values() if each.product_share is not None]
-        return f" ({statistics.median(shares):.0%} of the matrix-product rate)" if shares else ""
+        """What share of their devices' matrix-product rate packs reach while they train: the latest reports' median."""
+        return f" ({statistics.median(self.shares):.0%} of the matrix-product rate)" if self.shares else ""
 
     def _plain(self, pack: Pack, progress: PackProgress) -> None:
         now = time.monotonic()
-        if progress.staged:
+        name = f"pack {self.number[pack.id]}/{len(self.number)}"
+        if progress.stopped:
+            if not self.tally.at_work(pack):
+                words = f"{len(pack)} models {pack_name(pack.cells)}, the last of them stopped early"
+                self.console.print(f"{name} ended: {words} | {self._overall()}", soft_wrap=True)
+        elif progress.staged:
             distortion = (
                 "" if progress.test_distortion_nats is None else f", test D {progress.test_distortion_nats:.1f} nats"
             )
             self.console.print(
-                f"pack {self.number[pack.id]}/{len(self.packs)} finished: {len(progress.cells)} models "
+                f"{name} finished: {len(progress.cells)} models "
                 f"{pack_name(pack.cells)}, {duration(progress.seconds)}{distortion} | {self._overall()}",
                 soft_wrap=True,
             )
@@ -226,14 +215,11 @@ class RunDisplay(_Display):
 
     def _shown(self) -> Group:
         bar = Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("cells"))
-        bar.add_task("study", total=self.n_cells, completed=self.ended.total())
+        bar.add_task("study", total=self.tally.n_cells, completed=self.tally.ended.total())
         table = Rows(
             "pack", "models", "of", "step", "done", "model-steps/s", "of product rate", "test D, nats", left=("of",)
         )
-        for pack in self.packs:
-            progress = self.latest.get(pack.id)
-            if progress is None or (progress.staged and progress.step == progress.steps):
-                continue
+        for pack, progress in sorted(self.latest.values(), key=lambda each: self.number[each[0].id]):
             rate = progress.step * len(progress.cells) / max(progress.seconds, 1e-9)
             distortion = progress.test_distortion_nats
             table.add(
@@ -242,11 +228,12 @@ class RunDisplay(_Display):
                 pack_name(pack.cells),
                 f"{progress.step:,}",
                 f"{progress.step / progress.steps:.0%}",
-                f"{rate:,.0f}",
+                two_digits(rate),
                 "" if progress.product_share is None else f"{progress.product_share:.0%}",
                 "" if distortion is None else f"{distortion:.1f}",
             )
-        waiting = "" if self.latest else "waiting for the first pack to report"
+        heard = self.latest or self.tally.ended
+        waiting = "" if heard else "waiting for the first pack to report"
         at_work = [table] if table.rows else []
         return Group(bar, *at_work, Text(waiting or self._overall(), style="dim"))
 

@@ -81,11 +81,13 @@ class Recorder:
             self.checkpoints.remove(staged.stem)
             if progress.stopped:
                 self.stopped.update(progress.cells)
-            ended = self.table.finished | self.stopped
-            if all(cell.id in ended for cell in pack.cells):
+            finished = self.table.finished
+            if all(cell.id in finished or cell.id in self.stopped for cell in pack.cells):
                 self.checkpoints.remove(pack.id)  # the last part of a halved pack, or all were stopped early
                 if progress.stopped:
-                    self.checkpoints.remove_finished(ended)  # of a larger pack, from which this one went on
+                    self.checkpoints.remove_finished(
+                        finished | self.stopped
+                    )  # of a larger pack, from which this one went on
         if progress.failure is not None:
             for cell_id in progress.cells:
                 if cell_id not in self.table.finished:  # a cell that was measured again is

@@ -31,6 +31,7 @@ ORDER = [
     "driver",
     "verification",
     "tuning",
+    "tally",
     "display",
     "figures",
     "report",

@@ -32,7 +32,7 @@ def plan(
 ) -> None:
     """Show what a run would do: cells done and missing, packs, estimated time and storage. Changes nothing."""
     from rdstudy import estimates
-    from rdstudy.display import by_packing, duration, kinds_of, size
+    from rdstudy.display import by_packing, duration, kinds_of, size, two_digits
     from rdstudy.preparation import check_sizes, outline
     from rdstudy.standing import standing
     from rdstudy.study import load_study, located
@@ -83,7 +83,8 @@ def plan(
     console.print(
         f"time: about {duration(total)} with {workers} packs side by side here ({source})\n"
         f"measuring takes about {share:.0%} of it\n"
-        f"speed: about {model_steps / total:,.0f} model-steps/s, {rate / at_best:.0%} of the matrix-product rate",
+        f"speed: about {two_digits(model_steps / total)} model-steps/s, "
+        f"{rate / at_best:.0%} of the matrix-product rate",
         soft_wrap=True,
     )
     console.print(f"storage: about {size(storage)}")

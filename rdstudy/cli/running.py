@@ -132,7 +132,9 @@ def _site(at: Workplace, address: str | None, *, inline: bool) -> Iterator[_Site
 
         yield _Site(run_inline, 1, at.device.type, memory_here(at.study, 1), "in this process")
         return
-    from rdstudy.tuning.runner import cluster, device_kind, memory_per_pack, run_on_ray, workers
+    from rdstudy.tuning.capacity import device_kind, memory_per_pack, workers
+    from rdstudy.tuning.connection import cluster
+    from rdstudy.tuning.runner import run_on_ray
 
     with cluster(address, object_store_bytes=at.dataset.images.nbytes):
         n = workers(at.study)

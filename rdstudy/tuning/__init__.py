@@ -1,1 +1,13 @@
-"""All of Ray and of Optuna: a pack as a Tune trial, and the run of many."""
+"""All of Ray: a pack as a Tune trial, and the run of many.
+
+Ray reads its settings when it is imported, so they are here, before it is.
+"""
+
+import os
+
+os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Ctrl-C is ours to answer
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS", "0")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")

@@ -1,0 +1,84 @@
+"""What the connected cluster has room for, or will have once its autoscaler has rented machines."""
+
+from __future__ import annotations
+
+import math
+import time
+
+import ray
+
+from rdstudy.pack_run import pick_device
+from rdstudy.study import Study
+
+MOST_WAITING = 128
+"""Packs that wait for room at most."""
+MOST_RESOURCES = 10_000.0
+"""An autoscaler without a limit says so by a huge number."""
+MEMORY_SHARE = 0.7
+"""Of what Ray calls a machine's memory, which is some 70% of it, for all packs at once."""
+
+
+def could_have(resource: str) -> float:
+    """How much of a resource the connected cluster has, or its autoscaler may add."""
+    most = ray._private.state.state.get_max_resources_from_cluster_config() or {}
+    return max(float(ray.cluster_resources().get(resource, 0)), min(float(most.get(resource, 0)), MOST_RESOURCES))
+
+
+def device_kind(study: Study) -> str:
+    """What packs will train on: what the study says, or a GPU if the cluster has one or can rent one."""
+    if study.resources.device != "auto":
+        return study.resources.device
+    return "cuda" if could_have("GPU") else pick_device("auto").type
+
+
+def gpus_per_pack(study: Study) -> float:
+    """GPUs that a pack asks Ray for."""
+    asked = study.resources.gpus_per_pack
+    return asked if asked != "auto" else float(device_kind(study) == "cuda")
+
+
+def workers(study: Study) -> int:
+    """How many packs the connected cluster can train side by side once it has grown; at least one."""
+    gpus = gpus_per_pack(study)
+    by_cpu = could_have("CPU") // study.resources.cpus_per_pack
+    return max(1, int(min(by_cpu, could_have("GPU") // gpus) if gpus else by_cpu))
+
+
+def memory_per_pack(study: Study) -> float:
+    """Bytes that a pack may use on the smallest machine that trains; infinite while there is none.
+
+    What a GPU has is not known here: there a pack that does not fit is halved.
+    """
+    asked = study.resources.memory_per_pack_gib
+    if asked != "auto":
+        return asked * 2**30
+    if gpus_per_pack(study):
+        return math.inf
+    sides = [
+        node["Resources"]["memory"] * MEMORY_SHARE / (node["Resources"]["CPU"] // study.resources.cpus_per_pack)
+        for node in ray.nodes()
+        if node["Alive"] and node["Resources"].get("CPU", 0) >= study.resources.cpus_per_pack
+    ]
+    return min(sides, default=math.inf)
+
+
+class Room:
+    """How many packs may be out at once: those that the cluster has room for now, and some that wait for room.
+
+    So all workers start at once. One pack waits for the next worker, and one for each that a machine not there yet
+    could train: they are what an autoscaling cluster grows for. More would only wait before a pack that begins again.
+    """
+
+    def __init__(self, study: Study) -> None:
+        self.gpus, self.cpus = gpus_per_pack(study), study.resources.cpus_per_pack
+        self._packs, self._until = 0, -math.inf
+
+    def __call__(self) -> int:
+        """Packs; looked up anew every second."""
+        if time.monotonic() > self._until:
+            resource, each = ("GPU", self.gpus) if self.gpus else ("CPU", float(self.cpus))
+            there = float(ray.cluster_resources().get(resource, 0))
+            missing = max(0.0, could_have(resource) - there)
+            self._packs = int(there // each) + min(MOST_WAITING, 1 + int(missing // each))
+            self._until = time.monotonic() + 1.0
+        return self._packs

@@ -1,0 +1,86 @@
+"""To a Ray cluster that is there, or to one on this machine: quietly, and with a word of ours where it fails.
+
+Ray's loggers are off and its words stay out of the terminal.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import signal
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+
+from rdstudy.errors import UserError
+
+SOCKET, LONGEST_SOCKET = "/ray/session_2026-01-01_00-00-00_000000_1000000/sockets/plasma_store", 103
+"""The longest name that Ray appends to the temporary folder, and the longest that macOS allows (Linux: 107)."""
+
+
+@contextmanager
+def cluster(address: str | None, *, object_store_bytes: int) -> Iterator[None]:
+    """Connect to a Ray cluster, or start one on this machine.
+
+    Args:
+        address: `auto`, `host:port`, or None for local Ray (RAY_ADDRESS is honoured).
+        object_store_bytes: what the data set needs; only for local Ray.
+
+    Raises:
+        UserError: there is no cluster at the address.
+    """
+    logging.getLogger("ray").setLevel(logging.CRITICAL)  # what fails reaches the user through the listener
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    address = address or os.environ.get("RAY_ADDRESS")
+    files: str | None = None
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    if address:
+        _check_reachable(address)
+    try:
+        if address:
+            ray.init(address=address, **quiet)
+        else:
+            size = max(256 * 2**20, int(1.5 * object_store_bytes) + 64 * 2**20)
+            quiet["_temp_dir"] = files = _short_folder()
+            ray.init(address="local", include_dashboard=False, object_store_memory=size, **quiet)
+    except Exception as error:  # a plain one where a node takes too long to start
+        where = f"at {address}" if address else "on this machine"
+        raise UserError(f"no Ray cluster {where}: {error}. `--inline` trains without Ray.") from error
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL + 1)  # ray.init sets its own level on "ray"
+    for number, handler in handlers.items():
+        signal.signal(number, handler)  # Ray puts its own in place, which end the process without a word of ours
+    try:
+        yield
+    finally:
+        ray.shutdown()
+        if files is not None:
+            shutil.rmtree(files, ignore_errors=True)
+
+
+def _short_folder() -> str | None:
+    """Where Ray may put its sockets if the temporary folder's name is too long for them; else None, Ray's own choice.
+
+    A batch system's temporary folders often are, and Ray would not start.
+    """
+    if len(os.fsencode(tempfile.gettempdir())) + len(SOCKET) <= LONGEST_SOCKET:
+        return None
+    return tempfile.mkdtemp(prefix="rdstudy-ray-", dir="/tmp")
+
+
+def _check_reachable(address: str) -> None:
+    """Refuse at once what Ray would wait minutes for."""
+    host, _, port = address.rpartition(":")
+    if address.startswith("ray://") or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except OSError as error:
+        raise UserError(
+            f"no Ray cluster at {address}: {error.strerror or error}. `ray status` on its head node says whether it "
+            "runs; without --address, Ray starts on this machine."
+        ) from error

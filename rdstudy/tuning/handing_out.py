@@ -1,0 +1,63 @@
+"""Packs for Tune: its searcher, which hands out the queue's, one a trial."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ray.tune.search import Searcher
+from ray.tune.search.search_generator import SearchGenerator
+
+from rdstudy.limits import to_json
+from rdstudy.tuning.relay import Relay
+
+
+class PackSearcher(Searcher):  # type: ignore[misc]  # Ray is untyped
+    """Gives Tune the queue's packs, one a trial, as many at once as there is room for."""
+
+    def __init__(self, relay: Relay, room: Callable[[], int]) -> None:
+        super().__init__()
+        self.relay, self.queue, self.room = relay, relay.queue, room
+
+    def suggest(self, trial_id: str) -> Any:
+        if len(self.queue.running) >= self.room():
+            return None
+        try:
+            work = self.queue.take(trial_id)
+        except BaseException as error:  # of a search that was asked for more
+            self.relay.error = error
+            raise
+        if work is not None:
+            cells = json.dumps([asdict(cell) for cell in work.pack.cells])
+            limits = to_json(work.pack.limits)
+            return {"pack": work.pack.id, "cells": cells, "begun": work.pack.begun, "limits": limits}
+        return None if self.queue else self.FINISHED
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune saves its searcher with its tuner, for a resume of its own that is never used."""
+        return {}
+
+    def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
+        """The relay hears of it too, and knows more."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Tune saves its searcher, for a resume of its own that is never used: there is nothing to save."""
+        Path(checkpoint_path).touch()
+
+
+class Packs(SearchGenerator):  # type: ignore[misc]  # Ray is untyped
+    """Says that there are no more packs whenever none waits, though one that is at work may come back.
+
+    As long as more may come, Tune keeps one worker that has nothing to do, and so a rented machine, for them.
+    """
+
+    def is_finished(self) -> bool:
+        relay = self.searcher.relay
+        try:
+            return not relay.queue.waits()
+        except BaseException as error:  # of a search that was asked for more
+            relay.error = error
+            raise
