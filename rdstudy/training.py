@@ -20,6 +20,7 @@ from torch import Tensor
 
 from rdstudy.models.stacked import StackedVAE, initial_row
 from rdstudy.models.vae import VAE
+from rdstudy.optimizers import FlatOptimizer
 from rdstudy.packs import packing_key
 from rdstudy.seeding import generator
 from rdstudy.shapes import model_shape
@@ -27,8 +28,6 @@ from rdstudy.study import Cell
 
 CHUNK = 64
 """Steps whose noise is drawn at once, and after which weights are checked to be finite."""
-
-OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
 
 
 def batch_indices(
@@ -84,9 +83,7 @@ class PackTraining:
         self.stack = StackedVAE(shape, rows, batch_size=first.batch_size, product_dtype=product)
         self._beta = torch.tensor([cell.beta for cell in cells], dtype=dtype, device=device).view(-1, 1, 1)
         self._train_indices = [np.asarray(indices) for indices in train_indices]
-        rows.requires_grad_()
-        rows.grad = self.stack.grad
-        self._optimizer = OPTIMIZERS[first.optimizer]([rows], lr=first.learning_rate, fused=True)
+        self._optimizer = FlatOptimizer(first.optimizer, rows, self.stack.grad, first.learning_rate)
         self._chunk: int | None = None
         self._order = torch.empty(0)
         self._noise = torch.empty(0)
@@ -101,10 +98,9 @@ class PackTraining:
             i = self.step % CHUNK
             torch.index_select(self.images, 0, self._order[i], out=self._bytes)
             self._batch.copy_(self._bytes.view(self._batch.shape)).div_(255)
-            with torch.no_grad():
-                self.stack.lagrangian_gradient(self._batch, self._noise[i], self._beta)
-                for k in self.diverged:
-                    self.stack.grad[k].zero_()
+            self.stack.lagrangian_gradient(self._batch, self._noise[i], self._beta)
+            for k in self.diverged:
+                self.stack.grad[k].zero_()
             self._optimizer.step()
             self.step += 1
             if self.step % CHUNK == 0 or self.step == self.cells[0].steps:
@@ -116,11 +112,7 @@ class PackTraining:
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """All that training needs to go on: tensors with a leading models axis, and a JSON-able record."""
-        tensors = {"rows": self.stack.rows.detach()}
-        moments = self._optimizer.state.get(self.stack.rows, {})
-        for name, value in moments.items():
-            if isinstance(value, Tensor) and value.shape == self.stack.rows.shape:
-                tensors[name] = value
+        tensors = {"rows": self.stack.rows, **self._optimizer.moments}
         record = {
             "step": self.step,
             "cells": self._ids,
@@ -140,15 +132,9 @@ class PackTraining:
             raise ValueError(f"the saved state holds {json.dumps(record['cells'])}, but not {', '.join(missing)}")
         members = [position[cell_id] for cell_id in self._ids]
         rows = self.stack.rows
-        with torch.no_grad():
-            rows.copy_(tensors["rows"][members])
-        moments: dict[str, Tensor] = {
-            name: value[members].to(rows.device) for name, value in tensors.items() if name != "rows"
-        }
+        rows.copy_(tensors["rows"][members])
         self.step = int(record["step"])
-        if moments:
-            moments["step"] = torch.tensor(float(self.step), device=rows.device if rows.is_cuda else "cpu")
-        self._optimizer.state[rows] = moments
+        self._optimizer.restore({name: value[members] for name, value in tensors.items() if name != "rows"}, self.step)
         self.diverged = {
             self._ids.index(cell_id): message for cell_id, message in record["diverged"].items() if cell_id in self._ids
         }
@@ -183,13 +169,11 @@ class PackTraining:
         self._chunk = chunk
 
     def _freeze_diverged(self) -> None:
-        finite = self.stack.rows.detach().isfinite().all(dim=1).tolist()
+        finite = self.stack.rows.isfinite().all(dim=1).tolist()
         for k, is_finite in enumerate(finite):
             if is_finite:
                 continue
             self.diverged[k] = f"weights were not finite any more at step {self.step}; frozen there"
-            with torch.no_grad():
-                self.stack.rows[k].zero_()
-                for value in self._optimizer.state[self.stack.rows].values():
-                    if value.shape == self.stack.rows.shape:
-                        value[k].zero_()
+            self.stack.rows[k].zero_()
+            for value in self._optimizer.moments.values():
+                value[k].zero_()

@@ -72,7 +72,7 @@ def test_a_model_takes_no_more_memory_than_is_planned_for_it(make_cell, dataset,
     training.advance(1)
     stack = training.stack
     tensors = [stack.rows, stack.grad, training._order, training._noise, training._batch, training._bytes]
-    tensors += [moment for moment in training._optimizer.state[stack.rows].values() if moment.dim()]
+    tensors += list(training._optimizer.moments.values())
     tensors += [tensor for tensor in (stack._rounded, stack._rounded_grad) if tensor is not None]
     tensors += [layer.output for part in (stack._encoder, stack._decoder) for layer in part]
     held = sum(tensor.numel() * tensor.element_size() for tensor in tensors)

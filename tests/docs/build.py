@@ -21,7 +21,7 @@ from pydantic import BaseModel
 
 import rdstudy
 
-OF_THE_COMMAND = {"__main__", "budget", "cli", "display", "estimates", "speed", "tuning"}
+OF_THE_COMMAND = {"__main__", "budget", "cli", "display", "estimates", "speed", "tally", "tuning"}
 
 
 def pages(name: str = "rdstudy") -> Iterator[str]:
