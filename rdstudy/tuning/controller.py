@@ -1,8 +1,9 @@
-"""Tune's own loop over trials, where it has no setting for what a long study needs.
+"""Tune's own loop over trials, where it has no setting for what a study needs.
 
-Two things: a worker that Ray ended for lack of memory has died like any other, where Tune would end the experiment;
-and a trial that has ended is forgotten, where Tune keeps each with its cells, three times over, and looks through all
-of them at every event. A study of a month has tens of thousands of packs.
+A worker that Ray ended for lack of memory has died like any other, where Tune would end the experiment. A trial that
+has ended is forgotten, where Tune keeps each with its cells, three times over, and looks through all of them at every
+event: a study of a month has tens of thousands of packs. And on one's own machine the workers that Ray started with
+itself are used, where Tune has Ray start others.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import ray
 from ray import tune
 from ray.air.execution._internal import RayActorManager
 from ray.tune.execution import tune_controller
+from ray.tune.execution.class_cache import _ActorClassCache
 from ray.tune.progress_reporter import TrialProgressCallback
 
 
@@ -23,6 +25,23 @@ class _Workers(RayActorManager):  # type: ignore[misc]  # Ray is untyped
         if isinstance(exception, ray.exceptions.OutOfMemoryError):
             exception = ray.exceptions.RayActorError(error_msg=str(exception))
         super()._actor_task_failed(tracked_actor_task, exception)
+
+
+class _Classes:
+    """Tune's remote class of its trainable, without the environment that Tune gives it.
+
+    With one, every worker is a fresh process, and those that Ray started with the machine are ended unused. Elsewhere
+    it is needed: it carries the driver's credentials of a bucket to the machines.
+    """
+
+    def __init__(self) -> None:
+        self._remote: dict[type, Any] = {}
+
+    def get(self, trainable: type) -> Any:
+        """The remote class of a trainable, registered once."""
+        if trainable not in self._remote:
+            self._remote[trainable] = ray.remote(trainable)
+        return self._remote[trainable]
 
 
 class _Controller(tune_controller.TuneController):  # type: ignore[misc]  # Ray is untyped
@@ -47,10 +66,17 @@ class _Controller(tune_controller.TuneController):  # type: ignore[misc]  # Ray 
         """Nothing is saved, so nothing is to be kept for it."""
 
     def checkpoint(self, force: bool = False, wait: bool = False) -> None:
-        """Save nothing: a resume of Tune's own is never used."""
+        """Save nothing until the end, when Tune wants to read it: a resume of its own is never used."""
+        if force and wait:
+            super().checkpoint(force, wait)
 
 
-def use() -> None:
-    """Have every experiment of this process run by it."""
+def use(*, own_machine: bool) -> None:
+    """Have every experiment of this process run by it.
+
+    Args:
+        own_machine: whether Ray was started by this process, so that all workers have its environment.
+    """
     tune_controller.RayActorManager = _Workers
+    tune_controller._ActorClassCache = _Classes if own_machine else _ActorClassCache
     tune.tune.TuneController = _Controller

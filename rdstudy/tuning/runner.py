@@ -7,6 +7,7 @@ Tune's experiment files live in a temporary folder that is removed: nothing of R
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import tempfile
@@ -23,13 +24,14 @@ from rdstudy.pack_run import Workplace
 from rdstudy.packs import Pack
 from rdstudy.store.files import StorageError
 from rdstudy.store.location import absolute
-from rdstudy.tuning import controller
 from rdstudy.tuning.capacity import Room, device_kind, gpus_per_pack
 from rdstudy.tuning.handing_out import Packs, PackSearcher
 from rdstudy.tuning.preflight import Versions, check_nodes, machines
 from rdstudy.tuning.queue import PackQueue
 from rdstudy.tuning.relay import Relay, reason
 from rdstudy.tuning.trainable import PackTrainable
+
+_log = logging.getLogger(__name__)
 
 EXPERIMENTS = 100
 """How often Tune may give up before the run does."""
@@ -62,7 +64,6 @@ def run_on_ray(
     )
     trainable = tune.with_resources(trainable, {"cpu": at.study.resources.cpus_per_pack, "gpu": gpus})
     relay = Relay(PackQueue(packs, more), listener, budget)
-    controller.use()
     for attempt in range(EXPERIMENTS):
         try:
             _fit(trainable, relay, Room(at.study))
@@ -73,7 +74,9 @@ def run_on_ray(
                 raise relay.error from None
             if relay.over is not None:
                 return relay.over
-            if attempt == EXPERIMENTS - 1:
+            if not relay.queue:
+                _log.debug("Tune gave up when all packs had ended", exc_info=True)
+            elif attempt == EXPERIMENTS - 1:
                 why = reason(str(error))
                 raise StorageError(f"Ray could not go on: {why}. Run the same command again.") from error
         relay.queue.all_lost()

@@ -14,7 +14,9 @@ pytestmark = pytest.mark.slow
 
 def test_tune_keeps_only_the_trials_that_are_at_work_or_wait(tmp_path: Path):
     command = [sys.executable, "-m", "tests.tuning.trials_kept", str(tmp_path)]
-    said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout.split()
+    ended = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+    assert "gave up" not in ended.stderr, ended.stderr
+    said = ended.stdout.split()
     packs, kept = int(said[1]), int(said[3])
     at_once = (os.cpu_count() or 1) + 1  # a pack a core, and one that waits
     assert kept <= at_once + 4 < packs, said  # and those of the last step of Tune's loop

@@ -6,6 +6,7 @@ python -m tests.tuning.trials_kept FOLDER
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import sys
 from pathlib import Path
@@ -43,6 +44,8 @@ resources: {{pack_size: 1, keep_models: false, device: cpu}}
 def main(results: Path) -> None:
     from ray.tune.experiment.trial import Trial
 
+    logging.getLogger("rdstudy").setLevel(logging.DEBUG)
+    logging.getLogger("rdstudy").addHandler(logging.StreamHandler())
     study = parse_study(STUDY)
     pixels = np.random.default_rng(0).integers(0, 256, (100, 64), dtype=np.uint8)
     dataset = make_dataset("images", pixels, (8, 8, 1))
