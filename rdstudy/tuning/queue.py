@@ -6,7 +6,7 @@
        +- halves -+  its process died on a machine that lives, CRASHES times: one cell may be to blame
 
 So a cell that kills its process every time ends up alone and is recorded as failed, and its companions finish.
-Knows no Ray: `runner.py` asks and tells.
+Knows no Ray: `handing_out.py` asks and `relay.py` tells.
 """
 
 from __future__ import annotations

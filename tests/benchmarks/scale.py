@@ -17,27 +17,12 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from rdstudy.budget import Budget
-from rdstudy.data.dataset import make_dataset
-from rdstudy.driver import Recorder, opened
-from rdstudy.pack_run import Progress, Workplace, pick_device
-from rdstudy.packs import Pack, plan_packs
-from rdstudy.standing import standing
+from rdstudy.packs import plan_packs
 from rdstudy.store import Table, finished_cells, load_measurements, stage
-from rdstudy.study import parse_study
-from rdstudy.tuning.connection import cluster
 from rdstudy.tuning.queue import PackQueue
-from rdstudy.tuning.runner import run_on_ray
 from tests.store.test_table import ROW
+from tests.tuning.trials_kept import run_small_packs, small_study
 
-STUDY = """\
-name: scale
-dataset: {name: images, path: images.npz}
-grid: {split: [random], beta: [1], depth: [1], width: [8], latent_dim: [2], train_size: [32], seed: {count: %d}}
-training: {steps: 2, batch_size: 8}
-evaluation: {steps: [2], sheet_examples: 0, information: {at: never}, likelihood: {at: never}}
-resources: {pack_size: 1, keep_models: false, device: cpu}
-"""
 STEPS = 12
 
 
@@ -76,7 +61,7 @@ def commits(packs: int = 1500, models: int = 8) -> None:
 
 def planning(cells: int = 100_000) -> None:
     """From a grid to packs, and what the queue costs."""
-    study = parse_study(STUDY % cells)
+    study = small_study(cells)
     began = time.perf_counter()
     packs = plan_packs(study.cells.values(), pixels=784, pack_size=10)
     print(f"planned {cells:,} cells as {len(packs):,} packs in {time.perf_counter() - began:.1f} s")
@@ -91,21 +76,10 @@ def planning(cells: int = 100_000) -> None:
 
 def trials(packs: int = 8000) -> None:
     """Ray's part: seconds and driver memory for each trial, with packs of next to no work."""
-    study = parse_study(STUDY % packs)
-    pixels = np.random.default_rng(0).integers(0, 256, (100, 64), dtype=np.uint8)
-    dataset, process = make_dataset("images", pixels, (8, 8, 1)), psutil.Process()
+    process = psutil.Process()
+    ended: list[tuple[float, int]] = []
     with tempfile.TemporaryDirectory() as folder:
-        results = Path(folder)
-        ended: list[tuple[float, int]] = []
-
-        def listen(pack: Pack, progress: Progress) -> None:
-            if progress.staged:
-                ended.append((time.perf_counter(), process.memory_info().rss))
-
-        at = Workplace(study, dataset, results, pick_device("cpu"))
-        with opened(study, results, dataset.fingerprint) as table, cluster(None, object_store_bytes=2**20):
-            planned = plan_packs(standing(study, results).missing, pixels=64, pack_size=1)
-            run_on_ray(planned, at, Recorder(study, results, table, listen), Budget())
+        run_small_packs(Path(folder), packs, lambda _: ended.append((time.perf_counter(), process.memory_info().rss)))
     late = ended[len(ended) // 2 :]  # before, buffers of Ray's and of the allocator's fill up
     times, memory = zip(*late, strict=True)
     growth = np.polyfit(range(len(late)), memory, 1)[0] / 1024
