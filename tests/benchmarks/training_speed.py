@@ -6,6 +6,7 @@ Whole machine against whole machine: a conventional program is one process on al
 of rdstudy is one process per core, each with a pack. Same model, batch, optimizer and data. The cases take turns; a
 ratio is taken within a round, so that it holds when the machine's speed drifts. The floor is what the step cannot do
 without: its matrix products, at the rate of large square ones, and one fused pass of Adam over a pack's parameters.
+Packs whose products are of bfloat16 have a floor of their own, whose products are too.
 """
 
 from __future__ import annotations
@@ -59,8 +60,8 @@ def packed(images: Tensor, depth: int, width: int, models: int, precision: str =
     return PackTraining(cells, images, [np.arange(EXAMPLES)] * models)
 
 
-def _packed(pixels: int, depth: int, width: int, models: int) -> Train:
-    training = packed(random_images(pixels), depth, width, models)
+def _packed(pixels: int, depth: int, width: int, models: int, precision: str = "float32") -> Train:
+    training = packed(random_images(pixels), depth, width, models, precision)
     return lambda steps: training.advance(training.step + steps)
 
 
@@ -68,13 +69,13 @@ def _rival(make: Callable[..., tuple[Train, VAE]], pixels: int, depth: int, widt
     return make(random_images(pixels), depth, width)[0]
 
 
-def _floor(pixels: int, depth: int, width: int, models: int) -> Train:
-    """As much matrix product as a step needs, in large squares, and Adam."""
+def _floor(pixels: int, depth: int, width: int, models: int, dtype: torch.dtype = torch.float32) -> Train:
+    """As much matrix product as a step needs, in large squares of this type, and Adam."""
     shape = ModelShape(pixels, depth, width, LATENT)
     rows = torch.randn(models, shape.row).requires_grad_()
     rows.grad = torch.randn_like(rows)
     adam = torch.optim.Adam([rows], fused=True)
-    a, b, out = (torch.randn(SIDE, SIDE) for _ in range(3))
+    a, b, out = (torch.randn(SIDE, SIDE, dtype=dtype) for _ in range(3))
     products, owed = models * BATCH * shape.flop_per_example / (2 * SIDE**3), 0.0
 
     def train(steps: int) -> None:
@@ -104,9 +105,12 @@ def speed(report: Report, rounds: int, seconds: float) -> None:
                 Case(f"rdstudy, packs of {models}, {CORES} x 1", partial(_packed, *size, models), models, CORES)
             )
         cases.append(Case(f"rdstudy, pack of {PACK}, 1 x {CORES}", partial(_packed, *size, PACK), PACK, 1, CORES))
+        rounded = partial(_packed, *size, PACK, "bfloat16")
+        cases.append(Case(f"rdstudy, packs of {PACK}, bfloat16, {CORES} x 1", rounded, PACK, CORES))
         cases.append(Case("floor", partial(_floor, *size, PACK), PACK, CORES))
+        cases.append(Case("floor, bfloat16", partial(_floor, *size, PACK, torch.bfloat16), PACK, CORES))
         rates = compare(cases, rounds=rounds, seconds=seconds)
-        report.line(f"\n{pixels} pixels, {depth}x{width}, batch {BATCH}, float32\n")
+        report.line(f"\n{pixels} pixels, {depth}x{width}, batch {BATCH}, float32 unless said\n")
         against = [case.name for case in cases[:first]]
         report.line(
             f"| training | ms per model-step | {' | '.join(f'times {name}' for name in against)} | of the floor |"
@@ -116,7 +120,8 @@ def speed(report: Report, rounds: int, seconds: float) -> None:
             mine = rates[case.name]
             milliseconds = 1e3 / statistics.median(mine)
             times = " | ".join(spread(ratios(mine, rates[name])) for name in against)
-            report.line(f"| {case.name} | {milliseconds:.2f} | {times} | {spread(ratios(rates['floor'], mine), 2)} |")
+            floor = "floor, bfloat16" if "bfloat16" in case.name else "floor"
+            report.line(f"| {case.name} | {milliseconds:.2f} | {times} | {spread(ratios(rates[floor], mine), 2)} |")
 
 
 def quality(report: Report, steps: int, seeds: int) -> None:
@@ -124,9 +129,11 @@ def quality(report: Report, steps: int, seeds: int) -> None:
     depth, width = 1, 64
     images = torch.from_numpy(np.array(load_tetrominoes(size=EXAMPLES + 2_000).images))
     train, test = images[:EXAMPLES], np.arange(EXAMPLES, len(images))
-    training = packed(images, depth, width, seeds)
-    training.advance(steps)
-    models = {"rdstudy": [training.model(k) for k in range(seeds)]}
+    models = {}
+    for name, precision in (("rdstudy", "float32"), ("rdstudy, bfloat16", "bfloat16")):
+        training = packed(images, depth, width, seeds, precision)
+        training.advance(steps)
+        models[name] = [training.model(k) for k in range(seeds)]
     for name, make in rivals().items():
         models[name] = []
         for seed in range(seeds):
