@@ -6,7 +6,6 @@ two comments names a command, a file or a setting that the reader can ask.
 """
 
 import re
-from pathlib import Path
 
 import pytest
 
