@@ -154,7 +154,7 @@ class RunDisplay(_Display):
 
     def __call__(self, pack: Pack, progress: PackProgress) -> None:
         self.tally.hear(pack, progress)
-        if not self.tally.at_work(pack):
+        if not self.tally.at_work(pack) or progress.failure or (progress.staged and not progress.stopped):
             self.latest.pop(pack.id, None)
         elif not progress.stopped:
             self.latest[pack.id] = (pack, progress)

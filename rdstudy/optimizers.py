@@ -52,7 +52,7 @@ class FlatOptimizer:
         self._steps = self._counter(steps)
 
     def _counter(self, steps: int) -> Tensor:
-        return torch.tensor(float(steps), device=self.parameters.device if self.parameters.is_cuda else "cpu")
+        return torch.tensor(float(steps), device=self.parameters.device)
 
     def _adam(self, *, decay: float = 0.0) -> None:
         if not self.moments:

@@ -1,7 +1,7 @@
 """How far a run is: its model-steps and how its cells ended. Counts; draws nothing.
 
 What is kept of a pack is dropped when all its cells have ended, so a long run's counts stay as small as its workers
-are few.
+are few. A live display reads it from another thread than the one that hears.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Tally:
         cells = [cell for cell in progress.cells if cell not in work.ended]
         if progress.failure is None:
             for cell in cells:
-                work.began.setdefault(cell, progress.began_at)
+                work.began[cell] = min(work.began.get(cell, progress.began_at), progress.began_at)
                 work.now[cell] = progress.step
         how = "failed" if progress.failure else "stopped" if progress.stopped else "finished"
         if progress.staged or progress.failure:
@@ -80,9 +80,9 @@ class Tally:
     @property
     def done(self) -> int:
         """Model-steps made by this run."""
-        return self._past_done + sum(work.done for work in self._at_work.values())
+        return self._past_done + sum(work.done for work in list(self._at_work.values()))
 
     @property
     def left(self) -> int:
         """Model-steps still to be made."""
-        return self._planned - self._past - sum(sum(work.now.values()) for work in self._at_work.values())
+        return self._planned - self._past - sum(sum(work.now.values()) for work in list(self._at_work.values()))

@@ -55,6 +55,15 @@ def test_a_cell_that_failed_is_named_with_its_reason():
     assert "2/6 cells, 1 failed, " in lines[1]
 
 
+def test_the_half_of_a_pack_that_has_finished_is_not_shown_as_at_work():
+    run = display.RunDisplay(PACKS, Console(file=io.StringIO(), width=200), where="here")
+    for progress in (report(0, 10), report(0, CELL.steps, (0,), staged="x")):
+        run(PACKS[progress[0]], progress[1])
+    assert not run.latest
+    run(PACKS[0], report(0, 20, (1,))[1])
+    assert run.latest
+
+
 def test_the_whole_is_said_now_and_then(monkeypatch):
     monkeypatch.setattr(display, "PLAIN_SECONDS", 0.0)
     lines = said(report(0, 10), report(1, 10), report(0, CELL.steps, staged="x"))

@@ -33,6 +33,14 @@ def test_steps_are_those_of_pytorch_s_class_bit_for_bit(name, dtype):
     assert not torch.equal(ours, rows)
 
 
+def test_the_steps_are_counted_where_the_parameters_are():
+    rows = torch.empty(3, device="meta")  # kernels of some devices take no counter from another
+    optimizer = FlatOptimizer("adam", rows, rows, 0.1)
+    assert optimizer._steps.device == rows.device
+    optimizer.restore({"exp_avg": rows, "exp_avg_sq": rows}, 7)
+    assert optimizer._steps.device == rows.device
+
+
 def test_training_does_not_import_the_compiler():
     code = (
         "import sys, torch; from rdstudy.optimizers import FlatOptimizer\n"

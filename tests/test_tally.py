@@ -61,6 +61,13 @@ def test_a_pack_that_begins_again_has_done_less(two):
     assert tally.done == 2 * 50
 
 
+def test_a_pack_that_lost_the_checkpoint_it_began_from_has_not_undone_anything(two):
+    tally, first, _ = two
+    tally.hear(first, told(first, 60, began_at=50))
+    tally.hear(first, told(first, 5, began_at=0))
+    assert tally.done == 2 * 5
+
+
 def test_the_steps_that_stopped_and_failed_cells_will_not_make_are_not_left(two):
     tally, first, second = two
     one, other = ids(first)

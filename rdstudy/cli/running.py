@@ -132,11 +132,11 @@ def _site(at: Workplace, address: str | None, *, inline: bool) -> Iterator[_Site
 
         yield _Site(run_inline, 1, at.device.type, memory_here(at.study, 1), "in this process")
         return
-    from rdstudy.tuning.capacity import device_kind, memory_per_pack, workers
+    from rdstudy.tuning.capacity import a_pack_a_core, device_kind, memory_per_pack, workers
     from rdstudy.tuning.connection import cluster
     from rdstudy.tuning.runner import run_on_ray
 
-    with cluster(address, object_store_bytes=at.dataset.images.nbytes):
+    with cluster(address, object_store_bytes=at.dataset.images.nbytes, preload=a_pack_a_core(at.study)):
         n = workers(at.study)
         yield _Site(run_on_ray, n, device_kind(at.study), memory_per_pack(at.study), f"on {n} workers")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from typing import Any
 
 import ray
 
@@ -44,6 +45,11 @@ def workers(study: Study) -> int:
     return max(1, int(min(by_cpu, could_have("GPU") // gpus) if gpus else by_cpu))
 
 
+def a_pack_a_core(study: Study) -> bool:
+    """Whether every core of this machine will train a pack, and no GPU."""
+    return study.resources.cpus_per_pack == 1 and pick_device("auto").type == "cpu"
+
+
 def memory_per_pack(study: Study) -> float:
     """Bytes that a pack may use on the smallest machine that trains; infinite while there is none.
 
@@ -63,22 +69,32 @@ def memory_per_pack(study: Study) -> float:
 
 
 class Room:
-    """How many packs may be out at once: those that the cluster has room for now, and some that wait for room.
+    """How many packs may be out at once: those at work, and as many more as may start soon.
 
     So all workers start at once. One pack waits for the next worker, and one for each that a machine not there yet
-    could train: they are what an autoscaling cluster grows for. More would only wait before a pack that begins again.
+    could train: they are what an autoscaling cluster grows for. Never more than `MOST_WAITING`, for a pack that begins
+    again stands behind them.
     """
 
-    def __init__(self, study: Study) -> None:
-        self.gpus, self.cpus = gpus_per_pack(study), study.resources.cpus_per_pack
-        self._packs, self._until = 0, -math.inf
+    def __init__(self, *, gpus: float, cpus: int) -> None:
+        """What each pack asks for."""
+        self.gpus, self.cpus = gpus, cpus
+        self._there = self._missing = 0
+        self._until = -math.inf
 
-    def __call__(self) -> int:
-        """Packs; looked up anew every second."""
+    def __call__(self, at_work: int) -> int:
+        """Packs, where so many are at work; the cluster is looked up anew every second."""
         if time.monotonic() > self._until:
+            self._there = sum(map(self._on, ray.nodes()))
             resource, each = ("GPU", self.gpus) if self.gpus else ("CPU", float(self.cpus))
-            there = float(ray.cluster_resources().get(resource, 0))
-            missing = max(0.0, could_have(resource) - there)
-            self._packs = int(there // each) + min(MOST_WAITING, 1 + int(missing // each))
+            missing = could_have(resource) - float(ray.cluster_resources().get(resource, 0))
+            self._missing = int(max(0.0, missing) // each)
             self._until = time.monotonic() + 1.0
-        return self._packs
+        return at_work + min(MOST_WAITING, max(0, self._there - at_work) + 1 + self._missing)
+
+    def _on(self, node: dict[str, Any]) -> int:
+        """How many packs a machine could train."""
+        if not node["Alive"]:
+            return 0
+        by_cpu = node["Resources"].get("CPU", 0) // self.cpus
+        return int(min(by_cpu, node["Resources"].get("GPU", 0) // self.gpus) if self.gpus else by_cpu)

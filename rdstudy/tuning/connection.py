@@ -18,22 +18,20 @@ from typing import Any
 import ray
 
 from rdstudy.errors import UserError
-from rdstudy.tuning import controller
+from rdstudy.tuning.controller import environment, in_charge
 
 SOCKET, LONGEST_SOCKET = "/ray/session_2026-01-01_00-00-00_000000_1000000/sockets/plasma_store", 103
 """The longest name that Ray appends to the temporary folder, and the longest that macOS allows (Linux: 107)."""
-MOST_CORES = 16
-"""Up to so many cores, a machine's workers load PyTorch while Ray starts: it starts one for each core, and on a large
-machine most are never used."""
 
 
 @contextmanager
-def cluster(address: str | None, *, object_store_bytes: int) -> Iterator[None]:
+def cluster(address: str | None, *, object_store_bytes: int, preload: bool = False) -> Iterator[None]:
     """Connect to a Ray cluster, or start one on this machine.
 
     Args:
         address: `auto`, `host:port`, or None for local Ray (RAY_ADDRESS is honoured).
         object_store_bytes: what the data set needs; only for local Ray.
+        preload: whether workers load PyTorch while Ray starts; it starts one for each core. Only for local Ray.
 
     Raises:
         UserError: there is no cluster at the address.
@@ -51,18 +49,18 @@ def cluster(address: str | None, *, object_store_bytes: int) -> Iterator[None]:
         else:
             size = max(256 * 2**20, int(1.5 * object_store_bytes) + 64 * 2**20)
             quiet["_temp_dir"] = files = _short_folder()
-            if (os.cpu_count() or 1) <= MOST_CORES:
-                os.environ.setdefault("RAY_preload_python_modules", "torch,ray.tune")
-            ray.init(address="local", include_dashboard=False, object_store_memory=size, **quiet)
+            modules = {"RAY_preload_python_modules": "torch,ray.tune"} if preload else {}
+            with environment(**modules):
+                ray.init(address="local", include_dashboard=False, object_store_memory=size, **quiet)
     except Exception as error:  # a plain one where a node takes too long to start
         where = f"at {address}" if address else "on this machine"
         raise UserError(f"no Ray cluster {where}: {error}. `--inline` trains without Ray.") from error
-    controller.use(own_machine=not address)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL + 1)  # ray.init sets its own level on "ray"
     for number, handler in handlers.items():
         signal.signal(number, handler)  # Ray puts its own in place, which end the process without a word of ours
     try:
-        yield
+        with in_charge(own_machine=not address):
+            yield
     finally:
         ray.shutdown()
         if files is not None:

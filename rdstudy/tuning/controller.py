@@ -8,13 +8,15 @@ itself are used, where Tune has Ray start others.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import ray
 from ray import tune
 from ray.air.execution._internal import RayActorManager
 from ray.tune.execution import tune_controller
-from ray.tune.execution.class_cache import _ActorClassCache
 from ray.tune.progress_reporter import TrialProgressCallback
 
 
@@ -59,7 +61,7 @@ class _Controller(tune_controller.TuneController):  # type: ignore[misc]  # Ray 
         if not ended:
             return
         self._trials[:] = [trial for trial in self._trials if trial not in ended]
-        for kept in (self._live_trials, self._stopped_trials, self._failed_trials):
+        for kept in (self._live_trials, self._stopped_trials, self._failed_trials, self._resetting_trials):
             kept.difference_update(ended)
 
     def _mark_trial_to_checkpoint(self, trial: Any) -> None:
@@ -71,12 +73,40 @@ class _Controller(tune_controller.TuneController):  # type: ignore[misc]  # Ray 
             super().checkpoint(force, wait)
 
 
-def use(*, own_machine: bool) -> None:
-    """Have every experiment of this process run by it.
+@contextmanager
+def in_charge(*, own_machine: bool) -> Iterator[None]:
+    """Have Tune's experiments run by it; whoever uses Tune afterwards has Tune's own again.
 
     Args:
         own_machine: whether Ray was started by this process, so that all workers have its environment.
     """
-    tune_controller.RayActorManager = _Workers
-    tune_controller._ActorClassCache = _Classes if own_machine else _ActorClassCache
-    tune.tune.TuneController = _Controller
+    ours: list[tuple[Any, str, Any]] = [
+        (tune_controller, "RayActorManager", _Workers),
+        (tune.tune, "TuneController", _Controller),
+    ]
+    if own_machine:
+        ours.append((tune_controller, "_ActorClassCache", _Classes))
+    theirs = [(module, name, getattr(module, name)) for module, name, _ in ours]
+    with environment(TUNE_MAX_PENDING_TRIALS_PG="1000000"):  # how many wait, `capacity.Room` says
+        for each in ours:
+            setattr(*each)
+        try:
+            yield
+        finally:
+            for each in theirs:
+                setattr(*each)
+
+
+@contextmanager
+def environment(**variables: str) -> Iterator[None]:
+    """Environment variables that Ray is to read, and then as they were."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

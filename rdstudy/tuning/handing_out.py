@@ -18,12 +18,12 @@ from rdstudy.tuning.relay import Relay
 class PackSearcher(Searcher):  # type: ignore[misc]  # Ray is untyped
     """Gives Tune the queue's packs, one a trial, as many at once as there is room for."""
 
-    def __init__(self, relay: Relay, room: Callable[[], int]) -> None:
+    def __init__(self, relay: Relay, room: Callable[[int], int]) -> None:
         super().__init__()
         self.relay, self.queue, self.room = relay, relay.queue, room
 
     def suggest(self, trial_id: str) -> Any:
-        if len(self.queue.running) >= self.room():
+        if len(self.queue.running) >= self.room(len(self.relay.at_work)):
             return None
         try:
             work = self.queue.take(trial_id)

@@ -28,10 +28,17 @@ class Relay(Callback):  # type: ignore[misc]  # Ray is untyped
         self.error: BaseException | None = None
         self.over: str | None = None
         self.refused = 0
+        self.at_work: set[str] = set()  # trials that have a worker
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune saves its callbacks, for a resume of its own that is never used: there is nothing to save."""
         return {}
+
+    def on_trial_start(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        self.at_work.add(trial.trial_id)
+
+    def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        self.at_work.discard(trial.trial_id)
 
     def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any) -> None:
         work = self.queue.running[trial.trial_id]
@@ -73,6 +80,7 @@ class Relay(Callback):  # type: ignore[misc]  # Ray is untyped
         self.queue.lost(worker)
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        self.at_work.discard(trial.trial_id)
         message = str(trial.get_error() or "")
         if any(words in message for words in MACHINE_LOST):
             self.queue.lost(trial.trial_id)

@@ -8,7 +8,6 @@ Tune's experiment files live in a temporary folder that is removed: nothing of R
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -66,7 +65,7 @@ def run_on_ray(
     relay = Relay(PackQueue(packs, more), listener, budget)
     for attempt in range(EXPERIMENTS):
         try:
-            _fit(trainable, relay, Room(at.study))
+            _fit(trainable, relay, Room(gpus=gpus, cpus=at.study.resources.cpus_per_pack))
         except Exception as error:
             # Tune itself gives up where a worker dies in a way that it does not know. What is left is in the results,
             # so a new experiment takes it from there.
@@ -74,9 +73,8 @@ def run_on_ray(
                 raise relay.error from None
             if relay.over is not None:
                 return relay.over
-            if not relay.queue:
-                _log.debug("Tune gave up when all packs had ended", exc_info=True)
-            elif attempt == EXPERIMENTS - 1:
+            _log.debug("Tune gave up", exc_info=True)
+            if relay.queue and attempt == EXPERIMENTS - 1:
                 why = reason(str(error))
                 raise StorageError(f"Ray could not go on: {why}. Run the same command again.") from error
         relay.queue.all_lost()
@@ -85,10 +83,9 @@ def run_on_ray(
     return None
 
 
-def _fit(trainable: Any, relay: Relay, room: Callable[[], int]) -> None:
+def _fit(trainable: Any, relay: Relay, room: Callable[[int], int]) -> None:
     """One Tune experiment over the packs that are left, its files in a temporary folder."""
     files = Path(tempfile.mkdtemp(prefix="rdstudy-ray-"))
-    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = "1000000"  # how many wait, the room says
     try:
         tune.Tuner(
             trainable,

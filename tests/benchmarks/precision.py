@@ -56,12 +56,9 @@ class Task:
 
 def with_rounded_products(training: PackTraining) -> None:
     """Let a pack that has not begun multiply in bfloat16, all else unchanged: its weights, order and noise."""
-    rows = training.stack.rows
-    with torch.no_grad():
-        training.stack = StackedVAE(
-            training.stack.shape, rows, batch_size=training.stack.batch_size, product_dtype=torch.bfloat16
-        )
-    rows.grad = training.stack.grad
+    stack = training.stack
+    training.stack = StackedVAE(stack.shape, stack.rows, batch_size=stack.batch_size, product_dtype=torch.bfloat16)
+    training._optimizer.gradient = training.stack.grad
 
 
 def trained(task: Task) -> dict[str, list[float]]:
@@ -74,7 +71,9 @@ def trained(task: Task) -> dict[str, list[float]]:
     training = PackTraining(cells, images, [each["train"] for each in populations])
     if task.rounded:
         with_rounded_products(training)
+    before = training.stack.rows.clone()
     training.advance(task.steps)
+    assert not torch.equal(training.stack.rows, before)
     found: dict[str, list[float]] = {name: [] for name in MEASURED}
     for k, cell in enumerate(cells):
         values = measure(

@@ -19,4 +19,4 @@ def test_tune_keeps_only_the_trials_that_are_at_work_or_wait(tmp_path: Path):
     said = ended.stdout.split()
     packs, kept = int(said[1]), int(said[3])
     at_once = (os.cpu_count() or 1) + 1  # a pack a core, and one that waits
-    assert kept <= at_once + 4 < packs, said  # and those of the last step of Tune's loop
+    assert 1 <= kept <= at_once + 4 < packs, said  # and those of the last step of Tune's loop
