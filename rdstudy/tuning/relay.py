@@ -34,6 +34,11 @@ class Relay(Callback):  # type: ignore[misc]  # Ray is untyped
         """Tune saves its callbacks, for a resume of its own that is never used: there is nothing to save."""
         return {}
 
+    def all_lost(self) -> None:
+        """Every worker is gone: their packs wait for others."""
+        self.at_work.clear()
+        self.queue.all_lost()
+
     def on_trial_start(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         self.at_work.add(trial.trial_id)
 

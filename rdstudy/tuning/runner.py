@@ -77,7 +77,7 @@ def run_on_ray(
             if relay.queue and attempt == EXPERIMENTS - 1:
                 why = reason(str(error))
                 raise StorageError(f"Ray could not go on: {why}. Run the same command again.") from error
-        relay.queue.all_lost()
+        relay.all_lost()
         if not relay.queue:
             break
     return None
