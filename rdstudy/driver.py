@@ -84,10 +84,8 @@ class Recorder:
             finished = self.table.finished
             if all(cell.id in finished or cell.id in self.stopped for cell in pack.cells):
                 self.checkpoints.remove(pack.id)  # the last part of a halved pack, or all were stopped early
-                if progress.stopped:
-                    self.checkpoints.remove_finished(
-                        finished | self.stopped
-                    )  # of a larger pack, from which this one went on
+                if progress.stopped:  # perhaps the rest of a larger pack
+                    self.checkpoints.remove_finished(finished | self.stopped)
         if progress.failure is not None:
             for cell_id in progress.cells:
                 if cell_id not in self.table.finished:  # a cell that was measured again is

@@ -1,4 +1,4 @@
-"""What the connected cluster has room for, or will have once its autoscaler has rented machines."""
+"""What the connected cluster, or this machine, has room for; or will have once its autoscaler has rented machines."""
 
 from __future__ import annotations
 
