@@ -139,19 +139,23 @@ def kill_and_resume(
     longest = 5.0
     for kill in range(kills):
         process = runs.start()
-        first_packs = kill == 0 and _wait_for(runs.results / "checkpoints", process, 120)
-        if first_packs:
-            longest = time.monotonic() - started + 4
-            second = runs.finish()
-            assert second[0] == 2, f"a second run beside the first was not refused: {second[1]}"
-            assert f"process {process.pid}" in second[1], second[1]
-            runs.log.append(f"second run refused: {second[1].strip().splitlines()[-1][:100]}")
-        elif kill == 1:  # once when some packs are in the table and others are not
-            _wait_for(runs.results / "measurements", process, 120)
-            time.sleep(rng.uniform(0, 0.5))
-        else:
-            time.sleep(rng.uniform(0.5, spread * longest))
-        killed = kill_all(process)
+        try:
+            first_packs = kill == 0 and _wait_for(runs.results / "checkpoints", process, 120)
+            if first_packs:
+                longest = time.monotonic() - started + 4
+                process.send_signal(signal.SIGSTOP)  # it holds the folder, and cannot end before the second run asks
+                second = runs.finish()
+                process.send_signal(signal.SIGCONT)
+                assert second[0] == 2, f"a second run beside the first was not refused: {second[1]}"
+                assert f"process {process.pid}" in second[1], second[1]
+                runs.log.append(f"second run refused: {second[1].strip().splitlines()[-1][:100]}")
+            elif kill == 1:  # once when some packs are in the table and others are not
+                _wait_for(runs.results / "measurements", process, 120)
+                time.sleep(rng.uniform(0, 0.5))
+            else:
+                time.sleep(rng.uniform(0.5, spread * longest))
+        finally:
+            killed = kill_all(process)
         finished = len(finished_cells(runs.results / "measurements"))
         runs.log.append(f"kill {kill + 1}: {killed} processes; {finished} cells were finished")
         if kill % 2:
