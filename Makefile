@@ -1,11 +1,11 @@
-# make quickstart | reference-report | install | test | test-quick | simulations | cluster-test | check | format | docs | bench | exactly-once
+# make quickstart | reference-report | install | test | test-quick | simulations | cluster-test | gpu-test | check | format | docs | bench | exactly-once
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 # A file's tests in one process; those that start Ray first, beside the many quick ones.
 SIDE_BY_SIDE := -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: quickstart reference-report install install-dev test test-quick simulations cluster-test check format docs bench exactly-once clean
+.PHONY: quickstart reference-report install install-dev test test-quick simulations cluster-test gpu-test check format docs bench exactly-once clean
 
 quickstart: install
 	$(BIN)/rdstudy run studies/quickstart.yaml
@@ -20,10 +20,10 @@ install: $(VENV)/.installed
 install-dev: $(VENV)/.installed-dev
 
 test: install-dev
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE) --durations 10 -m "not simulation and not cluster"
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) --durations 10 -m "not simulation and not cluster and not gpu"
 
 test-quick: install-dev
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not slow and not simulation and not cluster"
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not slow and not simulation and not cluster and not gpu"
 
 check: install-dev
 	$(BIN)/ruff check .
@@ -48,6 +48,10 @@ cluster-test: install-dev
 	{ command -v sshd && command -v rsync && command -v ip; } >/dev/null || \
 		{ apt-get update -qq && apt-get install -y -qq openssh-server rsync iproute2 util-linux; }
 	$(BIN)/python -m pytest -m cluster -s tests/cluster tests/tuning
+
+# On a machine with a CUDA device: its results, resuming, memory, Ray; two minutes.
+gpu-test: install-dev
+	$(BIN)/python -m pytest -m gpu -s tests/gpu
 
 # Speed, as ratios within one run; see tests/benchmarks/README.md.
 bench: install-dev

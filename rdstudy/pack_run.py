@@ -24,6 +24,7 @@ import torch
 
 from rdstudy.data.dataset import Dataset
 from rdstudy.data.splits import Split, split_dataset
+from rdstudy.draws import CHUNK
 from rdstudy.errors import UserError
 from rdstudy.evaluation import Values, measure, sheet
 from rdstudy.limits import Measured, first_above
@@ -37,7 +38,7 @@ from rdstudy.store.files import StorageError, write_whole
 from rdstudy.store.location import Location
 from rdstudy.store.table import stage, stage_stopped
 from rdstudy.study import Cell, Study
-from rdstudy.training import CHUNK, PackTraining
+from rdstudy.training import PackTraining
 
 _log = logging.getLogger(__name__)
 
@@ -133,11 +134,16 @@ def run_pack(pack: Pack, at: Workplace, *, attempts: int | None = None) -> Itera
         yield from run_pack(pack.part(half), at, attempts=1)
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
+def _is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether memory did not suffice for this, or for what it was raised while handling."""
+    if error is None:
+        return False
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     text = str(error)  # PyTorch's CPU allocator raises a plain RuntimeError
-    return "can't allocate memory" in text or "not enough memory" in text
+    if "can't allocate memory" in text or "not enough memory" in text:
+        return True
+    return _is_out_of_memory(error.__cause__ or error.__context__)
 
 
 def _run_pack(pack: Pack, at: Workplace) -> Iterator[Progress]:
@@ -177,7 +183,7 @@ class _PackRun:
             members = {cell.id for cell in pack.cells}
             self.rows = [row for row in saved.rows if row.cell_id in members]
         self.began_at = self.training.step
-        self.product_rate = product_rate(at.device)
+        self.product_rate = product_rate(at.device, self.training.stack.product_dtype)
         self.trained_flop, self.trained_seconds = 0.0, 0.0
         self.started = self.saved = time.monotonic()
         self.provenance = {

@@ -73,7 +73,7 @@ class ModelShape:
     def bytes_per_model(self, batch_size: int, *, bytes_per_number: int = 4) -> int:
         """Memory that one more model in a pack costs while training: parameters, gradient, Adam, activations."""
         activations = 2 * sum(self.encoder_sizes) + 2 * sum(self.decoder_sizes)
-        chunk = 64 * self.latent_dim + 64 * 2  # noise and order of a chunk of steps, int64 indices as two numbers
+        chunk = 2 * 64 * (self.latent_dim + 1)  # noise and order of a chunk of steps; a GPU has the next one's too
         return bytes_per_number * (5 * self.row + batch_size * (activations + chunk) + batch_size * self.pixels)
 
 

@@ -2,9 +2,10 @@
 
     every step:  order -> images, noise -> Lagrangian's gradient -> optimizer
 
-Every cell's order of examples and noise is drawn from (cell, purpose, chunk), so a cell trains the same alone, in any
-pack, and however often it is interrupted. A model whose weights stop being finite is marked and frozen at the next
-check; the checks come at fixed steps, so that too does not depend on the company.
+A cell trains the same alone, in any pack, and however often it is interrupted: what it draws does not depend on others
+(`draws.py`), and the stack mixes no two models. A model whose weights stop being finite is marked and frozen at the
+next check; the checks come at fixed steps, so that too does not depend on the company. On a CUDA device a step is
+recorded once and then replayed (`replay.py`).
 """
 
 from __future__ import annotations
@@ -15,34 +16,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Int64, UInt8
+from jaxtyping import Float, Int32, Int64, UInt8
 from torch import Tensor
 
+from rdstudy.draws import CHUNK, Draws
 from rdstudy.models.stacked import StackedVAE, initial_row
 from rdstudy.models.vae import VAE
 from rdstudy.optimizers import FlatOptimizer
 from rdstudy.packs import packing_key
-from rdstudy.seeding import generator
+from rdstudy.replay import Replay
 from rdstudy.shapes import model_shape
 from rdstudy.study import Cell
-
-CHUNK = 64
-"""Steps whose noise is drawn at once, and after which weights are checked to be finite."""
-
-
-def batch_indices(
-    cell_id: str, n_train: int, batch_size: int, start: int, stop: int
-) -> Int64[np.ndarray, "steps batch"]:
-    """Positions within the training set of the examples of steps `start` to `stop`.
-
-    Epoch after epoch, each a fresh permutation, is one endless sequence that batches are cut from: every example is
-    seen equally often, whatever the batch size.
-    """
-    first, last = start * batch_size, stop * batch_size
-    epochs = range(first // n_train, -(-last // n_train))
-    permutations = [generator(cell_id, "order", epoch).permutation(n_train) for epoch in epochs]
-    sequence = np.concatenate(permutations)[first - epochs.start * n_train :][: last - first]
-    return sequence.reshape(stop - start, batch_size)
 
 
 class PackTraining:
@@ -53,12 +37,15 @@ class PackTraining:
         cells: Sequence[Cell],
         images: UInt8[Tensor, "examples pixels"],
         train_indices: Sequence[Int64[np.ndarray, " _train"]],
+        *,
+        replays: bool = True,
     ) -> None:
         """
         Args:
             cells: members; they must have equal packing keys.
             images: the whole data set, on the device that trains.
             train_indices: which of the images each cell trains on.
+            replays: whether steps are replayed where the device can; the numbers are the same.
 
         Raises:
             ValueError: the cells cannot train together.
@@ -84,27 +71,57 @@ class PackTraining:
         self._beta = torch.tensor([cell.beta for cell in cells], dtype=dtype, device=device).view(-1, 1, 1)
         self._train_indices = [np.asarray(indices) for indices in train_indices]
         self._optimizer = FlatOptimizer(first.optimizer, rows, self.stack.grad, first.learning_rate)
-        self._chunk: int | None = None
-        self._order = torch.empty(0)
-        self._noise = torch.empty(0)
         n_rows = self.stack.n_rows
+        self._draws = Draws(
+            self._ids,
+            self._train_indices,
+            batch_size=first.batch_size,
+            n_rows=n_rows,
+            latent_dim=first.latent_dim,
+            last_step=first.steps,
+            dtype=dtype,
+            device=device,
+        )
         self._bytes = images.new_empty(len(cells) * n_rows, images.shape[1])
         self._batch = torch.empty(len(cells), n_rows, images.shape[1], dtype=dtype, device=device)
+        self._replays = replays and device.type == "cuda"
+        self._replay: Replay | None = None
 
     def advance(self, until: int) -> None:
         """Train every model up to step `until`."""
         while self.step < until:
-            self._draw(self.step // CHUNK)
-            i = self.step % CHUNK
-            torch.index_select(self.images, 0, self._order[i], out=self._bytes)
-            self._batch.copy_(self._bytes.view(self._batch.shape)).div_(255)
-            self.stack.lagrangian_gradient(self._batch, self._noise[i], self._beta)
-            for k in self.diverged:
-                self.stack.grad[k].zero_()
-            self._optimizer.step()
-            self.step += 1
+            chunk, at = divmod(self.step, CHUNK)
+            self._draws.load(chunk)
+            count = min(until - self.step, CHUNK - at)
+            self._take(range(at, at + count))
+            self.step += count
             if self.step % CHUNK == 0 or self.step == self.cells[0].steps:
                 self._freeze_diverged()
+
+    def _take(self, steps: range) -> None:
+        """Steps of the loaded chunk: replayed where that is possible, else one by one."""
+        if self._replay is None:
+            one_by_one = steps[:1] if self._replays else steps  # the first makes what a recording needs
+            for i in one_by_one:
+                self._step(self._draws.order[i], self._draws.noise[i])
+            steps = steps[len(one_by_one) :]
+            if not steps:
+                return
+            self._replay = Replay(self._step_number, self.images.device)
+        self._replay(steps)
+
+    def _step(self, order: Int32[Tensor, " models_rows"], noise: Float[Tensor, "models rows latent"]) -> None:
+        """One step of every model on these images, with this noise."""
+        torch.index_select(self.images, 0, order, out=self._bytes)
+        self._batch.copy_(self._bytes.view(self._batch.shape)).div_(255)
+        self.stack.lagrangian_gradient(self._batch, noise, self._beta)
+        for k in self.diverged:
+            self.stack.grad[k].zero_()
+        self._optimizer.step()
+
+    def _step_number(self, number: Int64[Tensor, " 1"]) -> None:
+        """The step of this number in the loaded chunk; the number lies on the device."""
+        self._step(self._draws.order.index_select(0, number)[0], self._draws.noise.index_select(0, number)[0])
 
     def model(self, k: int) -> VAE:
         """Member k as a plain module (views of its current weights)."""
@@ -138,7 +155,7 @@ class PackTraining:
         self.diverged = {
             self._ids.index(cell_id): message for cell_id, message in record["diverged"].items() if cell_id in self._ids
         }
-        self._chunk = None
+        self._replay = None
 
     def without(self, members: Collection[int]) -> PackTraining:
         """The training of the other members, from where it stands; there must be some. This one is to be left alone.
@@ -146,27 +163,10 @@ class PackTraining:
         What these members become does not depend on those that are left behind.
         """
         rest = [k for k in range(len(self.cells)) if k not in members]
-        smaller = type(self)([self.cells[k] for k in rest], self.images, [self._train_indices[k] for k in rest])
+        indices = [self._train_indices[k] for k in rest]
+        smaller = type(self)([self.cells[k] for k in rest], self.images, indices, replays=self._replays)
         smaller.restore(*self.state())
         return smaller
-
-    def _draw(self, chunk: int) -> None:
-        """Order and noise of the chunk's steps, from each cell's own generators."""
-        if chunk == self._chunk:
-            return
-        batch, n_rows = self.stack.batch_size, self.stack.n_rows
-        latent = self.stack.shape.latent_dim
-        order = np.zeros((CHUNK, len(self.cells), n_rows), dtype=np.int64)
-        noise = np.zeros((CHUNK, len(self.cells), n_rows, latent), dtype=np.float32)
-        for k, (cell_id, train) in enumerate(zip(self._ids, self._train_indices, strict=True)):
-            positions = batch_indices(cell_id, len(train), batch, chunk * CHUNK, (chunk + 1) * CHUNK)
-            order[:, k, :batch] = train[positions]
-            draws = generator(cell_id, "noise", chunk).standard_normal((CHUNK, batch, latent), dtype=np.float32)
-            noise[:, k, :batch] = draws
-        device = self.images.device
-        self._order = torch.from_numpy(order).view(CHUNK, -1).to(device)
-        self._noise = torch.from_numpy(noise).to(device=device, dtype=self._batch.dtype)
-        self._chunk = chunk
 
     def _freeze_diverged(self) -> None:
         finite = self.stack.rows.isfinite().all(dim=1).tolist()
@@ -177,3 +177,4 @@ class PackTraining:
             self.stack.rows[k].zero_()
             for value in self._optimizer.moments.values():
                 value[k].zero_()
+            self._replay = None  # it would give the frozen model a gradient

@@ -16,7 +16,7 @@ ORDER = [
     "rdstudy",  # the package itself: it imports what it offers when it is asked for it
     "errors  data.split_spec",
     "study  seeding  shapes  limits  budget  speed  terminal",
-    "data  packs  objective  optimizers",
+    "data  packs  objective  optimizers  draws  replay",
     "models",
     "information  training",
     "measurement  preparation  provenance",

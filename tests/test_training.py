@@ -1,20 +1,19 @@
-from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
+from rdstudy.draws import CHUNK, batch_indices, permutation
 from rdstudy.models.stacked import initial_row
 from rdstudy.models.vae import VAE
 from rdstudy.objective import distortion, lagrangian, rate
 from rdstudy.seeding import generator
 from rdstudy.shapes import model_shape
 from rdstudy.study import Cell
-from rdstudy.training import CHUNK, PackTraining, batch_indices
+from rdstudy.training import PackTraining
 
 STEPS = 100
 
@@ -156,7 +155,7 @@ def test_training_is_a_plain_loop_over_the_plain_module(make_cell, images, optim
     model = VAE(shape, initial_row(shape, cell.id, torch.float64))
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}[optimizer]
     reference = kind(model.parameters(), lr=cell.learning_rate)
-    indices = training_set(cell)[batch_indices(cell.id, 40, 10, 0, 20)]
+    indices = training_set(cell)[batch_indices(40, 10, 0, 20, partial(permutation, cell.id, 40))]
     noise = generator(cell.id, "noise", 0).standard_normal((CHUNK, 10, 3), dtype=np.float32)
     for step in range(20):
         x = images[torch.from_numpy(indices[step])].double() / 255
@@ -267,33 +266,3 @@ def test_a_part_of_a_pack_knows_which_of_its_own_diverged(make_cell, images):
         part = start([cells[k] for k in members], images)
         part.restore(*whole.state())
         assert part.diverged.keys() == diverged
-
-
-# --- order ---
-
-
-@settings(deadline=None, max_examples=60)
-@given(n_train=st.integers(1, 30), batch_size=st.integers(1, 40), steps=st.integers(1, 40), data=st.data())
-def test_order_does_not_depend_on_how_the_steps_are_cut(n_train, batch_size, steps, data):
-    cut = data.draw(st.integers(0, steps))
-    whole = batch_indices("a", n_train, batch_size, 0, steps)
-    parts = [batch_indices("a", n_train, batch_size, *part) for part in [(0, cut), (cut, steps)] if part[0] < part[1]]
-    assert np.array_equal(np.concatenate(parts), whole)
-    assert whole.shape == (steps, batch_size)
-
-
-@settings(deadline=None, max_examples=60)
-@given(n_train=st.integers(1, 30), batch_size=st.integers(1, 40))
-def test_every_example_is_seen_once_per_epoch(n_train, batch_size):
-    sequence = batch_indices("a", n_train, batch_size, 0, 3 * n_train).ravel()
-    epochs = sequence.reshape(3 * batch_size, n_train)
-    assert (np.sort(epochs, axis=1) == np.arange(n_train)).all()
-    assert set(Counter(sequence.tolist()).values()) == {3 * batch_size}
-
-
-def test_epochs_and_cells_have_orders_of_their_own():
-    first, second = batch_indices("a", 50, 50, 0, 2)
-    (other,) = batch_indices("b", 50, 50, 0, 1)
-    assert (first != second).any()
-    assert (first != other).any()
-    assert (first != np.arange(50)).any()

@@ -76,15 +76,12 @@ class StackedVAE:
         self.batch_size = batch_size
         self.n_rows = math.ceil(batch_size / ROW_MULTIPLE) * ROW_MULTIPLE
         self.product_dtype = product_dtype or rows.dtype
-        mixed = self.product_dtype != rows.dtype
-        # Mixed precision: products read rounded copies of the parameters and write rounded gradients.
-        self._rounded = torch.empty_like(rows, dtype=self.product_dtype) if mixed else None
-        self._rounded_grad = torch.zeros_like(self._rounded) if self._rounded is not None else None
-        parameters = rows if self._rounded is None else self._rounded
-        gradients = self.grad if self._rounded_grad is None else self._rounded_grad
+        # Mixed precision: products read rounded parameters and write rounded gradients, which are copied (to, from).
+        self._rounded: list[tuple[Tensor, Tensor]] = []
+        self._unrounded: list[tuple[Tensor, Tensor]] = []
         encoder, decoder = shape.layers
-        self._encoder = [self._layer(layer, parameters, gradients) for layer in encoder]
-        self._decoder = [self._layer(layer, parameters, gradients) for layer in decoder]
+        self._encoder = [self._layer(layer) for layer in encoder]
+        self._decoder = [self._layer(layer) for layer in decoder]
         weight = torch.zeros(self.n_rows, 1, dtype=rows.dtype, device=rows.device)
         weight[:batch_size] = 1 / batch_size
         self._row_weight = weight
@@ -109,8 +106,8 @@ class StackedVAE:
             noise: standard normal draws for z = mean + std * noise.
             beta: every model's weight of the rate.
         """
-        if self._rounded is not None:
-            self._rounded.copy_(self.rows)
+        for rounded, exact in self._rounded:
+            rounded.copy_(exact)
         inputs = images.to(self.product_dtype)
 
         code = _forward(self._encoder, inputs).to(self.rows.dtype)
@@ -120,7 +117,7 @@ class StackedVAE:
         latent_in = latent.to(self.product_dtype)
         logits = _forward(self._decoder, latent_in)
 
-        if self._rounded is None:
+        if not self._rounded:
             delta = logits.sigmoid_().sub_(images).mul_(self._row_weight)
         else:
             delta = logits.to(self.rows.dtype).sigmoid_().sub_(images).mul_(self._row_weight)
@@ -133,24 +130,36 @@ class StackedVAE:
         log_std_grad = (latent_grad * std).mul_(noise).addcmul_(weight, std.square().sub_(1))
         delta = torch.cat([mean_grad, log_std_grad], dim=-1).to(self.product_dtype)
         _backward(self._encoder, inputs, delta, wants_input=False)
-        if self._rounded_grad is not None:
-            self.grad.copy_(self._rounded_grad)
+        for exact, rounded in self._unrounded:
+            exact.copy_(rounded)
 
-    def _layer(self, layer: Layer, parameters: Tensor, gradients: Tensor) -> _StackedLayer:
+    def _layer(self, layer: Layer) -> _StackedLayer:
+        """The layer's matrices: views of the rows; or, where products are of another type, copies of such views.
+
+        The copies of a matrix lie in one piece for all models. From pieces that lie as far apart as rows do, oneDNN
+        makes such a copy for every single product.
+        """
         models = len(self)
 
-        def weight(rows: Tensor) -> Tensor:
-            return rows[:, layer.weight_at : layer.bias_at].view(models, layer.inputs, layer.outputs)
+        def matrices(rows: Tensor) -> tuple[Tensor, Tensor]:
+            weight = rows[:, layer.weight_at : layer.bias_at].view(models, layer.inputs, layer.outputs)
+            return weight, rows[:, layer.bias_at : layer.bias_at + layer.outputs]
 
-        def bias(rows: Tensor) -> Tensor:
-            return rows[:, layer.bias_at : layer.bias_at + layer.outputs]
-
+        parameters, gradients = matrices(self.rows), matrices(self.grad)
+        if self.product_dtype != self.rows.dtype:
+            exact, exact_grad = parameters, gradients
+            parameters, gradients = (
+                (torch.empty_like(weight, dtype=self.product_dtype), torch.empty_like(bias, dtype=self.product_dtype))
+                for weight, bias in (exact, exact_grad)
+            )
+            self._rounded += zip(parameters, exact, strict=True)
+            self._unrounded += zip(exact_grad, gradients, strict=True)
         return _StackedLayer(
-            weight=weight(parameters),
-            bias=bias(parameters).unsqueeze(1),
-            weight_grad=weight(gradients),
-            bias_grad=bias(gradients),
-            output=parameters.new_empty(models, self.n_rows, layer.outputs),
+            weight=parameters[0],
+            bias=parameters[1].unsqueeze(1),
+            weight_grad=gradients[0],
+            bias_grad=gradients[1],
+            output=self.rows.new_empty(models, self.n_rows, layer.outputs, dtype=self.product_dtype),
         )
 
 

@@ -41,17 +41,20 @@ class _Images(Dataset):
         return self.images[i].float().div(255)
 
 
-def conventional(images: Tensor, depth: int, width: int, seed: int = 0, *, beta: float = 1.0) -> tuple[Train, VAE]:
+def conventional(
+    images: Tensor, depth: int, width: int, seed: int = 0, *, beta: float = 1.0, device: str = "cpu"
+) -> tuple[Train, VAE]:
     """What most public code does: a DataLoader over single images with a transform, a module, autograd, Adam."""
     torch.manual_seed(seed)
-    model = fresh(images, depth, width, seed)
+    model = fresh(images, depth, width, seed).to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
     loader = DataLoader(_Images(images), batch_size=BATCH, shuffle=True, drop_last=True)
 
     def train(steps: int) -> None:
         done = 0
         while done < steps:
-            for x in loader:
+            for batch in loader:
+                x = batch.to(device)
                 posterior = model.encode(x)
                 latent = posterior.sample(torch.randn_like(posterior.mean))
                 loss = lagrangian(distortion(model.decode(latent), x), rate(posterior), beta)
@@ -94,7 +97,7 @@ def in_pythae(vae: VAE) -> nn.Module:
     return model
 
 
-def pythae(images: Tensor, depth: int, width: int, seed: int = 0) -> tuple[Train, VAE]:
+def pythae(images: Tensor, depth: int, width: int, seed: int = 0, *, device: str = "cpu") -> tuple[Train, VAE]:
     """pythae's own trainer, without its progress bar; whole epochs, so some steps more than asked for."""
     from pythae.data.datasets import BaseDataset
     from pythae.trainers import BaseTrainer, BaseTrainerConfig
@@ -108,7 +111,7 @@ def pythae(images: Tensor, depth: int, width: int, seed: int = 0) -> tuple[Train
         per_device_train_batch_size=BATCH,
         learning_rate=LEARNING_RATE,
         optimizer_cls="Adam",
-        no_cuda=True,
+        no_cuda=device == "cpu",
         seed=seed,
     )
     trainer = BaseTrainer(model=in_pythae(model), train_dataset=data, training_config=config, callbacks=[])

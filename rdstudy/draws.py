@@ -1,0 +1,158 @@
+"""Which examples and which noise the steps of a pack take, a chunk of steps at once.
+
+    (cell, "order", epoch) -> permutations, cut into batches;    (cell, "noise", chunk) -> standard normal draws
+
+Every cell has its own generators, so it draws the same alone, in any pack, and after any interruption; they are
+NumPy's, on the CPU, so it draws the same bits for every device. A GPU takes the steps of a chunk in less time than a
+core needs to draw for them: for a GPU, threads draw the next chunk and send it there while this one trains.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import lru_cache, partial
+
+import numpy as np
+import torch
+from jaxtyping import Int32, Int64
+from torch import Tensor
+
+from rdstudy.seeding import generator
+
+CHUNK = 64
+"""Steps whose noise is drawn at once. Part of what determines a cell's noise."""
+MOST_THREADS = 16
+"""That draw for one pack; more wait for Python more than they draw."""
+
+
+def permutation(cell_id: str, n_train: int, epoch: int) -> Int32[np.ndarray, " train"]:
+    """The order in which a cell sees its training set in one epoch."""
+    return generator(cell_id, "order", epoch).permutation(n_train).astype(np.int32)
+
+
+def batch_indices(
+    n_train: int, batch_size: int, start: int, stop: int, in_epoch: Callable[[int], Int32[np.ndarray, " train"]]
+) -> Int32[np.ndarray, "steps batch"]:
+    """Positions within the training set of the examples of steps `start` to `stop`.
+
+    Epoch after epoch, each a fresh permutation, is one endless sequence that batches are cut from: every example is
+    seen equally often, whatever the batch size.
+
+    Args:
+        n_train: size of the training set.
+        batch_size: examples per step.
+        start: the first step.
+        stop: the step after the last.
+        in_epoch: gives the permutation of an epoch; asked for them in ascending order.
+    """
+    first, last = start * batch_size, stop * batch_size
+    epochs = range(first // n_train, -(-last // n_train))
+    sequence = np.concatenate([in_epoch(epoch) for epoch in epochs])[first - epochs.start * n_train :]
+    return sequence[: last - first].reshape(stop - start, batch_size)
+
+
+class Draws:
+    """Order and noise of one chunk of steps of a pack, on the device that trains; always in the same memory.
+
+    Attributes:
+        order: [CHUNK, models * rows], int32: which images each step takes, model after model.
+        noise: [CHUNK, models, rows, latent]: standard normal draws of each step. Both are 0 in rows beyond the batch.
+    """
+
+    def __init__(
+        self,
+        cell_ids: Sequence[str],
+        train_indices: Sequence[Int64[np.ndarray, " _train"]],
+        *,
+        batch_size: int,
+        n_rows: int,
+        latent_dim: int,
+        last_step: int,
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> None:
+        """
+        Args:
+            cell_ids: who draws.
+            train_indices: which of the images each cell trains on.
+            batch_size: examples per step and model.
+            n_rows: rows per step and model, not fewer.
+            latent_dim: draws per example.
+            last_step: after which nothing is drawn ahead.
+            dtype: of the noise; it is drawn as float32.
+            device: where order and noise are wanted.
+        """
+        self._ids, self._train, self._batch, self._last = cell_ids, train_indices, batch_size, last_step
+        sizes = zip(cell_ids, train_indices, strict=True)
+        self._in_epoch = [lru_cache(1)(partial(permutation, cell_id, len(train))) for cell_id, train in sizes]
+        models = len(cell_ids)
+        shapes = ((CHUNK, models * n_rows), torch.int32), ((CHUNK, models, n_rows, latent_dim), dtype)
+        pinned = device.type == "cuda"
+        host = [torch.zeros(shape, dtype=each, pin_memory=pinned) for shape, each in shapes]
+        self._host_order, self._host_noise = host
+        self._order_rows = self._host_order.numpy().reshape(CHUNK, models, n_rows)
+        self._noise_rows = self._host_noise.numpy()
+        self.order, self.noise = (each.to(device) for each in host)
+        self._chunk: int | None = None
+        self._ahead = _Ahead(self._draw, host, device) if pinned else None
+
+    def load(self, chunk: int) -> None:
+        """Have order and noise of this chunk."""
+        if chunk == self._chunk:
+            return
+        if self._ahead is not None:
+            more = (chunk + 1) * CHUNK < self._last
+            self._ahead.fetch(chunk, [self.order, self.noise], chunk + 1 if more else None)
+        else:
+            self._draw(chunk, map)
+            if self.order is not self._host_order:  # a device of its own: `to` gave copies
+                self.order.copy_(self._host_order)
+                self.noise.copy_(self._host_noise)
+        self._chunk = chunk
+
+    def _draw(self, chunk: int, each: Callable[..., object]) -> None:
+        """Fill the host's memory, for `each` cell."""
+        list(each(partial(self._draw_for, chunk), range(len(self._ids))))  # type: ignore[call-overload]
+
+    def _draw_for(self, chunk: int, k: int) -> None:
+        train, batch = self._train[k], self._batch
+        positions = batch_indices(len(train), batch, chunk * CHUNK, (chunk + 1) * CHUNK, self._in_epoch[k])
+        self._order_rows[:, k, :batch] = train[positions]
+        rng = generator(self._ids[k], "noise", chunk)
+        self._noise_rows[:, k, :batch] = rng.standard_normal(self._noise_rows[:, k, :batch].shape, dtype=np.float32)
+
+
+class _Ahead:
+    """The next chunk, drawn and sent to the GPU while the one before trains."""
+
+    def __init__(self, draw: Callable[[int, Callable[..., object]], None], host: list[Tensor], device: torch.device):
+        self._draw, self._host, self._device = draw, host, device
+        self._arrived = [torch.empty_like(each, device=device) for each in host]
+        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self._taken = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        self._taken.record(torch.cuda.current_stream(device))
+        self._threads = ThreadPoolExecutor(min(MOST_THREADS, len(os.sched_getaffinity(0))), "draws")
+        self._sender = ThreadPoolExecutor(1, "draws-sender")
+        self._next: tuple[int, Future[None]] | None = None
+
+    def fetch(self, chunk: int, into: list[Tensor], following: int | None) -> None:
+        """Bring a chunk into the memory that training reads, and begin with the one that follows."""
+        expected, sent = self._next or (None, None)
+        if sent is not None:
+            sent.result()
+        if expected != chunk:
+            self._send(chunk)
+        for there, arrived in zip(into, self._arrived, strict=True):
+            there.copy_(arrived)
+        self._taken.record(torch.cuda.current_stream(self._device))
+        self._next = None if following is None else (following, self._sender.submit(self._send, following))
+
+    def _send(self, chunk: int) -> None:
+        self._draw(chunk, self._threads.map)
+        with torch.cuda.device(self._device), torch.cuda.stream(self._stream):
+            self._taken.wait()
+            for arrived, host in zip(self._arrived, self._host, strict=True):
+                arrived.copy_(host, non_blocking=True)
+        self._stream.synchronize()  # the host's memory may be drawn into again

@@ -1,0 +1,110 @@
+"""Whole studies on a CUDA device: rows, resuming, memory that does not suffice, and Ray."""
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import rdstudy
+from rdstudy.measurement import PROVENANCE
+from rdstudy.pack_run import Workplace, run_pack
+from rdstudy.packs import Pack
+from rdstudy.preparation import load_data
+from rdstudy.study import parse_study
+from tests.test_pack_run import begin, rows, trained
+from tests.tuning.kill_and_resume import values, write_study
+
+pytestmark = pytest.mark.gpu
+
+
+@pytest.fixture
+def at(dataset, make_study, tmp_path, cuda):
+    """Where the tiny study is trained: `at("folder")`."""
+
+    def make(name: str = "results", device: torch.device = cuda) -> Workplace:
+        return Workplace(make_study(f"resources.device={device.type}"), dataset, tmp_path / name, device)
+
+    return make
+
+
+def test_a_pack_trained_twice_gives_the_same_rows(at):
+    assert trained(at("first")) == trained(at("second"))
+
+
+def test_a_pack_interrupted_anywhere_gives_the_same_rows(at):
+    expected, place = trained(at("whole")), at("interrupted")
+    place = Workplace(
+        place.study.model_copy(
+            update={"resources": place.study.resources.model_copy(update={"checkpoint_seconds": 1e-9})}
+        ),
+        place.dataset,
+        place.results,
+        place.device,
+    )
+    found: list = []
+    for steps in (1, 2, 3, 100):
+        running = begin(place)
+        found = [progress for progress, _ in zip(running, range(steps), strict=False)]
+        running.close()
+    assert rows(place.results, found) == expected
+
+
+def test_measures_of_a_cell_are_those_of_a_cpu_within_rounding(at):
+    """Trained in float32 for 130 steps, too few for rounding to grow."""
+    there, here = trained(at("gpu")), trained(at("cpu", torch.device("cpu")))
+    assert there.keys() == here.keys()
+    for key, row in here.items():
+        for name, value in row.items():
+            if isinstance(value, float) and name not in ("seconds",):
+                assert there[key][name] == pytest.approx(value, rel=2e-3, abs=2e-3), (key, name)
+
+
+def test_a_pack_that_the_gpu_has_no_memory_for_is_halved(tmp_path, cuda):
+    """Real memory: 64 models of 90 MB of state each where 2.5 GB may be used."""
+    images = np.random.default_rng(0).integers(0, 256, (100, 28, 28), dtype=np.uint8)
+    np.savez(tmp_path / "images.npz", images=images)
+    study = parse_study(
+        f"name: wide\ndataset: {{name: images, path: {tmp_path / 'images.npz'}}}\n"
+        "grid: {split: [random], beta: [1], depth: [1], width: [2800], train_size: [50], seed: {count: 64}}\n"
+        "training: {steps: 70, batch_size: 10}\n"
+        "evaluation: {steps: [70], information: {at: never}, likelihood: {at: never}, sheet_examples: 0}\n"
+        "resources: {keep_models: false}"
+    )
+    dataset = load_data(study)
+    free, total = torch.cuda.mem_get_info(cuda)
+    assert free > 4e9
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction(2.5e9 / total, cuda)
+    try:
+        place = Workplace(study, dataset, tmp_path / "results", cuda)
+        staged = [p for p in run_pack(Pack(tuple(study.cells.values())), place) if p.staged or p.failure]
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0, cuda)
+    assert not [p.failure for p in staged if p.failure]
+    sizes = [len(p.cells) for p in staged]
+    print(f"packs of 64 became {sizes}")
+    assert sum(sizes) == 64
+    assert max(sizes) < 64
+
+
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed")
+def test_ray_on_a_gpu_gives_the_bits_that_one_process_gives(tmp_path: Path, cuda):
+    study = write_study(tmp_path, cells=16, steps=500, pack_size=4)
+    said = {}
+    for name, options in (("ray", []), ("inline", ["--inline"])):
+        command = [sys.executable, "-m", "rdstudy", "run", str(study), "--results", str(tmp_path / name), *options]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=240, env={**os.environ}, check=False)
+        said[name] = done.stdout + done.stderr
+        assert done.returncode == 0, said[name]
+    table = rdstudy.load_measurements(tmp_path / "ray")
+    assert set(table["device"].str.slice(0, 4)) == {"cuda"}
+    assert "on 1 workers" in said["ray"] or re.search(r"on \d+ workers", said["ray"]), said["ray"]
+    pd.testing.assert_frame_equal(values(tmp_path / "ray"), values(tmp_path / "inline"), check_exact=True)
+    assert set(PROVENANCE) <= set(table.columns)
