@@ -10,7 +10,7 @@ core needs to draw for them: for a GPU, threads draw the next chunk and send it 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache, partial
 
@@ -88,66 +88,84 @@ class Draws:
         sizes = zip(cell_ids, train_indices, strict=True)
         self._in_epoch = [lru_cache(1)(partial(permutation, cell_id, len(train))) for cell_id, train in sizes]
         models = len(cell_ids)
-        shapes = ((CHUNK, models * n_rows), torch.int32), ((CHUNK, models, n_rows, latent_dim), dtype)
         pinned = device.type == "cuda"
-        host = [torch.zeros(shape, dtype=each, pin_memory=pinned) for shape, each in shapes]
-        self._host_order, self._host_noise = host
-        self._order_rows = self._host_order.numpy().reshape(CHUNK, models, n_rows)
-        self._noise_rows = self._host_noise.numpy()
-        self.order, self.noise = (each.to(device) for each in host)
+        # The host's memory is cell after cell, so that each draws into a piece of its own.
+        order = torch.zeros(models, CHUNK, n_rows, dtype=torch.int32, pin_memory=pinned)
+        noise = torch.zeros(models, CHUNK, n_rows, latent_dim, dtype=torch.float32, pin_memory=pinned)
+        self._host = order, noise
+        self._order_of, self._noise_of = order.numpy(), noise.numpy()
+        self.order = torch.zeros(CHUNK, models * n_rows, dtype=torch.int32, device=device)
+        self.noise = torch.zeros(CHUNK, models, n_rows, latent_dim, dtype=dtype, device=device)
         self._chunk: int | None = None
-        self._ahead = _Ahead(self._draw, host, device) if pinned else None
+        self._ahead = _Ahead(self._draw, self._host, device) if pinned else None
 
     def load(self, chunk: int) -> None:
         """Have order and noise of this chunk."""
         if chunk == self._chunk:
             return
-        if self._ahead is not None:
-            more = (chunk + 1) * CHUNK < self._last
-            self._ahead.fetch(chunk, [self.order, self.noise], chunk + 1 if more else None)
-        else:
+        if self._ahead is None:
             self._draw(chunk, map)
-            if self.order is not self._host_order:  # a device of its own: `to` gave copies
-                self.order.copy_(self._host_order)
-                self.noise.copy_(self._host_noise)
+            self._take(*self._host)
+        else:
+            self._take(*self._ahead.fetch(chunk))
+            if (chunk + 1) * CHUNK < self._last:
+                self._ahead.begin(chunk + 1)
         self._chunk = chunk
 
-    def _draw(self, chunk: int, each: Callable[..., object]) -> None:
+    def _take(self, order: Tensor, noise: Tensor) -> None:
+        """Step after step instead of cell after cell, on the device."""
+        self.order.view(order.transpose(0, 1).shape).copy_(order.transpose(0, 1))
+        self.noise.copy_(noise.transpose(0, 1))
+
+    def _draw(self, chunk: int, each: Callable[..., Iterable[None]]) -> None:
         """Fill the host's memory, for `each` cell."""
-        list(each(partial(self._draw_for, chunk), range(len(self._ids))))  # type: ignore[call-overload]
+        for _ in each(partial(self._draw_for, chunk), range(len(self._ids))):
+            pass
 
     def _draw_for(self, chunk: int, k: int) -> None:
         train, batch = self._train[k], self._batch
         positions = batch_indices(len(train), batch, chunk * CHUNK, (chunk + 1) * CHUNK, self._in_epoch[k])
-        self._order_rows[:, k, :batch] = train[positions]
-        rng = generator(self._ids[k], "noise", chunk)
-        self._noise_rows[:, k, :batch] = rng.standard_normal(self._noise_rows[:, k, :batch].shape, dtype=np.float32)
+        self._order_of[k, :, :batch] = train[positions]
+        rng, mine = generator(self._ids[k], "noise", chunk), self._noise_of[k]
+        if batch == mine.shape[1]:
+            rng.standard_normal(out=mine, dtype=np.float32)
+        else:
+            mine[:, :batch] = rng.standard_normal(mine[:, :batch].shape, dtype=np.float32)
 
 
 class _Ahead:
     """The next chunk, drawn and sent to the GPU while the one before trains."""
 
-    def __init__(self, draw: Callable[[int, Callable[..., object]], None], host: list[Tensor], device: torch.device):
+    def __init__(
+        self,
+        draw: Callable[[int, Callable[..., Iterable[None]]], None],
+        host: tuple[Tensor, Tensor],
+        device: torch.device,
+    ) -> None:
+        """`draw` fills the memory of `host`."""
         self._draw, self._host, self._device = draw, host, device
-        self._arrived = [torch.empty_like(each, device=device) for each in host]
+        self._arrived = torch.empty_like(host[0], device=device), torch.empty_like(host[1], device=device)
         self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._taken = torch.cuda.Event()  # type: ignore[no-untyped-call]
-        self._taken.record(torch.cuda.current_stream(device))
         self._threads = ThreadPoolExecutor(min(MOST_THREADS, len(os.sched_getaffinity(0))), "draws")
         self._sender = ThreadPoolExecutor(1, "draws-sender")
         self._next: tuple[int, Future[None]] | None = None
 
-    def fetch(self, chunk: int, into: list[Tensor], following: int | None) -> None:
-        """Bring a chunk into the memory that training reads, and begin with the one that follows."""
+    def begin(self, chunk: int) -> None:
+        """Draw and send a chunk, into the place of the one fetched before as soon as what was launched has read it."""
+        self._taken.record(torch.cuda.current_stream(self._device))
+        self._next = chunk, self._sender.submit(self._send, chunk)
+
+    def fetch(self, chunk: int) -> tuple[Tensor, Tensor]:
+        """Order and noise of a chunk, on the GPU; at once if it was begun."""
         expected, sent = self._next or (None, None)
         if sent is not None:
             sent.result()
-        if expected != chunk:
-            self._send(chunk)
-        for there, arrived in zip(into, self._arrived, strict=True):
-            there.copy_(arrived)
-        self._taken.record(torch.cuda.current_stream(self._device))
-        self._next = None if following is None else (following, self._sender.submit(self._send, following))
+        if sent is None or expected != chunk:
+            self.begin(chunk)
+            return self.fetch(chunk)
+        self._next = None
+        return self._arrived
 
     def _send(self, chunk: int) -> None:
         self._draw(chunk, self._threads.map)

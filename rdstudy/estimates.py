@@ -6,6 +6,7 @@ import heapq
 import math
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -16,8 +17,9 @@ from rdstudy.shapes import ModelShape, model_shape
 from rdstudy.store.location import Location
 from rdstudy.study import Cell, Study
 
-EFFICIENCY = 0.45
-"""Share of the matrix-product rate that training reaches on one core (measured: 0.4-0.5 at width 512)."""
+EFFICIENCY = {"cpu": 0.45, "mps": 0.45, "cuda": 0.35}
+"""Share of the float32 matrix-product rate that training reaches (measured at width 512: 0.4-0.5 on one core, 0.36 on
+an H100)."""
 FLOP_PER_PAIR, FLOP_PER_PIXEL = 150.0, 180.0
 """What a pair of examples costs in the mutual information, and a pixel in a draw of the NLL, in operations that a
 matrix product would do in that time (measured)."""
@@ -90,12 +92,12 @@ def _at_most(examples: str | int, n: int) -> int:
 
 
 class ProductRate(NamedTuple):
-    """What a CPU does just now."""
+    """What a machine does just now."""
 
     flops: float
-    """Operations per second of float32 matrix products on all cores, beside whatever else is at work."""
+    """Operations per second of float32 matrix products on all cores, or GPUs, beside whatever else is at work."""
     share: float
-    """Share of the wall-clock time that its threads were at work; in the rest the cores had other programs' work."""
+    """Share of the wall-clock time that a CPU's threads were at work; in the rest, cores had other programs' work."""
 
 
 def product_rate(seconds: float = 0.3) -> ProductRate:
@@ -110,6 +112,24 @@ def product_rate(seconds: float = 0.3) -> ProductRate:
     wall, used = time.perf_counter() - started, time.process_time() - used
     pools = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
     return ProductRate(n * 2 * a.size * b.shape[1] / wall, min(1.0, used / (wall * max(pools, default=1))))
+
+
+def gpus_here() -> int:
+    """CUDA devices of this machine; PyTorch, which takes seconds to load, is asked only where there is a driver."""
+    if not Path("/dev/nvidiactl").exists():
+        return 0
+    import torch
+
+    return torch.cuda.device_count()
+
+
+def gpu_rate(gpus: int) -> ProductRate:
+    """How fast these CUDA devices multiply matrices together."""
+    import torch
+
+    from rdstudy import speed
+
+    return ProductRate(gpus * speed.product_rate(torch.device("cuda")), 1.0)
 
 
 def measured_rate(results: Location, costs: Costs, cells: Mapping[str, Cell]) -> float | None:

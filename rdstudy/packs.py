@@ -15,9 +15,10 @@ from rdstudy.limits import Limits
 from rdstudy.shapes import model_shape
 from rdstudy.study import Cell
 
-FAST_PACK = {"cpu": 8, "mps": 32, "cuda": 512}
-"""Most models in an automatic pack. On a CPU larger packs fall out of the caches and gain nothing."""
-FULL_STEP = 60e9
+FAST_PACK = {"cpu": 8, "mps": 32, "cuda": 256}
+"""Most models in an automatic pack. On a CPU larger packs fall out of the caches and gain nothing; for more on a GPU,
+the processor draws too slowly."""
+FULL_STEP = 100e9
 """Arithmetic of a pack's step beside which, on a CUDA device, the latency of its kernels does not count (measured on an
 H100; a smaller device takes longer for it)."""
 

@@ -20,6 +20,7 @@ from jaxtyping import Float, Int32, Int64, UInt8
 from torch import Tensor
 
 from rdstudy.draws import CHUNK, Draws
+from rdstudy.models.elementwise import intensities_into
 from rdstudy.models.stacked import StackedVAE, initial_row
 from rdstudy.models.vae import VAE
 from rdstudy.optimizers import FlatOptimizer
@@ -113,7 +114,7 @@ class PackTraining:
     def _step(self, order: Int32[Tensor, " models_rows"], noise: Float[Tensor, "models rows latent"]) -> None:
         """One step of every model on these images, with this noise."""
         torch.index_select(self.images, 0, order, out=self._bytes)
-        self._batch.copy_(self._bytes.view(self._batch.shape)).div_(255)
+        intensities_into(self._batch, self._bytes.view(self._batch.shape))
         self.stack.lagrangian_gradient(self._batch, noise, self._beta)
         for k in self.diverged:
             self.stack.grad[k].zero_()

@@ -44,8 +44,10 @@ def plan(
         n_test = check_sizes(study, dataset)
     pixels = dataset.images.shape[1]
     now = standing(study, folder)
-    workers = max(1, (os.cpu_count() or 1) // study.resources.cpus_per_pack)
-    packs = packs_of(study, folder, now.missing, pixels, workers, _planned_device(study), memory_here(study, workers))
+    gpus = estimates.gpus_here() if study.resources.device in ("auto", "cuda") else 0
+    device = "cuda" if gpus else study.resources.device if study.resources.device != "auto" else "cpu"
+    workers = _side_by_side(study, gpus)
+    packs = packs_of(study, folder, now.missing, pixels, workers, device, memory_here(study, workers, gpus))
     if not packs:
         if json_wanted:
             unknown = dict.fromkeys([*ESTIMATES.split(", "), "from_finished_packs"])
@@ -57,12 +59,14 @@ def plan(
         return
     costs = estimates.Costs(study, pixels, n_test)
     measured = estimates.measured_rate(folder, costs, now.cells)
-    now_here = estimates.product_rate()
+    now_here = estimates.gpu_rate(gpus) if gpus else estimates.product_rate()
     at_best = now_here.flops / now_here.share / workers
-    rate = measured or estimates.EFFICIENCY * at_best * now_here.share
+    rate = measured or estimates.EFFICIENCY["cuda" if gpus else "cpu"] * at_best * now_here.share
     seconds = [costs.pack(pack) / rate for pack in packs]
     by_pack = dict(zip((pack.id for pack in packs), seconds, strict=True))
-    source = "from the packs finished so far" if measured else "rough, from this CPU's speed now"
+    source = (
+        "from the packs finished so far" if measured else f"rough, from this {'GPU' if gpus else 'CPU'}'s speed now"
+    )
     total = estimates.makespan(seconds, workers)
     model_steps = sum(len(pack) * pack.steps for pack in packs)
     share = costs.evaluation_share(packs)
@@ -116,13 +120,23 @@ def packs_of(
         raise UserError(str(error)) from error
 
 
-def memory_here(study: Study, workers: int) -> float:
-    """Memory that a pack may use: what the study says, or half of this machine's, shared by the workers."""
+def memory_here(study: Study, workers: int, gpus: int = 0) -> float:
+    """Memory that a pack may use: what the study says, or half of the machine's or its GPUs', shared by the workers."""
     asked = study.resources.memory_per_pack_gib
     if asked != "auto":
         return asked * 2**30
+    if gpus:
+        import torch
+
+        return gpus * torch.cuda.get_device_properties(0).total_memory / 2 / workers
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2 / workers
 
 
-def _planned_device(study: Study) -> str:
-    return study.resources.device if study.resources.device != "auto" else "cpu"
+def _side_by_side(study: Study, gpus: int) -> int:
+    """How many packs this machine trains at once."""
+    by_cpu = (os.cpu_count() or 1) // study.resources.cpus_per_pack
+    if not gpus:
+        return max(1, by_cpu)
+    asked = study.resources.gpus_per_pack
+    each = 1.0 if asked == "auto" else asked
+    return max(1, min(by_cpu, int(gpus / each) if each else by_cpu))

@@ -21,6 +21,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from rdstudy.models.elementwise import fused_pixel_gradient
 from rdstudy.models.vae import VAE
 from rdstudy.seeding import generator
 from rdstudy.shapes import Layer, ModelShape
@@ -76,7 +77,9 @@ class StackedVAE:
         self.batch_size = batch_size
         self.n_rows = math.ceil(batch_size / ROW_MULTIPLE) * ROW_MULTIPLE
         self.product_dtype = product_dtype or rows.dtype
-        # Mixed precision: products read rounded parameters and write rounded gradients, which are copied (to, from).
+        self._on_cuda = rows.device.type == "cuda"
+        # Mixed precision: products read rounded parameters and write rounded gradients, which are copied (to, from);
+        # on a CUDA device they write gradients as they are.
         self._rounded: list[tuple[Tensor, Tensor]] = []
         self._unrounded: list[tuple[Tensor, Tensor]] = []
         encoder, decoder = shape.layers
@@ -115,13 +118,14 @@ class StackedVAE:
         std = log_std.exp()
         latent = torch.addcmul(mean, std, noise)
         latent_in = latent.to(self.product_dtype)
-        logits = _forward(self._decoder, latent_in)
-
-        if not self._rounded:
-            delta = logits.sigmoid_().sub_(images).mul_(self._row_weight)
+        if self._on_cuda:
+            logits = _forward(self._decoder, latent_in, last_bias=False).to(self.rows.dtype)
+            bias = self._decoder[-1].bias.to(self.rows.dtype)
+            delta = fused_pixel_gradient(logits, bias, images, self.batch_size)
         else:
-            delta = logits.to(self.rows.dtype).sigmoid_().sub_(images).mul_(self._row_weight)
-            delta = delta.to(self.product_dtype)
+            logits = _forward(self._decoder, latent_in).to(self.rows.dtype)
+            delta = logits.sigmoid_().sub_(images).mul_(self._row_weight)
+        delta = delta.to(self.product_dtype)
         latent_grad = _backward(self._decoder, latent_in, delta, wants_input=True)
         assert latent_grad is not None
         latent_grad = latent_grad.to(self.rows.dtype)
@@ -146,14 +150,17 @@ class StackedVAE:
             return weight, rows[:, layer.bias_at : layer.bias_at + layer.outputs]
 
         parameters, gradients = matrices(self.rows), matrices(self.grad)
+
+        def rounded(exact: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+            weight, bias = (torch.empty_like(each, dtype=self.product_dtype) for each in exact)
+            return weight, bias
+
         if self.product_dtype != self.rows.dtype:
-            exact, exact_grad = parameters, gradients
-            parameters, gradients = (
-                (torch.empty_like(weight, dtype=self.product_dtype), torch.empty_like(bias, dtype=self.product_dtype))
-                for weight, bias in (exact, exact_grad)
-            )
+            exact, parameters = parameters, rounded(parameters)
             self._rounded += zip(parameters, exact, strict=True)
-            self._unrounded += zip(exact_grad, gradients, strict=True)
+            if not self._on_cuda:
+                exact, gradients = gradients, rounded(gradients)
+                self._unrounded += zip(exact, gradients, strict=True)
         return _StackedLayer(
             weight=parameters[0],
             bias=parameters[1].unsqueeze(1),
@@ -163,12 +170,13 @@ class StackedVAE:
         )
 
 
-def _forward(layers: list[_StackedLayer], x: Tensor) -> Tensor:
-    for i, layer in enumerate(layers):
-        x = torch.baddbmm(layer.bias, x, layer.weight, out=layer.output)
-        if i < len(layers) - 1:
-            x.relu_()
-    return x
+def _forward(layers: list[_StackedLayer], x: Tensor, *, last_bias: bool = True) -> Tensor:
+    *hidden, last = layers
+    for layer in hidden:
+        x = torch.baddbmm(layer.bias, x, layer.weight, out=layer.output).relu_()
+    if not last_bias:
+        return torch.bmm(x, last.weight, out=last.output)
+    return torch.baddbmm(last.bias, x, last.weight, out=last.output)
 
 
 def _backward(layers: list[_StackedLayer], x: Tensor, delta: Tensor, *, wants_input: bool) -> Tensor | None:
@@ -176,8 +184,11 @@ def _backward(layers: list[_StackedLayer], x: Tensor, delta: Tensor, *, wants_in
     for i in range(len(layers) - 1, -1, -1):
         layer = layers[i]
         before = layers[i - 1].output if i else x
-        torch.bmm(before.mT, delta, out=layer.weight_grad)
-        torch.sum(delta, dim=1, out=layer.bias_grad)
+        if layer.weight_grad.dtype == delta.dtype:
+            torch.bmm(before.mT, delta, out=layer.weight_grad)
+        else:
+            torch.bmm(before.mT, delta, out_dtype=layer.weight_grad.dtype, out=layer.weight_grad)
+        torch.sum(delta, dim=1, dtype=layer.bias_grad.dtype, out=layer.bias_grad)
         if i:
             delta = torch.bmm(delta, layer.weight.mT).mul_(before.sign_())  # ReLU's derivative, in place
         elif wants_input:

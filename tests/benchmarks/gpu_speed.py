@@ -1,9 +1,9 @@
 """How many times as fast a CUDA GPU trains packs as it trains one model, and how near that is to what it can do.
 
-    python -m tests.benchmarks.gpu_speed [--rounds 5] [--seconds 0.4]        with pythae 0.1.2 installed, against it too
+    python -m tests.benchmarks.gpu_speed [--rounds 5] [--seconds 0.25]      with pythae 0.1.2 installed, against it too
 
 One model per process, as a trial of plain Ray Tune would have it: a DataLoader loop and pythae's trainer, both on the
-GPU. rdstudy: packs of 1 to 1,024, steps replayed as CUDA graphs or launched one by one. All cases of a shape take turns
+GPU. rdstudy: packs of 1 to 512, steps replayed as CUDA graphs or launched one by one. All cases of a shape take turns
 in this process; a ratio is taken within a round. The floor is the matrix products at the rate of large square ones of
 their type, and one fused pass of Adam over a pack's parameters. Draws: how many model-steps the processor's threads
 draw order and noise for, in a second; a GPU cannot train faster.
@@ -25,6 +25,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from rdstudy.draws import CHUNK
+from rdstudy.packs import fast_pack
 from rdstudy.provenance import device_name
 from rdstudy.shapes import ModelShape
 from rdstudy.training import PackTraining
@@ -34,7 +35,8 @@ from tests.benchmarks.training_speed import EXAMPLES, SHAPES, random_images, riv
 
 SIDE = 8192
 """Of the floor's square products."""
-PACKS = (1, 8, 32, 128, 512)
+PACKS, MOST_BYTES = (1, 8, 32, 128, 512), 8e9
+"""Models in a pack, and what their parameters, gradients and moments may take."""
 PROFILED = 128
 
 
@@ -110,7 +112,7 @@ def rate(train: Train, models: int, unit: int, seconds: float) -> float:
     return steps * models / took
 
 
-def speed(report: Report, size: tuple[int, int, int], rounds: int, seconds: float, largest: int) -> None:
+def speed(report: Report, size: tuple[int, int, int], rounds: int, seconds: float) -> None:
     """One table of ratios."""
     one_by_one = EXAMPLES // BATCH
     makers: dict[str, tuple[Callable[[], Train], int, int]] = {
@@ -118,14 +120,17 @@ def speed(report: Report, size: tuple[int, int, int], rounds: int, seconds: floa
     }
     against = list(makers)
     makers["pack of 1, one by one"] = (partial(train_packed, *size, 1, replays=False), 1, CHUNK)
-    packs = [n for n in PACKS if n <= largest]
+    pixels, depth, width = size
+    shape = ModelShape(pixels, depth, width, LATENT)
+    auto = fast_pack(next(iter(study_of(depth, width, 1).cells.values())), pixels, "cuda")
+    packs = [n for n in sorted({*PACKS, auto}) if 16 * n * shape.row < MOST_BYTES]
     for n in packs:
         makers[f"pack of {n}"] = (partial(train_packed, *size, n), n, CHUNK)
     makers[f"pack of {PROFILED}, one by one"] = (partial(train_packed, *size, PROFILED, replays=False), PROFILED, CHUNK)
     for n in packs[-2:]:
         makers[f"pack of {n}, bfloat16"] = (partial(train_packed, *size, n, "bfloat16"), n, CHUNK)
-    makers["floor"] = (partial(train_floor, *size, packs[-1], torch.float32), packs[-1], CHUNK)
-    makers["floor, bfloat16"] = (partial(train_floor, *size, packs[-1], torch.bfloat16), packs[-1], CHUNK)
+    makers["floor"] = (partial(train_floor, *size, PROFILED, torch.float32), PROFILED, CHUNK)
+    makers["floor, bfloat16"] = (partial(train_floor, *size, PROFILED, torch.bfloat16), PROFILED, CHUNK)
     cases = {name: make() for name, (make, _, _) in makers.items()}
     for name, train in cases.items():
         train(2 * makers[name][2])
@@ -133,10 +138,11 @@ def speed(report: Report, size: tuple[int, int, int], rounds: int, seconds: floa
     for _ in range(rounds):
         for name, train in cases.items():
             rates[name].append(rate(train, *makers[name][1:], seconds))
-    pixels, depth, width = size
     products = {"float32": product_rate(torch.float32), "bfloat16": product_rate(torch.bfloat16)}
-    flop = BATCH * ModelShape(pixels, depth, width, LATENT).flop_per_example
-    report.line(f"\n{pixels} pixels, {depth}x{width}, batch {BATCH}, float32 unless said\n")
+    flop = BATCH * shape.flop_per_example
+    report.line(
+        f"\n{pixels} pixels, {depth}x{width}, batch {BATCH}, float32 unless said; `pack_size: auto` takes {auto}\n"
+    )
     report.line(
         f"| training | us per model-step | {' | '.join(f'times {name}' for name in against)} "
         "| share of the products' rate | of the floor |"
@@ -195,8 +201,7 @@ def operations(report: Report, size: tuple[int, int, int], precision: str) -> No
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=0.4, help="of each case in each round")
-    parser.add_argument("--largest", type=int, default=PACKS[-1], help="pack")
+    parser.add_argument("--seconds", type=float, default=0.25, help="of each case in each round")
     arguments = parser.parse_args()
     report = Report("gpu_speed", "python -m tests.benchmarks.gpu_speed")
     report.line(f"{device_name(torch.device('cuda'))}, CUDA {torch.version.cuda}")
@@ -207,7 +212,7 @@ def main() -> None:
         )
     )
     for size in SHAPES:
-        speed(report, size, arguments.rounds, arguments.seconds, arguments.largest)
+        speed(report, size, arguments.rounds, arguments.seconds)
     draws(report)
     report.line("\nA step by operation, share of its kernels' time:\n")
     for size in SHAPES:

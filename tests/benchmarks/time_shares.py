@@ -1,9 +1,10 @@
 """Where the time of a study goes: training, measuring, checkpoints and storage; and a training step, by operation.
 
     python -m tests.benchmarks.time_shares [--set dataset.root=DIR ...]
+    python -m tests.benchmarks.time_shares --gpu published_figure [--set training.epochs=30 ...]
 
 Each study is run in this process, one thread, into a temporary folder; its parts are timed as they are called. MNIST's
-is taken where --set says where MNIST lies.
+is taken where --set says where MNIST lies. With --gpu one study is run on a CUDA device.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from rdstudy.driver import Recorder, opened, run_inline
 from rdstudy.pack_run import Workplace
 from rdstudy.packs import FAST_PACK, plan_packs
 from rdstudy.preparation import load_data
+from rdstudy.provenance import device_name
 from rdstudy.store.checkpoints import Saver
 from rdstudy.study import load_study
 from rdstudy.training import PackTraining
@@ -34,7 +36,7 @@ from tests.benchmarks.training_speed import SHAPES, packed, random_images
 PARTS = ("training", "measuring", "checkpoints", "models, sheets, rows", "table")
 
 
-def shares(report: Report, name: str, overrides: list[str]) -> None:
+def shares(report: Report, name: str, overrides: list[str], device: torch.device) -> None:
     """One line: what share of a study's time each part takes."""
     study = load_study(Path(f"studies/{name}.yaml"), overrides=overrides)
     seconds: dict[str, float] = defaultdict(float)
@@ -62,8 +64,8 @@ def shares(report: Report, name: str, overrides: list[str]) -> None:
     dataset = load_data(study)
     with tempfile.TemporaryDirectory() as folder:
         results = Path(folder)
-        at = Workplace(study, dataset, results, torch.device("cpu"))
-        packs = plan_packs(study.cells.values(), pixels=dataset.images.shape[1])
+        at = Workplace(study, dataset, results, device)
+        packs = plan_packs(study.cells.values(), pixels=dataset.images.shape[1], device=device.type)
         began = time.perf_counter()
         with opened(study, results, dataset.fingerprint) as table:
             run_inline(packs, at, Recorder(study, results, table), Budget())
@@ -71,7 +73,8 @@ def shares(report: Report, name: str, overrides: list[str]) -> None:
     for each in undo:
         each()
     parts = " | ".join(f"{seconds[part] / total:.1%}" for part in PARTS)
-    report.line(f"| {name} {' '.join(overrides[1:])} | {len(study.cells)} | {total:.0f} | {parts} |")
+    settings = " ".join(each for each in overrides if "root" not in each)
+    report.line(f"| {name} {settings} | {len(study.cells)} | {total:.0f} | {parts} |")
 
 
 def operations(report: Report, pixels: int, depth: int, width: int) -> None:
@@ -90,13 +93,21 @@ def operations(report: Report, pixels: int, depth: int, width: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--set", action="append", default=[], help="of MNIST's study: dataset.root=DIR first")
+    parser.add_argument("--gpu", metavar="STUDY", help="run this study, and nothing else, on a CUDA device")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    heading = f"| study | cells | seconds | {' | '.join(PARTS)} |\n|---|---|---|" + "---|" * len(PARTS)
+    if arguments.gpu:
+        report = Report("time_shares_gpu", f"python -m tests.benchmarks.time_shares --gpu {arguments.gpu}")
+        report.line(device_name(torch.device("cuda")) + "\n\n" + heading)
+        shares(report, arguments.gpu, arguments.set, torch.device("cuda"))
+        report.write()
+        return
     report = Report("time_shares", "python -m tests.benchmarks.time_shares")
-    report.line(f"| study | cells | seconds | {' | '.join(PARTS)} |\n|---|---|---|" + "---|" * len(PARTS))
-    shares(report, "quickstart", [])
+    report.line(heading)
+    shares(report, "quickstart", [], torch.device("cpu"))
     if arguments.set:
-        shares(report, "mnist", arguments.set)
+        shares(report, "mnist", arguments.set, torch.device("cpu"))
     report.line("\nA training step by operation, share of its time:\n")
     for size in SHAPES:
         operations(report, *size)
