@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rdstudy.packs import FAST_PACK, Pack, count_by_status, fast_pack, flop, packing_key, plan_packs
+from rdstudy.packs import FAST_PACK, Pack, count_by_status, flop, packing_key, plan_packs
 from rdstudy.shapes import model_shape
 from rdstudy.study import Cell
 
@@ -95,17 +95,9 @@ def test_an_automatic_pack_fits_into_memory(make_cell):
 
 @pytest.mark.parametrize(("device", "largest"), FAST_PACK.items())
 def test_an_automatic_pack_is_no_larger_than_is_fast(make_cell, device, largest):
-    packs = plan_packs([make_cell(seed=seed) for seed in range(600)], pixels=PIXELS, device=device)
-    assert len(packs) == math.ceil(600 / largest)
+    packs = plan_packs([make_cell(seed=seed) for seed in range(300)], pixels=PIXELS, device=device)
+    assert len(packs) == math.ceil(300 / largest)
     assert max(map(len, packs)) - min(map(len, packs)) <= 1
-
-
-def test_on_a_gpu_a_pack_of_larger_models_needs_fewer_to_be_fast(make_cell):
-    shapes = ((1, 64), (1, 512), (3, 512), (3, 4096))
-    sizes = [fast_pack(make_cell(depth=depth, width=width, batch_size=128), 784, "cuda") for depth, width in shapes]
-    assert sizes == sorted(sizes, reverse=True)
-    assert sizes[0] == FAST_PACK["cuda"]
-    assert sizes[-1] >= 1
 
 
 def test_one_model_too_large_for_memory_is_refused_with_what_to_do(make_cell):

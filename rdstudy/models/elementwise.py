@@ -21,7 +21,7 @@ template <typename T> T pixel_gradient(T logit, T bias, T intensity, T scale) {
 
 def intensities_into(out: Float[Tensor, "*batch pixels"], images: UInt8[Tensor, "*batch pixels"]) -> None:
     """Bytes as intensities in [0, 1]."""
-    if out.device.type == "cuda":
+    if out.device.type == "cuda" and out.dtype == torch.float32:  # in which PyTorch divides bytes, whatever `out` is
         torch.div(images, 255, out=out)
     else:
         out.copy_(images).div_(255)  # a CPU is slower where types are mixed than with a second pass

@@ -25,7 +25,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from rdstudy.draws import CHUNK
-from rdstudy.packs import fast_pack
+from rdstudy.packs import FAST_PACK
 from rdstudy.provenance import device_name
 from rdstudy.shapes import ModelShape
 from rdstudy.training import PackTraining
@@ -37,7 +37,7 @@ SIDE = 8192
 """Of the floor's square products."""
 PACKS, MOST_BYTES = (1, 8, 32, 128, 512), 8e9
 """Models in a pack, and what their parameters, gradients and moments may take."""
-PROFILED = 128
+PROFILED = FAST_PACK["cuda"]
 
 
 def packed(
@@ -122,8 +122,7 @@ def speed(report: Report, size: tuple[int, int, int], rounds: int, seconds: floa
     makers["pack of 1, one by one"] = (partial(train_packed, *size, 1, replays=False), 1, CHUNK)
     pixels, depth, width = size
     shape = ModelShape(pixels, depth, width, LATENT)
-    auto = fast_pack(next(iter(study_of(depth, width, 1).cells.values())), pixels, "cuda")
-    packs = [n for n in sorted({*PACKS, auto}) if 16 * n * shape.row < MOST_BYTES]
+    packs = [n for n in PACKS if 16 * n * shape.row < MOST_BYTES]
     for n in packs:
         makers[f"pack of {n}"] = (partial(train_packed, *size, n), n, CHUNK)
     makers[f"pack of {PROFILED}, one by one"] = (partial(train_packed, *size, PROFILED, replays=False), PROFILED, CHUNK)
@@ -140,9 +139,7 @@ def speed(report: Report, size: tuple[int, int, int], rounds: int, seconds: floa
             rates[name].append(rate(train, *makers[name][1:], seconds))
     products = {"float32": product_rate(torch.float32), "bfloat16": product_rate(torch.bfloat16)}
     flop = BATCH * shape.flop_per_example
-    report.line(
-        f"\n{pixels} pixels, {depth}x{width}, batch {BATCH}, float32 unless said; `pack_size: auto` takes {auto}\n"
-    )
+    report.line(f"\n{pixels} pixels, {depth}x{width}, batch {BATCH}, float32 unless said\n")
     report.line(
         f"| training | us per model-step | {' | '.join(f'times {name}' for name in against)} "
         "| share of the products' rate | of the floor |"
