@@ -149,18 +149,17 @@ def _is_out_of_memory(error: BaseException | None) -> bool:
 def _run_pack(pack: Pack, at: Workplace) -> Iterator[Progress]:
     with Saver(Checkpoints(at.results)) as saver:
         run = _PackRun(pack, at, saver)
-        evaluated = {row.step for row in run.rows}
         yield from run.stop_hopeless()
         for target in at.study.evaluation.steps_of(pack.steps):
-            if target in evaluated:
+            if target < run.training.step:
                 continue
             if not run.cells:
                 return  # all were stopped early
             while run.training.step < target:
                 run.train(min(target, (run.training.step // CHUNK + 1) * CHUNK))
                 yield run.progress()
-            run.measure()
-            yield run.progress()
+            for _ in run.measure():
+                yield run.progress()
             yield from run.stop_hopeless()
         yield run.finish()
 
@@ -222,11 +221,14 @@ class _PackRun:
         self.trained_seconds += time.monotonic() - began
         flop_per_step = sum(flop(cell, self.images.shape[1]) for cell in self.cells) / self.pack.steps
         self.trained_flop += (self.training.step - first) * flop_per_step
-        if time.monotonic() - self.saved > self.at.study.resources.checkpoint_seconds:
-            self.save()
+        self.save_if_due()
 
-    def measure(self) -> None:
+    def measure(self) -> Iterator[None]:
+        """Measure one cell after the other; those that were measured at this step before an interruption are."""
+        measured = {row.cell_id for row in self.rows if row.step == self.training.step}
         for k, (cell, populations) in enumerate(zip(self.cells, self.populations, strict=True)):
+            if cell.id in measured:
+                continue
             for population in POPULATIONS:
                 if k in self.training.diverged:
                     values = Values({}, DIVERGED, self.training.diverged[k])
@@ -242,6 +244,8 @@ class _PackRun:
                         population=population,
                     )
                 self.rows.append(self.row(cell, population, values))
+            self.save_if_due()
+            yield
 
     def stop_hopeless(self) -> Iterator[Progress]:
         """Stop the members that are above their limit: stage their rows, go on without them, and remember that."""
@@ -293,6 +297,10 @@ class _PackRun:
             seconds=self.seconds,
             finished_at=dt.datetime.now(dt.UTC),
         )
+
+    def save_if_due(self) -> None:
+        if time.monotonic() - self.saved > self.at.study.resources.checkpoint_seconds:
+            self.save()
 
     def save(self) -> None:
         tensors, record = self.training.state()

@@ -209,6 +209,26 @@ def test_a_pack_goes_on_from_its_newest_whole_checkpoint(workplace, expected):
     assert rows(at.results, [first, *others]) == expected
 
 
+def test_what_was_measured_before_an_interruption_is_not_measured_again(workplace, expected, monkeypatch):
+    """Killed while the last step of four cells is being measured, as a large pack would be after minutes of it."""
+    measured = []
+
+    def counted(*arguments, cell_id: str, step: int, population: str, **named):
+        measured.append((cell_id, step, population))
+        return measure(*arguments, cell_id=cell_id, step=step, population=population, **named)
+
+    monkeypatch.setattr(pack_run, "measure", counted)
+    at = workplace("results", "resources.checkpoint_seconds=1e-9")
+    for stop in (2, 3):
+        running = begin(at)
+        for _ in running:
+            if sum(step == 130 for _, step, _ in measured) == 2 * stop:
+                break
+        running.close()
+    assert rows(at.results, list(run_pack(pack_of(at), at))) == expected
+    assert sorted(measured) == sorted(set(measured))
+
+
 def test_time_is_counted_over_all_interruptions(workplace):
     at = workplace("results", "resources.checkpoint_seconds=1e-9")
     running = begin(at)
@@ -302,9 +322,9 @@ def fault(monkeypatch):
         asked = []
 
         class Faulty(PackTraining):
-            def __init__(self, cells, images, train_indices):
+            def __init__(self, cells, images, train_indices, **options):
                 asked.append(len(cells))
-                super().__init__(cells, images, train_indices)
+                super().__init__(cells, images, train_indices, **options)
 
             def advance(self, until):
                 if when(self.cells, len(asked)):
