@@ -299,7 +299,9 @@ class _PackRun:
         )
 
     def save_if_due(self) -> None:
-        if time.monotonic() - self.saved > self.at.study.resources.checkpoint_seconds:
+        """Save as often as the study asks, or as the storage can take it: training does not wait for it."""
+        due = time.monotonic() - self.saved > self.at.study.resources.checkpoint_seconds
+        if due and not self.saver.at_work:
             self.save()
 
     def save(self) -> None:

@@ -1,6 +1,7 @@
 import dataclasses
 import itertools
 import json
+import threading
 from collections.abc import Generator, Sequence
 
 import numpy as np
@@ -227,6 +228,28 @@ def test_what_was_measured_before_an_interruption_is_not_measured_again(workplac
         running.close()
     assert rows(at.results, list(run_pack(pack_of(at), at))) == expected
     assert sorted(measured) == sorted(set(measured))
+
+
+def test_training_does_not_wait_for_slow_storage(workplace, expected, monkeypatch):
+    """The first of many checkpoints is still being written when the last step has been trained and measured."""
+    plain, trained_to_the_end, saves = Checkpoints.save, threading.Event(), []
+
+    def slow(self, pack_id, checkpoint):
+        if not trained_to_the_end.wait(20):
+            raise TimeoutError("training waits for the checkpoint")
+        saves.append(checkpoint.record["step"])
+        plain(self, pack_id, checkpoint)
+
+    monkeypatch.setattr(Checkpoints, "save", slow)
+    at = workplace("results", "resources.checkpoint_seconds=1e-9", "resources.max_failures=0")
+    seen = []
+    for progress in run_pack(pack_of(at), at):
+        seen.append(progress)
+        if progress.step == 130:
+            trained_to_the_end.set()
+    assert saves[0] == 40
+    assert set(saves[1:]) == {130}
+    assert rows(at.results, seen) == expected
 
 
 def test_time_is_counted_over_all_interruptions(workplace):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rdstudy.packs import FAST_PACK, Pack, count_by_status, flop, packing_key, plan_packs
+from rdstudy.packs import FAST_PACK, MOST_STATE, Pack, count_by_status, flop, packing_key, plan_packs
 from rdstudy.shapes import model_shape
 from rdstudy.study import Cell
 
@@ -98,6 +98,13 @@ def test_an_automatic_pack_is_no_larger_than_is_fast(make_cell, device, largest)
     packs = plan_packs([make_cell(seed=seed) for seed in range(300)], pixels=PIXELS, device=device)
     assert len(packs) == math.ceil(300 / largest)
     assert max(map(len, packs)) - min(map(len, packs)) <= 1
+
+
+def test_a_gpus_automatic_pack_has_a_checkpoint_that_can_be_written(make_cell):
+    cells = [make_cell(depth=3, width=512, seed=seed) for seed in range(84)]
+    each = 3 * 4 * model_shape(cells[0], 3072).n_parameters
+    largest = max(len(pack) for pack in plan_packs(cells, pixels=3072, device="cuda"))
+    assert 0.9 * MOST_STATE < largest * each < MOST_STATE
 
 
 def test_one_model_too_large_for_memory_is_refused_with_what_to_do(make_cell):

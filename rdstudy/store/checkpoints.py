@@ -12,7 +12,7 @@ import datetime as dt
 import json
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
 
@@ -44,16 +44,8 @@ class Checkpoints:
 
     def save(self, pack_id: str, checkpoint: Checkpoint) -> None:
         """Write a checkpoint, then remove all but the newest two."""
-        from safetensors.torch import save
-
-        metadata = {
-            "record": json.dumps(checkpoint.record),
-            "rows": json.dumps([_row_to_json(row) for row in checkpoint.rows]),
-        }
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
-        data = save(tensors, metadata)
         folder = self.folder / pack_id
-        write_whole(folder / f"{checkpoint.record['step']:012d}.safetensors", lambda file: file.write(data))
+        write_whole(folder / f"{checkpoint.record['step']:012d}.safetensors", lambda file: _write(checkpoint, file))
         for old in self._files(folder)[KEPT:]:
             remove(old)
 
@@ -142,6 +134,11 @@ class Saver:
         copy = dataclasses.replace(checkpoint, tensors=copies)
         self._written = self._writer.submit(self.checkpoints.save, pack_id, copy)
 
+    @property
+    def at_work(self) -> bool:
+        """Whether a checkpoint is still being written."""
+        return self._written is not None and not self._written.done()
+
     def wait(self) -> None:
         """Until everything is written.
 
@@ -151,6 +148,32 @@ class Saver:
         if self._written is not None:
             written, self._written = self._written, None
             written.result()
+
+
+_DTYPES = {"torch.float32": "F32", "torch.float64": "F64"}
+
+
+def _write(checkpoint: Checkpoint, file: IO[bytes]) -> None:
+    """The safetensors format: 8 bytes with the length of the header, a JSON header, then tensor after tensor.
+
+    The package's own writers first make all of it in memory, or a file of a name.
+    """
+    metadata = {
+        "record": json.dumps(checkpoint.record),
+        "rows": json.dumps([_row_to_json(row) for row in checkpoint.rows]),
+    }
+    arrays = {name: tensor.detach().cpu().contiguous().numpy() for name, tensor in checkpoint.tensors.items()}
+    header: dict[str, Any] = {"__metadata__": metadata}
+    end = 0
+    for name, array in arrays.items():
+        start, end = end, end + array.nbytes
+        dtype = _DTYPES[str(checkpoint.tensors[name].dtype)]
+        header[name] = {"dtype": dtype, "shape": array.shape, "data_offsets": [start, end]}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)  # tensors begin at a multiple of 8
+    file.write(len(text).to_bytes(8, "little") + text)
+    for array in arrays.values():
+        file.write(array.data)
 
 
 def _members(path: Location) -> list[str] | None:

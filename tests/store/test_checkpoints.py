@@ -1,5 +1,6 @@
 import dataclasses
 import datetime as dt
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,16 @@ def test_a_state_comes_back_bit_for_bit(checkpoints):
     saved.tensors["rows"][0, :3] = torch.tensor([float("inf"), -0.0, 1e-45])
     checkpoints.save("pack", saved)
     assert_same(checkpoints.load("pack", ["a", "b"]), saved)
+
+
+def test_a_state_is_written_without_another_copy_of_it_in_memory(checkpoints):
+    large = Checkpoint({"rows": torch.zeros(8, 2**20)}, {"step": 64, "cells": ["a"]}, ())
+    tracemalloc.start()
+    checkpoints.save("pack", large)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2**20
+    assert_same(checkpoints.load("pack", ["a"]), large)
 
 
 def test_there_is_none_before_the_first(checkpoints):
