@@ -60,10 +60,10 @@ def test_a_figure_without_a_source_is_found_out():
     assert unsourced("<!-- a -->\n`make bench`.\n<!-- /a -->\n\nIt takes 5.3 s.\n", "README.md")
 
 
-def kept_speeds() -> dict[str, dict[str, dict[str, str]]]:
-    """`training_speed.md`: model and pixels -> training -> its row."""
+def kept_speeds(name: str = "training_speed") -> dict[str, dict[str, dict[str, str]]]:
+    """A kept table of speeds: model and pixels -> training -> its row."""
     found = {}
-    parts = (KEPT / "training_speed.md").read_text().split("\n\n")
+    parts = (KEPT / f"{name}.md").read_text().split("\n\n")
     for heading, block in zip(parts, parts[1:], strict=False):
         title = re.match(r"(\d+) pixels, (\w+),", heading.strip())
         if title:
@@ -93,6 +93,18 @@ def test_the_speeds_shown_are_those_that_the_benchmark_kept():
                 kept["times DataLoader loop, 1 process x 2 threads"],
                 kept["of the floor"],
             ]
+
+
+def test_the_speeds_shown_of_a_gpu_are_those_that_the_benchmark_kept():
+    column = "on an H100: model, pixels"
+    [rows] = [rows for block in blocks(text("README.md")) if (rows := table(block.text)) and column in rows[0]]
+    kept = kept_speeds("gpu_speed")
+    for row in rows:
+        made = kept[row[column]][row["rdstudy"]]
+        shown = ("us per model-step", "times pythae's trainer", "times DataLoader loop", "of the floor")
+        assert list(row.values())[2:] == [made[name] for name in shown]
+    loops = [float(row["times a DataLoader loop"].split("-")[1]) for row in rows if "bfloat16" not in row["rdstudy"]]
+    assert f"{min(loops):.0f} to {max(loops):.0f} times on a GPU" in " ".join(text("README.md").split())
 
 
 def test_the_medians_and_elbos_beside_the_speeds_are_kept_too():
