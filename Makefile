@@ -1,11 +1,11 @@
-# make quickstart | reference-report | install | test | test-quick | simulations | cluster-test | gpu-test | check | format | docs | bench | exactly-once
+# make quickstart | reference-report | install | test | test-quick | simulations | cluster-test | gpu-test | check | format | docs | bench | gpu-bench | exactly-once
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 # A file's tests in one process; those that start Ray first, beside the many quick ones.
 SIDE_BY_SIDE := -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: quickstart reference-report install install-dev test test-quick simulations cluster-test gpu-test check format docs bench exactly-once clean
+.PHONY: quickstart reference-report install install-dev test test-quick simulations cluster-test gpu-test check format docs bench gpu-bench exactly-once clean
 
 quickstart: install
 	$(BIN)/rdstudy run studies/quickstart.yaml
@@ -60,6 +60,11 @@ bench: install-dev
 	$(BIN)/python -m tests.benchmarks.time_shares
 	$(BIN)/python -m tests.benchmarks.tune_speed
 	$(BIN)/python -m tests.benchmarks.search_efficiency
+
+# The same on a CUDA GPU.
+gpu-bench: install-dev
+	$(BIN)/python -m tests.benchmarks.gpu_speed
+	$(BIN)/python -m tests.benchmarks.time_shares --gpu published_figure --set training.epochs=30
 
 # The long version of the promise: ten kills at random moments, then every value compared.
 exactly-once: install-dev

@@ -84,28 +84,20 @@ class Draws:
             dtype: of the noise; it is drawn as float32.
             device: where order and noise are wanted.
         """
-        self._ids, self._train, self._batch, self._last = cell_ids, train_indices, batch_size, last_step
-        sizes = zip(cell_ids, train_indices, strict=True)
-        self._in_epoch = [lru_cache(1)(partial(permutation, cell_id, len(train))) for cell_id, train in sizes]
-        models = len(cell_ids)
-        pinned = device.type == "cuda"
-        # The host's memory is cell after cell, so that each draws into a piece of its own.
-        order = torch.zeros(models, CHUNK, n_rows, dtype=torch.int32, pin_memory=pinned)
-        noise = torch.zeros(models, CHUNK, n_rows, latent_dim, dtype=torch.float32, pin_memory=pinned)
-        self._host = order, noise
-        self._order_of, self._noise_of = order.numpy(), noise.numpy()
+        models, self._last = len(cell_ids), last_step
+        self._host = _Host(cell_ids, train_indices, batch_size, n_rows, latent_dim, pinned=device.type == "cuda")
+        self._ahead = _Ahead(self._host, device) if device.type == "cuda" else None
         self.order = torch.zeros(CHUNK, models * n_rows, dtype=torch.int32, device=device)
         self.noise = torch.zeros(CHUNK, models, n_rows, latent_dim, dtype=dtype, device=device)
         self._chunk: int | None = None
-        self._ahead = _Ahead(self._draw, self._host, device) if pinned else None
 
     def load(self, chunk: int) -> None:
         """Have order and noise of this chunk."""
         if chunk == self._chunk:
             return
         if self._ahead is None:
-            self._draw(chunk, map)
-            self._take(*self._host)
+            self._host.draw(chunk, map)
+            self._take(*self._host.memory)
         else:
             self._take(*self._ahead.fetch(chunk))
             if (chunk + 1) * CHUNK < self._last:
@@ -117,8 +109,35 @@ class Draws:
         self.order.view(order.transpose(0, 1).shape).copy_(order.transpose(0, 1))
         self.noise.copy_(noise.transpose(0, 1))
 
-    def _draw(self, chunk: int, each: Callable[..., Iterable[None]]) -> None:
-        """Fill the host's memory, for `each` cell."""
+
+class _Host:
+    """Order and noise of a chunk on the host, cell after cell, so that each draws into a piece of its own.
+
+    Attributes:
+        memory: order, int32 [models, CHUNK, rows], and noise, float32 [models, CHUNK, rows, latent].
+    """
+
+    def __init__(
+        self,
+        cell_ids: Sequence[str],
+        train_indices: Sequence[Int64[np.ndarray, " _train"]],
+        batch_size: int,
+        n_rows: int,
+        latent_dim: int,
+        *,
+        pinned: bool,
+    ) -> None:
+        self._ids, self._train, self._batch = cell_ids, train_indices, batch_size
+        sizes = zip(cell_ids, train_indices, strict=True)
+        self._in_epoch = [lru_cache(1)(partial(permutation, cell_id, len(train))) for cell_id, train in sizes]
+        models = len(cell_ids)
+        order = torch.zeros(models, CHUNK, n_rows, dtype=torch.int32, pin_memory=pinned)
+        noise = torch.zeros(models, CHUNK, n_rows, latent_dim, dtype=torch.float32, pin_memory=pinned)
+        self.memory = order, noise
+        self._order_of, self._noise_of = order.numpy(), noise.numpy()
+
+    def draw(self, chunk: int, each: Callable[..., Iterable[None]]) -> None:
+        """Fill the memory, for `each` cell: `map`, or a pool's."""
         for _ in each(partial(self._draw_for, chunk), range(len(self._ids))):
             pass
 
@@ -136,15 +155,10 @@ class Draws:
 class _Ahead:
     """The next chunk, drawn and sent to the GPU while the one before trains."""
 
-    def __init__(
-        self,
-        draw: Callable[[int, Callable[..., Iterable[None]]], None],
-        host: tuple[Tensor, Tensor],
-        device: torch.device,
-    ) -> None:
-        """`draw` fills the memory of `host`."""
-        self._draw, self._host, self._device = draw, host, device
-        self._arrived = torch.empty_like(host[0], device=device), torch.empty_like(host[1], device=device)
+    def __init__(self, host: _Host, device: torch.device) -> None:
+        self._host, self._device = host, device
+        order, noise = host.memory
+        self._arrived = torch.empty_like(order, device=device), torch.empty_like(noise, device=device)
         self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._taken = torch.cuda.Event()  # type: ignore[no-untyped-call]
         self._threads = ThreadPoolExecutor(min(MOST_THREADS, len(os.sched_getaffinity(0))), "draws")
@@ -168,9 +182,9 @@ class _Ahead:
         return self._arrived
 
     def _send(self, chunk: int) -> None:
-        self._draw(chunk, self._threads.map)
+        self._host.draw(chunk, self._threads.map)
         with torch.cuda.device(self._device), torch.cuda.stream(self._stream):
             self._taken.wait()
-            for arrived, host in zip(self._arrived, self._host, strict=True):
+            for arrived, host in zip(self._arrived, self._host.memory, strict=True):
                 arrived.copy_(host, non_blocking=True)
         self._stream.synchronize()  # the host's memory may be drawn into again

@@ -72,7 +72,7 @@ def test_a_model_takes_no_more_memory_than_is_planned_for_it(make_cell, dataset,
     training.advance(1)
     stack = training.stack
     tensors = [stack.rows, stack.grad, training._draws.order, training._draws.noise, training._batch, training._bytes]
-    tensors += [*training._draws._host, *training._optimizer.moments.values()]
+    tensors += [*training._draws._host.memory, *training._optimizer.moments.values()]
     tensors += [mine for mine, _ in stack._rounded] + [mine for _, mine in stack._unrounded]
     tensors += [layer.output for part in (stack._encoder, stack._decoder) for layer in part]
     held = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
