@@ -172,13 +172,12 @@ class _Ahead:
 
     def fetch(self, chunk: int) -> tuple[Tensor, Tensor]:
         """Order and noise of a chunk, on the GPU; at once if it was begun."""
-        expected, sent = self._next or (None, None)
-        if sent is not None:
-            sent.result()
-        if sent is None or expected != chunk:
+        begun, self._next = self._next, None
+        if begun is not None:
+            begun[1].result()
+        if begun is None or begun[0] != chunk:
             self.begin(chunk)
             return self.fetch(chunk)
-        self._next = None
         return self._arrived
 
     def _send(self, chunk: int) -> None:

@@ -12,14 +12,19 @@ from typing import NamedTuple
 import numpy as np
 from threadpoolctl import threadpool_info
 
+from rdstudy.errors import UserError
 from rdstudy.packs import Pack, flop
 from rdstudy.shapes import ModelShape, model_shape
 from rdstudy.store.location import Location
 from rdstudy.study import Cell, Study
 
-EFFICIENCY = {"cpu": 0.45, "mps": 0.45, "cuda": 0.35}
-"""Share of the float32 matrix-product rate that training reaches (measured at width 512: 0.4-0.5 on one core, 0.36 on
-an H100)."""
+EFFICIENCY = {"cpu": 0.45, "cuda": 0.4}
+"""Share of the float32 matrix-product rate that training reaches (measured at width 512: 0.4-0.5 on one core, 0.38-0.45
+on an H100)."""
+STEP_SECONDS = {"cpu": 0.0, "cuda": 2.5e-4}
+"""What a step takes however little it has to do: the latency of a GPU's kernels (on an H100 1.8e-4 to 4e-4)."""
+MEASURING = {"cpu": 1.0, "cuda": 3.0}
+"""How much slower measuring is than its arithmetic (2.8 on an H100: models are measured one by one)."""
 FLOP_PER_PAIR, FLOP_PER_PIXEL = 150.0, 180.0
 """What a pair of examples costs in the mutual information, and a pixel in a draw of the NLL, in operations that a
 matrix product would do in that time (measured)."""
@@ -30,14 +35,15 @@ BYTES_PER_ROW, BYTES_PER_SHEET_PIXEL = 250, 0.3
 class Costs:
     """Arithmetic and bytes of the cells of one study. Cells that differ in beta, split or seed cost the same."""
 
-    def __init__(self, study: Study, pixels: int, n_test: int) -> None:
+    def __init__(self, study: Study, pixels: int, n_test: int, device: str = "cpu") -> None:
         """
         Args:
             study: says what is measured and kept.
             pixels: numbers per image.
             n_test: test examples.
+            device: cpu or cuda.
         """
-        self.study, self.pixels, self.n_test = study, pixels, n_test
+        self.study, self.pixels, self.n_test, self.device = study, pixels, n_test, device
         self._evaluation: dict[tuple[ModelShape, int, int], float] = {}
 
     def training(self, cell: Cell) -> float:
@@ -63,7 +69,7 @@ class Costs:
                 if asked.includes("likelihood", step, final):
                     draws = _at_most(asked.likelihood.examples, n) * asked.likelihood.importance_samples
                     total += (forward / 2 + FLOP_PER_PIXEL * self.pixels) * draws
-        return total
+        return total * MEASURING[self.device]
 
     def pack(self, pack: Pack) -> float:
         """The same of all that a pack does."""
@@ -123,13 +129,23 @@ def gpus_here() -> int:
     return torch.cuda.device_count()
 
 
-def gpu_rate(gpus: int) -> ProductRate:
-    """How fast these CUDA devices multiply matrices together."""
+def gpu_rate() -> ProductRate:
+    """How fast a CUDA device of this machine multiplies matrices.
+
+    Raises:
+        UserError: it has no memory left for that.
+    """
     import torch
 
     from rdstudy import speed
 
-    return ProductRate(gpus * speed.product_rate(torch.device("cuda")), 1.0)
+    try:
+        return ProductRate(speed.product_rate(torch.device("cuda")), 1.0)
+    except torch.OutOfMemoryError as error:
+        raise UserError(
+            "the GPU's memory is in use, so its speed cannot be seen: plan when it is free, or for this machine's CPU "
+            "with --set resources.device=cpu"
+        ) from error
 
 
 def measured_rate(results: Location, costs: Costs, cells: Mapping[str, Cell]) -> float | None:

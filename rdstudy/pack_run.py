@@ -120,10 +120,10 @@ def run_pack(pack: Pack, at: Workplace, *, attempts: int | None = None) -> Itera
             failure = "".join(traceback.format_exception_only(error)).strip()
             out_of_memory = _is_out_of_memory(error)
             details = traceback.format_exc()
+        gc.collect()  # what failed refers to itself, and holds memory of the device until it is collected
+        if at.device.type == "cuda":
+            torch.cuda.empty_cache()
         if out_of_memory:
-            gc.collect()
-            if at.device.type == "cuda":
-                torch.cuda.empty_cache()
             break
         _log.warning("pack %s, attempt %d of %d: %s", pack.id, attempt + 1, attempts, details)
     if len(pack) == 1:
@@ -140,8 +140,8 @@ def _is_out_of_memory(error: BaseException | None) -> bool:
         return False
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    text = str(error)  # PyTorch's CPU allocator raises a plain RuntimeError
-    if "can't allocate memory" in text or "not enough memory" in text:
+    text = str(error)  # PyTorch's CPU allocator, CUDA's driver and cuBLAS raise a plain RuntimeError
+    if any(words in text for words in ("can't allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")):
         return True
     return _is_out_of_memory(error.__cause__ or error.__context__)
 
@@ -176,11 +176,10 @@ class _PackRun:
         self.rows: list[Measurement] = []
         self.before = 0.0
         saved = saver.checkpoints.load(pack.id, [cell.id for cell in pack.cells], elsewhere=pack.begun)
-        if saved is not None:
+        if saved is not None and (rows := self._still_wanted(saved)) is not None:
             self.training.restore(saved.tensors, saved.record)
             self.before = saved.record["seconds"]
-            members = {cell.id for cell in pack.cells}
-            self.rows = [row for row in saved.rows if row.cell_id in members]
+            self.rows = rows
         self.began_at = self.training.step
         self.product_rate = product_rate(at.device, self.training.stack.product_dtype)
         self.trained_flop, self.trained_seconds = 0.0, 0.0
@@ -190,6 +189,23 @@ class _PackRun:
             "pack_id": pack.id,
             "pack_size": len(pack),
         }
+
+    def _still_wanted(self, saved: Checkpoint) -> list[Measurement] | None:
+        """The members' rows of a checkpoint; None where it was made past a step that is now to be measured.
+
+        Those of its own step may be of some cells only, so they count if they are what would be measured now.
+        """
+        asked, step = self.at.study.evaluation, saved.record["step"]
+        steps, members = asked.steps_of(self.pack.steps), {cell.id for cell in self.pack.cells}
+        rows = [
+            row
+            for row in saved.rows
+            if row.cell_id in members
+            and (row.step < step or (row.step in steps and row.evaluation_id == asked.evaluation_id))
+        ]
+        measured = {(row.cell_id, row.step) for row in rows}
+        passed = {(cell_id, each) for cell_id in members for each in steps if each < step}
+        return rows if passed <= measured else None
 
     @property
     def seconds(self) -> float:

@@ -17,7 +17,7 @@ from rdstudy.study import Cell
 
 FAST_PACK = {"cpu": 8, "mps": 32, "cuda": 128}
 """Most models in an automatic pack. On a CPU larger packs fall out of the caches and gain nothing; on an H100, of sizes
-from 1 to 512, 128 is within a tenth of the fastest at widths of 64 and 512 and depths of 1 and 3."""
+from 1 to 512, 128 is within an eighth of the fastest at widths of 64 and 512 and depths of 1 and 3."""
 MOST_STATE = 2 * 2**30
 """Bytes of parameters and moments in an automatic pack on a GPU: so much is written at each checkpoint, and lies in
 the host's memory up to four times meanwhile. With 3,072 pixels that is some 50 models, a tenth slower than 128."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -47,7 +48,7 @@ def plan(
     gpus = estimates.gpus_here() if study.resources.device in ("auto", "cuda") else 0
     device = "cuda" if gpus else study.resources.device if study.resources.device != "auto" else "cpu"
     workers = _side_by_side(study, gpus)
-    packs = packs_of(study, folder, now.missing, pixels, workers, device, memory_here(study, workers, gpus))
+    packs = packs_of(study, folder, now.missing, pixels, workers, device, memory_here(study, workers, device))
     if not packs:
         if json_wanted:
             unknown = dict.fromkeys([*ESTIMATES.split(", "), "from_finished_packs"])
@@ -57,13 +58,17 @@ def plan(
         print_standing(console, study, folder, now)
         console.print("nothing to train")
         return
-    costs = estimates.Costs(study, pixels, n_test)
+    kind = "cuda" if gpus else "cpu"  # of this machine, which says how fast
+    costs = estimates.Costs(study, pixels, n_test, kind)
     measured = estimates.measured_rate(folder, costs, now.cells)
-    now_here = estimates.gpu_rate(gpus) if gpus else estimates.product_rate()
-    at_best = now_here.flops / now_here.share / workers
-    rate = measured or estimates.EFFICIENCY["cuda" if gpus else "cpu"] * at_best * now_here.share
-    seconds = [costs.pack(pack) / rate for pack in packs]
+    now_here = estimates.gpu_rate() if gpus else estimates.product_rate()
+    at_best = now_here.flops * min(1.0, gpus / workers) if gpus else now_here.flops / now_here.share / workers
+    rate = measured or estimates.EFFICIENCY[kind] * at_best * now_here.share
+    latency = 0.0 if measured else estimates.STEP_SECONDS[kind]
+    work = [costs.pack(pack) for pack in packs]
+    seconds = [each / rate + pack.steps * latency for each, pack in zip(work, packs, strict=True)]
     by_pack = dict(zip((pack.id for pack in packs), seconds, strict=True))
+    reached = sum(work) / sum(seconds) / at_best
     source = (
         "from the packs finished so far" if measured else f"rough, from this {'GPU' if gpus else 'CPU'}'s speed now"
     )
@@ -76,7 +81,7 @@ def plan(
             {"of": name, "packs": len(same), "models": n, "steps": same[0].steps, "seconds": by_pack[same[0].id]}
             for (name, n), same in kinds_of(packs).items()
         ]
-        found = (total, workers, share, model_steps / total, rate / at_best, storage, now_here.share)
+        found = (total, workers, share, model_steps / total, reached, storage, now_here.share)
         estimated = dict(zip(ESTIMATES.split(", "), found, strict=True))
         more = {"packs": kinds, **estimated, "from_finished_packs": bool(measured)}
         print_document(standing_document(study, folder, now) | more)
@@ -88,7 +93,7 @@ def plan(
         f"time: about {duration(total)} with {workers} packs side by side here ({source})\n"
         f"measuring takes about {share:.0%} of it\n"
         f"speed: about {two_digits(model_steps / total)} model-steps/s, "
-        f"{rate / at_best:.0%} of the matrix-product rate",
+        f"{reached:.0%} of the matrix-product rate",
         soft_wrap=True,
     )
     console.print(f"storage: about {size(storage)}")
@@ -120,15 +125,16 @@ def packs_of(
         raise UserError(str(error)) from error
 
 
-def memory_here(study: Study, workers: int, gpus: int = 0) -> float:
-    """Memory that a pack may use: what the study says, or half of the machine's or its GPUs', shared by the workers."""
+def memory_here(study: Study, workers: int, device: str) -> float:
+    """Memory that a pack may use: what the study says, or half of this machine's, shared by the workers.
+
+    On a GPU there is no limit, as in a run on Ray: a pack that does not fit is halved.
+    """
     asked = study.resources.memory_per_pack_gib
     if asked != "auto":
         return asked * 2**30
-    if gpus:
-        import torch
-
-        return gpus * torch.cuda.get_device_properties(0).total_memory / 2 / workers
+    if device == "cuda":
+        return math.inf
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2 / workers
 
 

@@ -130,8 +130,7 @@ def _site(at: Workplace, address: str | None, *, inline: bool) -> Iterator[_Site
     if inline:
         from rdstudy.driver import run_inline
 
-        memory = memory_here(at.study, 1, gpus=int(at.device.type == "cuda"))
-        yield _Site(run_inline, 1, at.device.type, memory, "in this process")
+        yield _Site(run_inline, 1, at.device.type, memory_here(at.study, 1, at.device.type), "in this process")
         return
     from rdstudy.tuning.capacity import a_pack_a_core, device_kind, memory_per_pack, workers
     from rdstudy.tuning.connection import cluster

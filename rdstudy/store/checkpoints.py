@@ -10,9 +10,9 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
 
@@ -45,7 +45,8 @@ class Checkpoints:
     def save(self, pack_id: str, checkpoint: Checkpoint) -> None:
         """Write a checkpoint, then remove all but the newest two."""
         folder = self.folder / pack_id
-        write_whole(folder / f"{checkpoint.record['step']:012d}.safetensors", lambda file: _write(checkpoint, file))
+        path = folder / f"{checkpoint.record['step']:012d}.safetensors"
+        write_whole(path, lambda file: file.writelines(_in_pieces(checkpoint)))
         for old in self._files(folder)[KEPT:]:
             remove(old)
 
@@ -153,7 +154,7 @@ class Saver:
 _DTYPES = {"torch.float32": "F32", "torch.float64": "F64"}
 
 
-def _write(checkpoint: Checkpoint, file: IO[bytes]) -> None:
+def _in_pieces(checkpoint: Checkpoint) -> Iterator[bytes | memoryview]:
     """The safetensors format: 8 bytes with the length of the header, a JSON header, then tensor after tensor.
 
     The package's own writers first make all of it in memory, or a file of a name.
@@ -171,9 +172,9 @@ def _write(checkpoint: Checkpoint, file: IO[bytes]) -> None:
         header[name] = {"dtype": dtype, "shape": array.shape, "data_offsets": [start, end]}
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)  # tensors begin at a multiple of 8
-    file.write(len(text).to_bytes(8, "little") + text)
+    yield len(text).to_bytes(8, "little") + text
     for array in arrays.values():
-        file.write(array.data)
+        yield array.data
 
 
 def _members(path: Location) -> list[str] | None:

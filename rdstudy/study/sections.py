@@ -245,7 +245,9 @@ class Resources(Strict):
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="Where packs train.")
     cpus_per_pack: PositiveInt = Field(
-        1, description="Threads per pack. With 1, a CPU gives a cell the same bits in every pack."
+        1,
+        description="Threads per pack. With 1, a CPU gives a cell the same bits in every pack. For a pack on a GPU, "
+        "up to 16 more draw order and noise.",
     )
     gpus_per_pack: Annotated[float, Field(ge=0)] | Literal["auto"] = Field(
         "auto", description="GPUs per pack, fractions allowed; auto: 1 where training is on a GPU, else 0."
@@ -254,7 +256,8 @@ class Resources(Strict):
         "auto", description="Memory a pack with its data may use; auto: the device's free share."
     )
     checkpoint_seconds: Annotated[float, Field(gt=0)] = Field(
-        30.0, description="At most this much training is lost when a machine dies."
+        30.0,
+        description="At most this much training is lost when a machine dies; more where storage takes longer to write.",
     )
     keep_models: bool = Field(True, description="Keep every cell's trained weights as safetensors.")
     max_failures: Annotated[int, Field(ge=0)] = Field(
