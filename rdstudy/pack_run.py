@@ -176,10 +176,13 @@ class _PackRun:
         self.rows: list[Measurement] = []
         self.before = 0.0
         saved = saver.checkpoints.load(pack.id, [cell.id for cell in pack.cells], elsewhere=pack.begun)
-        if saved is not None and (rows := self._still_wanted(saved)) is not None:
+        rows = None if saved is None else self._still_wanted(saved)
+        if saved is not None and rows is not None:
             self.training.restore(saved.tensors, saved.record)
             self.before = saved.record["seconds"]
             self.rows = rows
+        elif saved is not None:
+            saver.checkpoints.remove(pack.id)  # or those to come, of earlier steps, would count as older
         self.began_at = self.training.step
         self.product_rate = product_rate(at.device, self.training.stack.product_dtype)
         self.trained_flop, self.trained_seconds = 0.0, 0.0
