@@ -31,7 +31,7 @@ from rdstudy.shapes import ModelShape
 from rdstudy.training import PackTraining
 from tests.benchmarks.machine import Report, ratios, spread
 from tests.benchmarks.rivals import BATCH, LATENT, Train
-from tests.benchmarks.training_speed import EXAMPLES, SHAPES, random_images, rivals, study_of
+from tests.benchmarks.training_speed import EXAMPLES, SHAPES, floor, random_images, rivals, study_of
 
 SIDE = 8192
 """Of the floor's square products."""
@@ -49,46 +49,27 @@ def packed(
     return PackTraining(cells, images, [np.arange(EXAMPLES)] * models, replays=replays)
 
 
-def train_packed(*arguments: object, **options: object) -> Train:
-    training = packed(*arguments, **options)  # type: ignore[arg-type]
+def synchronized(train: Train) -> Train:
+    """The same, done when the GPU is."""
 
-    def train(steps: int) -> None:
-        training.advance(training.step + steps)
-        torch.cuda.synchronize()
-
-    return train
-
-
-def train_floor(pixels: int, depth: int, width: int, models: int, dtype: torch.dtype) -> Train:
-    """As much matrix product as a step needs, in large squares of this type, and Adam."""
-    shape = ModelShape(pixels, depth, width, LATENT)
-    rows = torch.randn(models, shape.row, device="cuda").requires_grad_()
-    rows.grad = torch.randn_like(rows)
-    adam = torch.optim.Adam([rows], fused=True)
-    a, b, out = (torch.randn(SIDE, SIDE, dtype=dtype, device="cuda") for _ in range(3))
-    products, owed = models * BATCH * shape.flop_per_example / (2 * SIDE**3), 0.0
-
-    def train(steps: int) -> None:
-        nonlocal owed
-        for _ in range(steps):
-            owed += products
-            while owed >= 1:
-                torch.mm(a, b, out=out)
-                owed -= 1
-            adam.step()
-        torch.cuda.synchronize()
-
-    return train
-
-
-def rival(make: Callable[..., tuple[Train, object]], pixels: int, depth: int, width: int) -> Train:
-    train, _ = make(random_images(pixels), depth, width, device="cuda")
-
-    def synchronized(steps: int) -> None:
+    def done(steps: int) -> None:
         train(steps)
         torch.cuda.synchronize()
 
-    return synchronized
+    return done
+
+
+def train_packed(*arguments: object, **options: object) -> Train:
+    training = packed(*arguments, **options)  # type: ignore[arg-type]
+    return synchronized(lambda steps: training.advance(training.step + steps))
+
+
+def train_floor(size: tuple[int, int, int], dtype: torch.dtype) -> Train:
+    return synchronized(floor(*size, PROFILED, dtype, device="cuda", side=SIDE))
+
+
+def rival(make: Callable[..., tuple[Train, object]], pixels: int, depth: int, width: int) -> Train:
+    return synchronized(make(random_images(pixels), depth, width, device="cuda")[0])
 
 
 def product_rate(dtype: torch.dtype) -> float:
@@ -128,8 +109,8 @@ def speed(report: Report, size: tuple[int, int, int], rounds: int, seconds: floa
     makers[f"pack of {PROFILED}, one by one"] = (partial(train_packed, *size, PROFILED, replays=False), PROFILED, CHUNK)
     for n in packs[-2:]:
         makers[f"pack of {n}, bfloat16"] = (partial(train_packed, *size, n, "bfloat16"), n, CHUNK)
-    makers["floor"] = (partial(train_floor, *size, PROFILED, torch.float32), PROFILED, CHUNK)
-    makers["floor, bfloat16"] = (partial(train_floor, *size, PROFILED, torch.bfloat16), PROFILED, CHUNK)
+    makers["floor"] = (partial(train_floor, size, torch.float32), PROFILED, CHUNK)
+    makers["floor, bfloat16"] = (partial(train_floor, size, torch.bfloat16), PROFILED, CHUNK)
     cases = {name: make() for name, (make, _, _) in makers.items()}
     for name, train in cases.items():
         train(2 * makers[name][2])
@@ -148,12 +129,12 @@ def speed(report: Report, size: tuple[int, int, int], rounds: int, seconds: floa
     for name in cases:
         mine = rates[name]
         kind = "bfloat16" if "bfloat16" in name else "float32"
-        floor = rates["floor" if kind == "float32" else "floor, bfloat16"]
+        its_floor = rates["floor" if kind == "float32" else "floor, bfloat16"]
         times = " | ".join(spread(ratios(mine, rates[other])) for other in against)
         share = statistics.median(mine) * flop / products[kind]
         report.line(
             f"| {name} | {1e6 / statistics.median(mine):.1f} | {times} | {share:.0%} "
-            f"| {spread(ratios(floor, mine), 2)} |"
+            f"| {spread(ratios(its_floor, mine), 2)} |"
         )
     del cases
     gc.collect()

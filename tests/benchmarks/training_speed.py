@@ -69,14 +69,23 @@ def _rival(make: Callable[..., tuple[Train, VAE]], pixels: int, depth: int, widt
     return make(random_images(pixels), depth, width)[0]
 
 
-def _floor(pixels: int, depth: int, width: int, models: int, dtype: torch.dtype = torch.float32) -> Train:
+def floor(
+    pixels: int,
+    depth: int,
+    width: int,
+    models: int,
+    dtype: torch.dtype = torch.float32,
+    *,
+    device: str = "cpu",
+    side: int = SIDE,
+) -> Train:
     """As much matrix product as a step needs, in large squares of this type, and Adam."""
     shape = ModelShape(pixels, depth, width, LATENT)
-    rows = torch.randn(models, shape.row).requires_grad_()
+    rows = torch.randn(models, shape.row, device=device).requires_grad_()
     rows.grad = torch.randn_like(rows)
     adam = torch.optim.Adam([rows], fused=True)
-    a, b, out = (torch.randn(SIDE, SIDE, dtype=dtype) for _ in range(3))
-    products, owed = models * BATCH * shape.flop_per_example / (2 * SIDE**3), 0.0
+    a, b, out = (torch.randn(side, side, dtype=dtype, device=device) for _ in range(3))
+    products, owed = models * BATCH * shape.flop_per_example / (2 * side**3), 0.0
 
     def train(steps: int) -> None:
         nonlocal owed
@@ -107,8 +116,8 @@ def speed(report: Report, rounds: int, seconds: float) -> None:
         cases.append(Case(f"rdstudy, pack of {PACK}, 1 x {CORES}", partial(_packed, *size, PACK), PACK, 1, CORES))
         rounded = partial(_packed, *size, PACK, "bfloat16")
         cases.append(Case(f"rdstudy, packs of {PACK}, bfloat16, {CORES} x 1", rounded, PACK, CORES))
-        cases.append(Case("floor", partial(_floor, *size, PACK), PACK, CORES))
-        cases.append(Case("floor, bfloat16", partial(_floor, *size, PACK, torch.bfloat16), PACK, CORES))
+        cases.append(Case("floor", partial(floor, *size, PACK), PACK, CORES))
+        cases.append(Case("floor, bfloat16", partial(floor, *size, PACK, torch.bfloat16), PACK, CORES))
         rates = compare(cases, rounds=rounds, seconds=seconds)
         report.line(f"\n{pixels} pixels, {depth}x{width}, batch {BATCH}, float32 unless said\n")
         against = [case.name for case in cases[:first]]
@@ -120,8 +129,8 @@ def speed(report: Report, rounds: int, seconds: float) -> None:
             mine = rates[case.name]
             milliseconds = 1e3 / statistics.median(mine)
             times = " | ".join(spread(ratios(mine, rates[name])) for name in against)
-            floor = "floor, bfloat16" if "bfloat16" in case.name else "floor"
-            report.line(f"| {case.name} | {milliseconds:.2f} | {times} | {spread(ratios(rates[floor], mine), 2)} |")
+            its_floor = "floor, bfloat16" if "bfloat16" in case.name else "floor"
+            report.line(f"| {case.name} | {milliseconds:.2f} | {times} | {spread(ratios(rates[its_floor], mine), 2)} |")
 
 
 def quality(report: Report, steps: int, seeds: int) -> None:
