@@ -22,7 +22,7 @@ from torch import Tensor
 from rdstudy.seeding import generator
 
 CHUNK = 64
-"""Steps whose noise is drawn at once. Part of what determines a cell's noise."""
+"""Steps whose noise is drawn at once, and after which weights are checked to be finite."""
 MOST_THREADS = 16
 """That draw for one pack; more wait for Python more than they draw."""
 

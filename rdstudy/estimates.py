@@ -101,7 +101,7 @@ class ProductRate(NamedTuple):
     """What a machine does just now."""
 
     flops: float
-    """Operations per second of float32 matrix products on all cores, or GPUs, beside whatever else is at work."""
+    """Operations per second of float32 matrix products on all cores, or a GPU, beside whatever else is at work."""
     share: float
     """Share of the wall-clock time that a CPU's threads were at work; in the rest, cores had other programs' work."""
 

@@ -91,8 +91,8 @@ def plan_packs(
     Args:
         cells: what is to be trained.
         pixels: numbers per image.
-        pack_size: most models per pack; auto: as many as are fast on `device` and fit into `memory_bytes`, but
-            few enough that every worker has a pack.
+        pack_size: most models per pack; auto: as many as are fast on `device` and fit into `memory_bytes` (on a GPU
+            also into `MOST_STATE`), but few enough that every worker has a pack.
         workers: packs that train side by side.
         memory_bytes: memory for one pack, its data not counted.
         kept: members (cell ids) of packs already begun: they stay together as long as they are wanted.

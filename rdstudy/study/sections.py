@@ -253,7 +253,7 @@ class Resources(Strict):
         "auto", description="GPUs per pack, fractions allowed; auto: 1 where training is on a GPU, else 0."
     )
     memory_per_pack_gib: Annotated[float, Field(gt=0)] | Literal["auto"] = Field(
-        "auto", description="Memory a pack with its data may use; auto: the device's free share."
+        "auto", description="Memory a pack with its data may use; auto: a share of the machine's; on a GPU, what fits."
     )
     checkpoint_seconds: Annotated[float, Field(gt=0)] = Field(
         30.0,
