@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Int32, Int64
 from torch import Tensor
 
-from rdstudy.seeding import generator
+from rdstudy.study.seeding import generator
 
 CHUNK = 64
 """Steps whose noise is drawn at once, and after which weights are checked to be finite."""

@@ -21,8 +21,8 @@ from rdstudy.information import active_units, importance_weighted_nll, pooled, s
 from rdstudy.measurement import DIVERGED, OK
 from rdstudy.models.vae import VAE
 from rdstudy.objective import Posterior, distortion, rate
-from rdstudy.seeding import generator
 from rdstudy.study import Evaluation, Information, Likelihood
+from rdstudy.study.seeding import generator
 
 EXAMPLES_AT_ONCE = 1024
 """Examples per forward pass. Part of the numerics: rounding of a product may depend on its size."""

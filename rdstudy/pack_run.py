@@ -27,7 +27,6 @@ from rdstudy.data.splits import Split, split_dataset
 from rdstudy.draws import CHUNK
 from rdstudy.errors import UserError
 from rdstudy.evaluation import Values, measure, sheet
-from rdstudy.limits import Measured, first_above
 from rdstudy.measurement import DIVERGED, FAILED, OK, POPULATIONS, STOPPED, TEST, TRAIN, Measurement
 from rdstudy.models.weights import save_model
 from rdstudy.packs import Pack, flop
@@ -38,6 +37,7 @@ from rdstudy.store.files import StorageError, write_whole
 from rdstudy.store.location import Location
 from rdstudy.store.table import stage, stage_stopped
 from rdstudy.study import Cell, Study
+from rdstudy.study.early_stopping import Measured, first_above
 from rdstudy.training import PackTraining
 
 _log = logging.getLogger(__name__)

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from rdstudy.limits import Limits
 from rdstudy.shapes import model_shape
 from rdstudy.study import Cell
+from rdstudy.study.early_stopping import Limits
 
 FAST_PACK = {"cpu": 8, "mps": 32, "cuda": 128}
 """Most models in an automatic pack. On a CPU larger packs fall out of the caches and gain nothing; on an H100, of sizes

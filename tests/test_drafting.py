@@ -5,10 +5,10 @@ import pytest
 from PIL import Image
 
 from rdstudy.data.split_spec import SPLITS
-from rdstudy.drafting import LEAST_IMAGES, draft
 from rdstudy.study import load_study, parse_study, study_schema
-from rdstudy.study.search_spec import SearchSpec
+from rdstudy.study.search_section import SearchSpec
 from rdstudy.study.sections import DatasetSpec, Evaluation, Grid, Information, Likelihood, Resources, Training
+from rdstudy.study.template import LEAST_IMAGES, draft
 from tests.command import contents, refused
 
 FITTING = {"tetrominoes": {"root", "download", "path"}, "images": {"size", "root", "download"}}

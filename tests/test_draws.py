@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rdstudy.draws import CHUNK, Draws, batch_indices, permutation
-from rdstudy.seeding import generator
+from rdstudy.study.seeding import generator
 
 
 def order(cell_id: str, n_train: int, batch_size: int, start: int, stop: int) -> np.ndarray:

@@ -11,9 +11,9 @@ from rdstudy.information import importance_weighted_nll, split_rate
 from rdstudy.measurement import DIVERGED, OK
 from rdstudy.models.stacked import initial_row
 from rdstudy.models.vae import VAE
-from rdstudy.seeding import generator
 from rdstudy.shapes import ModelShape
 from rdstudy.study import Evaluation
+from rdstudy.study.seeding import generator
 from rdstudy.training import PackTraining
 
 SHAPE = ModelShape(15, 1, 9, 3)

@@ -15,16 +15,16 @@ PACKAGE = Path(__file__).parents[1] / "rdstudy"
 ORDER = [
     "rdstudy",  # the package itself: it imports what it offers when it is asked for it
     "errors  data.split_spec",
-    "study  seeding  shapes  limits  budget  speed  terminal",
+    "study  study.seeding  shapes  study.early_stopping  budget  speed  terminal",
     "data  packs  objective  optimizers  draws  replay",
     "models",
     "information  training",
-    "measurement  preparation  provenance",
+    "measurement  study.data  provenance",
     "evaluation",
     "store  analysis",
     "search",
-    "models.weights  library  standing  estimates",
-    "listing  drafting",
+    "models.weights  study.examples  standing  estimates",
+    "listing  study.template",
     "export",
     "pack_run",
     "remeasurement",
@@ -130,7 +130,7 @@ def test_a_heavy_library_is_imported_in_one_room_only(library, home):
     assert {room(module) for module in MODULES if library in roots(set(imports(module)))} <= {home}
 
 
-@pytest.mark.parametrize("rooms", ["analysis figures report", "study store measurement library errors", "cli"])
+@pytest.mark.parametrize("rooms", ["analysis figures report", "study store measurement study.examples errors", "cli"])
 def test_what_a_laptop_needs_to_read_a_table_is_neither_torch_nor_ray(rooms):
     assert not roots(reached(rooms, top=True)) & {"torch", "torchvision", "ray", "optuna"}
 

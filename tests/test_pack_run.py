@@ -11,7 +11,6 @@ import torch
 
 from rdstudy import pack_run
 from rdstudy.evaluation import measure
-from rdstudy.limits import Limit, Limits
 from rdstudy.measurement import COLUMNS, PROVENANCE
 from rdstudy.models.weights import load_model
 from rdstudy.pack_run import Progress, Workplace, pick_device, run_pack
@@ -20,6 +19,7 @@ from rdstudy.store import StorageError
 from rdstudy.store.checkpoints import Checkpoints, Saver
 from rdstudy.store.location import Location
 from rdstudy.study import Cell
+from rdstudy.study.early_stopping import Limit, Limits
 from rdstudy.training import PackTraining
 
 

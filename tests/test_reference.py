@@ -14,9 +14,9 @@ import pandas as pd
 import pytest
 
 import rdstudy
-from rdstudy.library import packaged_studies
 from rdstudy.standing import recorded_study, standing
 from rdstudy.study import load_study
+from rdstudy.study.examples import packaged_studies
 from rdstudy.verification import Recorded, compare, contradictions, draw_cells, train_again
 from tests.command import contents
 

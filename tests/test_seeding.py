@@ -4,7 +4,7 @@ import sys
 import numpy as np
 import pytest
 
-from rdstudy.seeding import generator
+from rdstudy.study.seeding import generator
 
 
 def test_equal_arguments_give_equal_bits():
@@ -47,6 +47,6 @@ def test_the_numbers_are_the_same_for_ever():
 
 
 def test_the_numbers_are_the_same_in_another_process():
-    program = "from rdstudy.seeding import generator; print(generator('a', 'order', 1).integers(2**60))"
+    program = "from rdstudy.study.seeding import generator; print(generator('a', 'order', 1).integers(2**60))"
     drawn = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert int(drawn) == generator("a", "order", 1).integers(2**60)

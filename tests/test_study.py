@@ -8,7 +8,6 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from rdstudy.library import packaged_studies
 from rdstudy.study import (
     Cell,
     Evaluation,
@@ -19,6 +18,7 @@ from rdstudy.study import (
     parse_study,
     study_schema,
 )
+from rdstudy.study.examples import packaged_studies
 
 TEXT = """\
 name: example

@@ -10,9 +10,9 @@ from rdstudy.draws import CHUNK, batch_indices, permutation
 from rdstudy.models.stacked import initial_row
 from rdstudy.models.vae import VAE
 from rdstudy.objective import distortion, lagrangian, rate
-from rdstudy.seeding import generator
 from rdstudy.shapes import model_shape
 from rdstudy.study import Cell
+from rdstudy.study.seeding import generator
 from rdstudy.training import PackTraining
 
 STEPS = 100

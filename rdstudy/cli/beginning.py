@@ -32,8 +32,8 @@ def init(
     to: Annotated[Path, typer.Option(help="Folder to write it into.")] = Path(),
 ) -> None:
     """Write a study file to start from, in which every line says what it means."""
-    from rdstudy.drafting import write_draft
     from rdstudy.study import load_study
+    from rdstudy.study.template import write_draft
 
     name = name.removesuffix(".yaml")
     chosen = dataset or ("images" if path is not None else "tetrominoes")
@@ -59,8 +59,8 @@ def data(
 ) -> None:
     """Make or find a study's data set, and say what is in it."""
     from rdstudy.data.splits import split_dataset
-    from rdstudy.preparation import check_sizes, load_data
     from rdstudy.study import load_study, located
+    from rdstudy.study.data import check_sizes, load_data
 
     study = load_study(study_file, overrides=settings or ())
     with located(study_file, settings or ()):
@@ -91,7 +91,7 @@ def data(
 
 def studies_list(json_wanted: Annotated[bool, as_json("studies (name, file, summary)")] = False) -> None:
     """List the packaged studies."""
-    from rdstudy.library import packaged_studies, summary
+    from rdstudy.study.examples import packaged_studies, summary
 
     studies = packaged_studies()
     if json_wanted:
@@ -114,7 +114,7 @@ def studies_copy(
     to: Annotated[Path, typer.Option(help="Folder to copy it into.")] = Path("studies"),
 ) -> None:
     """Copy a packaged study out, to change it."""
-    from rdstudy.library import copy_study
+    from rdstudy.study.examples import copy_study
 
     print(copy_study(name, to))
 

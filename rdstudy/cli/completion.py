@@ -28,7 +28,7 @@ def results_folders(incomplete: str) -> list[str]:
 
 def study_names(incomplete: str) -> list[tuple[str, str]]:
     """The packaged studies, each with its first sentence."""
-    from rdstudy.library import packaged_studies, summary
+    from rdstudy.study.examples import packaged_studies, summary
 
     return [(name, summary(path)) for name, path in packaged_studies().items() if name.startswith(incomplete)]
 

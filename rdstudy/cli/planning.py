@@ -34,9 +34,9 @@ def plan(
     """Show what a run would do: cells done and missing, packs, estimated time and storage. Changes nothing."""
     from rdstudy import estimates
     from rdstudy.display import by_packing, duration, kinds_of, size, two_digits
-    from rdstudy.preparation import check_sizes, outline
     from rdstudy.standing import standing
     from rdstudy.study import load_study, located
+    from rdstudy.study.data import check_sizes, outline
 
     study = load_study(study_file, overrides=settings or ())
     folder = results or usual_place(study)

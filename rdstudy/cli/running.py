@@ -58,10 +58,10 @@ def run(
     from rdstudy.display import RunDisplay
     from rdstudy.driver import Recorder, opened
     from rdstudy.pack_run import Workplace, pick_device
-    from rdstudy.preparation import check_sizes, load_data
     from rdstudy.provenance import git_commit
     from rdstudy.standing import standing
     from rdstudy.study import load_study, located
+    from rdstudy.study.data import check_sizes, load_data
 
     study = load_study(study_file, overrides=settings or ())
     own = study.search.until.hours if study.search else None
@@ -205,10 +205,10 @@ def measure(
     from rdstudy.display import MeasureDisplay
     from rdstudy.driver import Recorder, opened
     from rdstudy.pack_run import Workplace, pick_device
-    from rdstudy.preparation import check_sizes, load_data
     from rdstudy.provenance import git_commit
     from rdstudy.remeasurement import evaluation_again, measuring_packs, remaining
     from rdstudy.standing import recorded_study
+    from rdstudy.study.data import check_sizes, load_data
 
     study = recorded_study(results, overrides=settings or ())
     try:

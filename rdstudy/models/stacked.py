@@ -23,8 +23,8 @@ from torch import Tensor
 
 from rdstudy.models.elementwise import fused_pixel_gradient
 from rdstudy.models.vae import VAE
-from rdstudy.seeding import generator
 from rdstudy.shapes import Layer, ModelShape
+from rdstudy.study.seeding import generator
 
 ROW_MULTIPLE = 32
 """Batches are padded to a multiple of this many rows, of weight 0 (32 = two AVX-512 vectors of float32)."""

@@ -13,7 +13,7 @@ from rdstudy.search.curves import rounded
 from rdstudy.search.outcome import Outcome
 from rdstudy.search.samplers import new_record, sampler
 from rdstudy.study import Cell, Study
-from rdstudy.study.search_spec import OVER, Range
+from rdstudy.study.search_section import OVER, Range
 
 MOST_TRIES = 20
 """Proposals of cells that there are already, in a row, after which a search has nothing new to ask."""

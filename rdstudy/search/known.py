@@ -20,8 +20,8 @@ from rdstudy.store.files import write_whole
 from rdstudy.store.location import Location
 from rdstudy.store.table import load_measurements
 from rdstudy.study import Cell, Study
-from rdstudy.study.digest import digest
-from rdstudy.study.search_spec import Range
+from rdstudy.study.hashing import digest
+from rdstudy.study.search_section import Range
 
 AXES = ("split", "train_size", "depth", "width", "latent_dim", "prior", "beta", "learning_rate", "seed")
 RECORD = "search.json"

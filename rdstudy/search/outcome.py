@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from rdstudy.limits import Course, Measured
 from rdstudy.measurement import OK, STOPPED, TEST, TRAIN
 from rdstudy.study import SearchSpec
+from rdstudy.study.early_stopping import Course, Measured
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,13 +19,13 @@ from typing import Any
 
 import optuna
 
-from rdstudy.limits import Limits
 from rdstudy.search.curves import BetaEstimate, Curve, Point
 from rdstudy.search.frontier import Frontier
 from rdstudy.search.outcome import Outcome
 from rdstudy.search.samplers import new_record
 from rdstudy.search.stopping import as_stopped, limits_of
 from rdstudy.study import Cell, Study
+from rdstudy.study.early_stopping import Limits
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 logging.getLogger("optuna").setLevel(logging.ERROR)

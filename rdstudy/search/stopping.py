@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
-from rdstudy.limits import Limit, Limits, first_above
 from rdstudy.search.outcome import Outcome
-from rdstudy.study.search_spec import NOT_BEFORE
+from rdstudy.study.early_stopping import Limit, Limits, first_above
+from rdstudy.study.search_section import NOT_BEFORE
 
 LEAST = 4
 """Fully trained cells of a setting below which nothing is said of the next one."""

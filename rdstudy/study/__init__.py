@@ -6,7 +6,7 @@ Imports nothing of ours but the spelling of splits.
 """
 
 from rdstudy.study.parsing import SettingError, StudyError, load_study, located, parse_study, study_schema
-from rdstudy.study.search_spec import SearchSpec
+from rdstudy.study.search_section import SearchSpec
 from rdstudy.study.sections import (
     DatasetSpec,
     Evaluation,

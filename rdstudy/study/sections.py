@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from rdstudy.data.split_spec import parse_split
-from rdstudy.study.digest import digest
+from rdstudy.study.hashing import digest
 
 
 def _unique(values: list[Any]) -> list[Any]:

@@ -18,8 +18,8 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from rdstudy.data.split_spec import check_split
-from rdstudy.study.digest import flat_digest
-from rdstudy.study.search_spec import NOT_BEFORE, PER, SearchSpec
+from rdstudy.study.hashing import flat_digest
+from rdstudy.study.search_section import NOT_BEFORE, PER, SearchSpec
 from rdstudy.study.sections import DatasetSpec, Evaluation, Grid, Resources, Strict, Training
 
 NUMERICS = 1

@@ -11,7 +11,7 @@ from typing import Any
 from ray.tune.search import Searcher
 from ray.tune.search.search_generator import SearchGenerator
 
-from rdstudy.limits import to_json
+from rdstudy.study.early_stopping import to_json
 from rdstudy.tuning.relay import Relay
 
 

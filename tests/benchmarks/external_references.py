@@ -25,7 +25,7 @@ import torch
 import rdstudy
 from rdstudy.information import importance_weighted_nll
 from rdstudy.pack_run import populations_of
-from rdstudy.preparation import load_data
+from rdstudy.study.data import load_data
 from tests.benchmarks.rivals import in_pythae
 
 SETTINGS = [

@@ -19,8 +19,8 @@ import torch
 from rdstudy.evaluation import measure
 from rdstudy.models.stacked import StackedVAE
 from rdstudy.pack_run import as_tensor, populations_of
-from rdstudy.preparation import load_data
 from rdstudy.study import parse_study
+from rdstudy.study.data import load_data
 from rdstudy.training import PackTraining
 from tests.benchmarks.machine import Report
 

@@ -85,8 +85,8 @@ def plain_tune(study_file: Path, output: Path, *, loop: bool) -> None:
 
     from rdstudy.evaluation import measure
     from rdstudy.pack_run import as_tensor, populations_of
-    from rdstudy.preparation import load_data
     from rdstudy.study import Cell, load_study
+    from rdstudy.study.data import load_data
     from rdstudy.training import PackTraining
     from tests.benchmarks.rivals import conventional
 

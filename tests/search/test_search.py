@@ -8,7 +8,7 @@ from rdstudy.search import Outcome, Search
 from rdstudy.search.frontier import Frontier, hypervolume
 from rdstudy.search.search import Curves
 from rdstudy.study import StudyError
-from rdstudy.study.search_spec import CURVE_SAMPLERS, FRONTIER_SAMPLERS
+from rdstudy.study.search_section import CURVE_SAMPLERS, FRONTIER_SAMPLERS
 from tests.search.objective import BEST, TEXT, believed, play, study, trained
 
 FRONTIER = (

@@ -13,10 +13,10 @@ from pydantic import BaseModel
 
 from rdstudy.data.split_spec import SPLITS, allowed_splits
 from rdstudy.errors import UserError
-from rdstudy.library import SCHEMA_FILE
 from rdstudy.store.files import write_whole
 from rdstudy.study import Study, parse_study, study_schema
-from rdstudy.study.search_spec import SearchSpec
+from rdstudy.study.examples import SCHEMA_FILE
+from rdstudy.study.search_section import SearchSpec
 
 LEAST_IMAGES = 10
 """Of fewer images, a fifth for test is one, and a mean over it says nothing."""
