@@ -13,8 +13,8 @@ import numpy as np
 from threadpoolctl import threadpool_info
 
 from rdstudy.errors import UserError
+from rdstudy.models.shape import ModelShape, model_shape
 from rdstudy.packs import Pack, flop
-from rdstudy.shapes import ModelShape, model_shape
 from rdstudy.store.location import Location
 from rdstudy.study import Cell, Study
 

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from rdstudy.information import active_units, importance_weighted_nll, pooled, split_rate
 from rdstudy.measurement import DIVERGED, OK
+from rdstudy.models.objective import Posterior, distortion, rate
 from rdstudy.models.vae import VAE
-from rdstudy.objective import Posterior, distortion, rate
 from rdstudy.study import Evaluation, Information, Likelihood
 from rdstudy.study.seeding import generator
 

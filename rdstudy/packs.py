@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from rdstudy.shapes import model_shape
+from rdstudy.models.shape import model_shape
 from rdstudy.study import Cell
 from rdstudy.study.early_stopping import Limits
 

@@ -15,8 +15,8 @@ PACKAGE = Path(__file__).parents[1] / "rdstudy"
 ORDER = [
     "rdstudy",  # the package itself: it imports what it offers when it is asked for it
     "errors  data.split_spec",
-    "study  study.seeding  shapes  study.early_stopping  budget  speed  terminal",
-    "data  packs  objective  optimizers  draws  replay",
+    "study  study.seeding  models.shape  study.early_stopping  budget  speed  terminal",
+    "data  packs  models.objective  optimizers  draws  replay",
     "models",
     "information  training",
     "measurement  study.data  provenance",

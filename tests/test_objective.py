@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
-from rdstudy.objective import Posterior, distortion, lagrangian, rate
+from rdstudy.models.objective import Posterior, distortion, lagrangian, rate
 
 
 def random(*shape: int, seed: int = 0, scale: float = 1.0) -> torch.Tensor:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rdstudy.models.shape import model_shape
 from rdstudy.packs import FAST_PACK, MOST_STATE, Pack, count_by_status, flop, packing_key, plan_packs
-from rdstudy.shapes import model_shape
 from rdstudy.study import Cell
 
 PIXELS = 15

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
+from rdstudy.models.shape import ALIGNMENT, ModelShape, model_shape
 from rdstudy.models.vae import VAE
 from rdstudy.packs import plan_packs
-from rdstudy.shapes import ALIGNMENT, ModelShape, model_shape
 from rdstudy.training import PackTraining
 
 SHAPES = [

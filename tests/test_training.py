@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from rdstudy.draws import CHUNK, batch_indices, permutation
+from rdstudy.models.objective import distortion, lagrangian, rate
+from rdstudy.models.shape import model_shape
 from rdstudy.models.stacked import initial_row
 from rdstudy.models.vae import VAE
-from rdstudy.objective import distortion, lagrangian, rate
-from rdstudy.shapes import model_shape
 from rdstudy.study import Cell
 from rdstudy.study.seeding import generator
 from rdstudy.training import PackTraining

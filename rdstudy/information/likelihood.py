@@ -20,7 +20,7 @@ from torch import Tensor
 from rdstudy.information.estimate import Estimate
 from rdstudy.information.gaussian import log_posterior, log_prior
 from rdstudy.information.pareto import largest_reliable_shape, pareto_shape, tail_length
-from rdstudy.objective import Posterior, distortion
+from rdstudy.models.objective import Posterior, distortion
 
 DRAWS_AT_ONCE = 2048
 """Draws held at once per model."""

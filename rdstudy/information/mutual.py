@@ -17,7 +17,7 @@ from torch import Tensor
 from rdstudy.information.aggregate import AggregatePosterior
 from rdstudy.information.estimate import Estimate
 from rdstudy.information.gaussian import log_posterior
-from rdstudy.objective import Posterior, rate
+from rdstudy.models.objective import Posterior, rate
 
 DRAWS_AT_ONCE = 2**17
 """Draws held at once: about 105 MB at 10 latents."""

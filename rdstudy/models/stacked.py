@@ -21,9 +21,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from rdstudy.models.elementwise import fused_pixel_gradient
+from rdstudy.models.kernels import fused_pixel_gradient
+from rdstudy.models.shape import Layer, ModelShape
 from rdstudy.models.vae import VAE
-from rdstudy.shapes import Layer, ModelShape
 from rdstudy.study.seeding import generator
 
 ROW_MULTIPLE = 32

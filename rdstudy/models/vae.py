@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from rdstudy.objective import Posterior
-from rdstudy.shapes import Layer, ModelShape
+from rdstudy.models.objective import Posterior
+from rdstudy.models.shape import Layer, ModelShape
 
 
 class Affine(nn.Module):

@@ -10,8 +10,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from rdstudy.errors import UserError
+from rdstudy.models.shape import ModelShape
 from rdstudy.models.vae import VAE
-from rdstudy.shapes import ModelShape
 from rdstudy.store.files import write_whole
 from rdstudy.store.location import Location, local_copy, location
 

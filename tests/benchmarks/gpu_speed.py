@@ -25,9 +25,9 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from rdstudy.draws import CHUNK
+from rdstudy.models.shape import ModelShape
 from rdstudy.packs import FAST_PACK
 from rdstudy.provenance import device_name
-from rdstudy.shapes import ModelShape
 from rdstudy.training import PackTraining
 from tests.benchmarks.machine import Report, ratios, spread
 from tests.benchmarks.rivals import BATCH, LATENT, Train

@@ -14,7 +14,7 @@ import time
 import numpy as np
 import torch
 
-from rdstudy.shapes import ModelShape
+from rdstudy.models.shape import ModelShape
 from rdstudy.training import PackTraining
 from tests.benchmarks.machine import Report, spread
 from tests.benchmarks.rivals import BATCH, LATENT, Train

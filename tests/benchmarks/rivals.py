@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from rdstudy.models.objective import distortion, lagrangian, rate
+from rdstudy.models.shape import ModelShape
 from rdstudy.models.stacked import initial_row
 from rdstudy.models.vae import VAE
-from rdstudy.objective import distortion, lagrangian, rate
-from rdstudy.shapes import ModelShape
 
 BATCH, LEARNING_RATE, LATENT = 128, 1e-3, 10
 Train = Callable[[int], None]

@@ -25,9 +25,9 @@ from torch import Tensor
 
 from rdstudy.data.tetrominoes import load_tetrominoes
 from rdstudy.evaluation import measure
+from rdstudy.models.shape import ModelShape
 from rdstudy.models.vae import VAE
 from rdstudy.packs import FAST_PACK
-from rdstudy.shapes import ModelShape
 from rdstudy.study import Evaluation, Information, Likelihood, Study, parse_study
 from rdstudy.training import PackTraining
 from tests.benchmarks.machine import Case, Report, compare, ratios, spread

@@ -8,7 +8,7 @@ from torch import nn
 from rdstudy.information import importance_weighted_nll, importance_weighted_nlls, log_posterior, log_prior
 from rdstudy.information import likelihood as likelihood_module
 from rdstudy.information.pareto import pareto_shape, tail_length
-from rdstudy.objective import Posterior, distortion
+from rdstudy.models.objective import Posterior, distortion
 
 
 def philox(seed=0):

@@ -3,10 +3,10 @@ import math
 import pytest
 import torch
 
+from rdstudy.models.objective import distortion, lagrangian, rate
+from rdstudy.models.shape import ModelShape
 from rdstudy.models.stacked import ROW_MULTIPLE, StackedVAE, initial_row
 from rdstudy.models.vae import VAE
-from rdstudy.objective import distortion, lagrangian, rate
-from rdstudy.shapes import ModelShape
 
 MODELS = 3
 BETAS = torch.tensor([1.0, 0.1, 4.0], dtype=torch.float64)

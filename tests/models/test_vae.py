@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch.nn import functional
 
+from rdstudy.models.shape import ModelShape
 from rdstudy.models.vae import VAE
-from rdstudy.shapes import ModelShape
 
 SHAPES = [ModelShape(15, 0, 9, 3), ModelShape(15, 1, 9, 3), ModelShape(7, 3, 4, 1)]
 

@@ -3,10 +3,10 @@ import torch
 from safetensors.torch import load_file
 
 from rdstudy.errors import UserError
+from rdstudy.models.shape import ModelShape
 from rdstudy.models.stacked import initial_row
 from rdstudy.models.vae import VAE
 from rdstudy.models.weights import load_model, save_model
-from rdstudy.shapes import ModelShape
 
 SHAPE = ModelShape(15, 2, 9, 3)
 
