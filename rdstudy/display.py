@@ -16,10 +16,10 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
-from rdstudy.packs import Pack
 from rdstudy.study import Cell
 from rdstudy.tally import Tally
 from rdstudy.terminal import Rows, can_redraw
+from rdstudy.training.packs import Pack
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -16,7 +16,6 @@ from typing import Any, Protocol, runtime_checkable
 from rdstudy.budget import Budget
 from rdstudy.errors import UserError
 from rdstudy.pack_run import Progress, Workplace, failure_rows, run_pack, use_threads
-from rdstudy.packs import Pack
 from rdstudy.remeasurement import measure_pack
 from rdstudy.standing import load_study_record, recorded_study
 from rdstudy.store.checkpoints import Checkpoints
@@ -25,6 +24,7 @@ from rdstudy.store.location import Location
 from rdstudy.store.lock import locked
 from rdstudy.store.table import Table
 from rdstudy.study import Cell, Study
+from rdstudy.training.packs import Pack
 
 More = Callable[[], list[Pack]]
 

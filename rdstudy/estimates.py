@@ -14,9 +14,9 @@ from threadpoolctl import threadpool_info
 
 from rdstudy.errors import UserError
 from rdstudy.models.shape import ModelShape, model_shape
-from rdstudy.packs import Pack, flop
 from rdstudy.store.location import Location
 from rdstudy.study import Cell, Study
+from rdstudy.training.packs import Pack, flop
 
 EFFICIENCY = {"cpu": 0.45, "cuda": 0.4}
 """Share of the float32 matrix-product rate that training reaches (measured at width 512: 0.4-0.5 on one core, 0.38-0.45
@@ -137,10 +137,10 @@ def gpu_rate() -> ProductRate:
     """
     import torch
 
-    from rdstudy import speed
+    from rdstudy.training import throughput
 
     try:
-        return ProductRate(speed.product_rate(torch.device("cuda")), 1.0)
+        return ProductRate(throughput.product_rate(torch.device("cuda")), 1.0)
     except torch.OutOfMemoryError as error:
         raise UserError(
             "the GPU's memory is in use, so its speed cannot be seen: plan when it is free, or for this machine's CPU "

@@ -24,21 +24,21 @@ import torch
 
 from rdstudy.data.dataset import Dataset
 from rdstudy.data.splits import Split, split_dataset
-from rdstudy.draws import CHUNK
 from rdstudy.errors import UserError
 from rdstudy.evaluation import Values, measure, sheet
 from rdstudy.measurement import DIVERGED, FAILED, OK, POPULATIONS, STOPPED, TEST, TRAIN, Measurement
 from rdstudy.models.weights import save_model
-from rdstudy.packs import Pack, flop
 from rdstudy.provenance import Commit, provenance
-from rdstudy.speed import product_rate
 from rdstudy.store.checkpoints import Checkpoint, Checkpoints, Saver
 from rdstudy.store.files import StorageError, write_whole
 from rdstudy.store.location import Location
 from rdstudy.store.table import stage, stage_stopped
 from rdstudy.study import Cell, Study
 from rdstudy.study.early_stopping import Measured, first_above
-from rdstudy.training import PackTraining
+from rdstudy.training.batches import CHUNK
+from rdstudy.training.packs import Pack, flop
+from rdstudy.training.throughput import product_rate
+from rdstudy.training.trainer import PackTraining
 
 _log = logging.getLogger(__name__)
 

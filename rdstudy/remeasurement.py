@@ -15,7 +15,6 @@ from rdstudy.evaluation import measure
 from rdstudy.measurement import OK, Measurement
 from rdstudy.models.weights import load_model, model_path
 from rdstudy.pack_run import Progress, Workplace, as_tensor, cell_columns, populations_of
-from rdstudy.packs import Pack
 from rdstudy.provenance import provenance
 from rdstudy.standing import standing
 from rdstudy.store.files import StorageError
@@ -23,6 +22,7 @@ from rdstudy.store.location import Location
 from rdstudy.store.table import load_measurements, measured_cells, stage_again
 from rdstudy.study import Cell, Evaluation, Study
 from rdstudy.study.sections import Examples
+from rdstudy.training.packs import Pack
 
 CELLS_AT_ONCE = 8
 """Cells that one worker is given at a time."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rdstudy.pack_run import Progress
-    from rdstudy.packs import Pack
+    from rdstudy.training.packs import Pack
 
 
 @dataclass(slots=True)

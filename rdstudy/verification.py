@@ -27,12 +27,12 @@ from rdstudy.driver import Recorder, opened, run_inline
 from rdstudy.errors import UserError
 from rdstudy.measurement import COLUMNS
 from rdstudy.pack_run import Workplace, pick_device
-from rdstudy.packs import Pack, plan_packs
 from rdstudy.standing import load_study_record, recorded_study, standing
 from rdstudy.store.location import Location
 from rdstudy.store.table import load_measurements
 from rdstudy.study import Cell, Study
 from rdstudy.study.data import load_data
+from rdstudy.training.packs import Pack, plan_packs
 
 Verdict = Literal["same bits", "within rounding", "different"]
 SAME: Verdict = "same bits"

@@ -20,7 +20,7 @@ from rdstudy.store import StorageError, locked
 from rdstudy.store import stage as real_stage
 from rdstudy.store.location import Location
 from rdstudy.study import study_schema
-from rdstudy.training import PackTraining
+from rdstudy.training.trainer import PackTraining
 from tests.command import contents, refused, values
 
 # --- plan, run, status ---

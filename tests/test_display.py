@@ -11,7 +11,7 @@ from rich.console import Console
 
 from rdstudy import display
 from rdstudy.pack_run import Progress
-from rdstudy.packs import Pack
+from rdstudy.training.packs import Pack
 from tests.conftest import CELL
 
 PACKS = [Pack(tuple(replace(CELL, seed=2 * n + i) for i in range(2))) for n in range(3)]

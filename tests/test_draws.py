@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rdstudy.draws import CHUNK, Draws, batch_indices, permutation
 from rdstudy.study.seeding import generator
+from rdstudy.training.batches import CHUNK, Draws, batch_indices, permutation
 
 
 def order(cell_id: str, n_train: int, batch_size: int, start: int, stop: int) -> np.ndarray:

@@ -15,13 +15,13 @@ from rdstudy.driver import Recorder, opened, run_inline
 from rdstudy.errors import UserError
 from rdstudy.measurement import PROVENANCE
 from rdstudy.pack_run import Workplace, run_pack
-from rdstudy.packs import Pack, plan_packs
 from rdstudy.standing import load_study_record, recorded_study, standing
 from rdstudy.store import LockedError, load_measurements
 from rdstudy.store.checkpoints import Checkpoints
 from rdstudy.store.files import ASIDE
 from rdstudy.study import Study
-from rdstudy.training import PackTraining
+from rdstudy.training.packs import Pack, plan_packs
+from rdstudy.training.trainer import PackTraining
 
 
 def run(study: Study, dataset: Dataset, results: Path, *, pack_size: int = 2) -> list[str]:

@@ -14,7 +14,7 @@ from rdstudy.models.stacked import initial_row
 from rdstudy.models.vae import VAE
 from rdstudy.study import Evaluation
 from rdstudy.study.seeding import generator
-from rdstudy.training import PackTraining
+from rdstudy.training.trainer import PackTraining
 
 SHAPE = ModelShape(15, 1, 9, 3)
 POPULATION = np.random.default_rng(3).permutation(100)[:37]

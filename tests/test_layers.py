@@ -15,10 +15,10 @@ PACKAGE = Path(__file__).parents[1] / "rdstudy"
 ORDER = [
     "rdstudy",  # the package itself: it imports what it offers when it is asked for it
     "errors  data.split_spec",
-    "study  study.seeding  models.shape  study.early_stopping  budget  speed  terminal",
-    "data  packs  models.objective  optimizers  draws  replay",
+    "study  study.seeding  models.shape  study.early_stopping  budget  training.throughput  terminal",
+    "data  training.packs  models.objective  training.optimizers  training.batches  training.cuda_graph",
     "models",
-    "information  training",
+    "information  training.trainer",
     "measurement  study.data  provenance",
     "evaluation",
     "store  analysis",

@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from rdstudy.optimizers import FlatOptimizer
+from rdstudy.training.optimizers import FlatOptimizer
 
 CLASSES = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
 
@@ -43,7 +43,7 @@ def test_the_steps_are_counted_where_the_parameters_are():
 
 def test_training_does_not_import_the_compiler():
     code = (
-        "import sys, torch; from rdstudy.optimizers import FlatOptimizer\n"
+        "import sys, torch; from rdstudy.training.optimizers import FlatOptimizer\n"
         "before = 'torch._dynamo' in sys.modules\n"
         "for name in ('adam', 'adamw', 'sgd'): FlatOptimizer(name, torch.ones(3), torch.ones(3), 0.1).step()\n"
         "print(before, 'torch._dynamo' in sys.modules)"

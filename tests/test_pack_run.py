@@ -14,13 +14,13 @@ from rdstudy.evaluation import measure
 from rdstudy.measurement import COLUMNS, PROVENANCE
 from rdstudy.models.weights import load_model
 from rdstudy.pack_run import Progress, Workplace, pick_device, run_pack
-from rdstudy.packs import Pack
 from rdstudy.store import StorageError
 from rdstudy.store.checkpoints import Checkpoints, Saver
 from rdstudy.store.location import Location
 from rdstudy.study import Cell
 from rdstudy.study.early_stopping import Limit, Limits
-from rdstudy.training import PackTraining
+from rdstudy.training.packs import Pack
+from rdstudy.training.trainer import PackTraining
 
 
 @pytest.fixture

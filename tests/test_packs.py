@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rdstudy.models.shape import model_shape
-from rdstudy.packs import FAST_PACK, MOST_STATE, Pack, count_by_status, flop, packing_key, plan_packs
 from rdstudy.study import Cell
+from rdstudy.training.packs import FAST_PACK, MOST_STATE, Pack, count_by_status, flop, packing_key, plan_packs
 
 PIXELS = 15
 

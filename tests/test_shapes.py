@@ -3,8 +3,8 @@ import torch
 
 from rdstudy.models.shape import ALIGNMENT, ModelShape, model_shape
 from rdstudy.models.vae import VAE
-from rdstudy.packs import plan_packs
-from rdstudy.training import PackTraining
+from rdstudy.training.packs import plan_packs
+from rdstudy.training.trainer import PackTraining
 
 SHAPES = [
     ModelShape(784, 1, 512, 10),

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from rdstudy.pack_run import Progress
-from rdstudy.packs import Pack
 from rdstudy.tally import Tally
+from rdstudy.training.packs import Pack
 from tests.conftest import CELL
 
 STEPS = CELL.steps

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from rdstudy.draws import CHUNK, batch_indices, permutation
 from rdstudy.models.objective import distortion, lagrangian, rate
 from rdstudy.models.shape import model_shape
 from rdstudy.models.stacked import initial_row
 from rdstudy.models.vae import VAE
 from rdstudy.study import Cell
 from rdstudy.study.seeding import generator
-from rdstudy.training import PackTraining
+from rdstudy.training.batches import CHUNK, batch_indices, permutation
+from rdstudy.training.trainer import PackTraining
 
 STEPS = 100
 

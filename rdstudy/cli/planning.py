@@ -13,9 +13,9 @@ from rdstudy.errors import UserError
 from rdstudy.terminal import console_for
 
 if TYPE_CHECKING:
-    from rdstudy.packs import Pack
     from rdstudy.store.location import Location
     from rdstudy.study import Cell, Study
+    from rdstudy.training.packs import Pack
 
 
 QUIET = 0.8
@@ -108,8 +108,8 @@ def plan(
 def packs_of(
     study: Study, folder: Location, missing: list[Cell], pixels: int, workers: int, device: str, memory: float
 ) -> list[Pack]:
-    from rdstudy.packs import plan_packs
     from rdstudy.store.checkpoints import Checkpoints
+    from rdstudy.training.packs import plan_packs
 
     try:
         return plan_packs(

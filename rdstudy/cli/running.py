@@ -36,10 +36,10 @@ if TYPE_CHECKING:
     from rdstudy.display import RunDisplay
     from rdstudy.driver import Executor, More, Recorder
     from rdstudy.pack_run import Workplace
-    from rdstudy.packs import Pack
     from rdstudy.standing import Standing
     from rdstudy.store.location import Location
     from rdstudy.study import Cell, Study
+    from rdstudy.training.packs import Pack
 
 
 def run(

@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from rdstudy.driver import More
-from rdstudy.packs import Pack
+from rdstudy.training.packs import Pack
 
 CRASHES = 3
 """How often the process of a pack may die, on machines that live, before the pack is halved."""

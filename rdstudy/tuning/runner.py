@@ -20,9 +20,9 @@ from ray import tune
 from rdstudy.budget import Budget
 from rdstudy.driver import Listener, More
 from rdstudy.pack_run import Workplace
-from rdstudy.packs import Pack
 from rdstudy.store.files import StorageError
 from rdstudy.store.location import absolute
+from rdstudy.training.packs import Pack
 from rdstudy.tuning.capacity import Room, device_kind, gpus_per_pack
 from rdstudy.tuning.handing_out import Packs, PackSearcher
 from rdstudy.tuning.preflight import Versions, check_nodes, machines

@@ -24,11 +24,11 @@ import numpy as np
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from rdstudy.draws import CHUNK
 from rdstudy.models.shape import ModelShape
-from rdstudy.packs import FAST_PACK
 from rdstudy.provenance import device_name
-from rdstudy.training import PackTraining
+from rdstudy.training.batches import CHUNK
+from rdstudy.training.packs import FAST_PACK
+from rdstudy.training.trainer import PackTraining
 from tests.benchmarks.machine import Report, ratios, spread
 from tests.benchmarks.rivals import BATCH, LATENT, Train
 from tests.benchmarks.training_speed import EXAMPLES, SHAPES, floor, random_images, rivals, study_of

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from rdstudy.models.shape import ModelShape
-from rdstudy.training import PackTraining
+from rdstudy.training.trainer import PackTraining
 from tests.benchmarks.machine import Report, spread
 from tests.benchmarks.rivals import BATCH, LATENT, Train
 from tests.benchmarks.training_speed import SIDE, study_of

@@ -21,7 +21,7 @@ from rdstudy.models.stacked import StackedVAE
 from rdstudy.pack_run import as_tensor, populations_of
 from rdstudy.study import parse_study
 from rdstudy.study.data import load_data
-from rdstudy.training import PackTraining
+from rdstudy.training.trainer import PackTraining
 from tests.benchmarks.machine import Report
 
 SHAPES, BETAS, SEEDS = ((1, 64), (1, 512)), (0.1, 1.0, 5.0), 8

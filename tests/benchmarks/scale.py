@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from rdstudy.packs import plan_packs
 from rdstudy.store import Table, finished_cells, load_measurements, stage
+from rdstudy.training.packs import plan_packs
 from rdstudy.tuning.queue import PackQueue
 from tests.store.test_table import ROW
 from tests.tuning.trials_kept import run_small_packs, small_study

@@ -24,12 +24,12 @@ from rdstudy import pack_run
 from rdstudy.budget import Budget
 from rdstudy.driver import Recorder, opened, run_inline
 from rdstudy.pack_run import Workplace
-from rdstudy.packs import FAST_PACK, plan_packs
 from rdstudy.provenance import device_name
 from rdstudy.store.checkpoints import Saver
 from rdstudy.study import load_study
 from rdstudy.study.data import load_data
-from rdstudy.training import PackTraining
+from rdstudy.training.packs import FAST_PACK, plan_packs
+from rdstudy.training.trainer import PackTraining
 from tests.benchmarks.machine import Report
 from tests.benchmarks.training_speed import SHAPES, packed, random_images
 

@@ -27,9 +27,9 @@ from rdstudy.data.tetrominoes import load_tetrominoes
 from rdstudy.evaluation import measure
 from rdstudy.models.shape import ModelShape
 from rdstudy.models.vae import VAE
-from rdstudy.packs import FAST_PACK
 from rdstudy.study import Evaluation, Information, Likelihood, Study, parse_study
-from rdstudy.training import PackTraining
+from rdstudy.training.packs import FAST_PACK
+from rdstudy.training.trainer import PackTraining
 from tests.benchmarks.machine import Case, Report, compare, ratios, spread
 from tests.benchmarks.rivals import BATCH, LATENT, Train, conventional, pythae
 

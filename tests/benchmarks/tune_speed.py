@@ -87,7 +87,7 @@ def plain_tune(study_file: Path, output: Path, *, loop: bool) -> None:
     from rdstudy.pack_run import as_tensor, populations_of
     from rdstudy.study import Cell, load_study
     from rdstudy.study.data import load_data
-    from rdstudy.training import PackTraining
+    from rdstudy.training.trainer import PackTraining
     from tests.benchmarks.rivals import conventional
 
     class OneCell(tune.Trainable):  # type: ignore[misc]

@@ -15,9 +15,9 @@ import torch
 import rdstudy
 from rdstudy.measurement import PROVENANCE
 from rdstudy.pack_run import Workplace, run_pack
-from rdstudy.packs import Pack
 from rdstudy.study import parse_study
 from rdstudy.study.data import load_data
+from rdstudy.training.packs import Pack
 from tests.test_pack_run import begin, rows, trained
 from tests.tuning.kill_and_resume import values, write_study
 

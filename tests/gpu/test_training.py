@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from rdstudy.draws import CHUNK, Draws
 from rdstudy.study import Cell
-from rdstudy.training import PackTraining
+from rdstudy.training.batches import CHUNK, Draws
+from rdstudy.training.trainer import PackTraining
 from tests.test_training import some_cells, training_set, weights
 
 pytestmark = pytest.mark.gpu

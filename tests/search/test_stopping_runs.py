@@ -13,7 +13,7 @@ import rdstudy
 from rdstudy import pack_run
 from rdstudy.analysis import final_measurements, frontier, learning
 from rdstudy.standing import recorded_study, standing
-from rdstudy.training import PackTraining
+from rdstudy.training.trainer import PackTraining
 from tests.command import refused, values
 from tests.tuning.kill_and_resume import Runs
 

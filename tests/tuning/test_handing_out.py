@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from rdstudy.budget import Budget
-from rdstudy.packs import Pack
+from rdstudy.training.packs import Pack
 from tests.conftest import CELL
 
 pytestmark = pytest.mark.slow  # imports Ray

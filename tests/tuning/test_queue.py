@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rdstudy.packs import Pack
 from rdstudy.study import Cell
 from rdstudy.study.early_stopping import Limit, Limits
+from rdstudy.training.packs import Pack
 from rdstudy.tuning import queue as queues
 from rdstudy.tuning.queue import CRASHES, PackQueue, Work
 from tests.conftest import CELL

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from rdstudy.packs import flop, plan_packs
+from rdstudy.training.packs import flop, plan_packs
 from tests.conftest import CELL
 
 GPUS = 16

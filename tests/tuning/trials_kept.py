@@ -18,9 +18,9 @@ from rdstudy.budget import Budget
 from rdstudy.data.dataset import make_dataset
 from rdstudy.driver import Recorder, opened
 from rdstudy.pack_run import Progress, Workplace, pick_device
-from rdstudy.packs import Pack, plan_packs
 from rdstudy.standing import standing
 from rdstudy.study import Study, parse_study
+from rdstudy.training.packs import Pack, plan_packs
 from rdstudy.tuning.connection import cluster
 from rdstudy.tuning.runner import run_on_ray
 

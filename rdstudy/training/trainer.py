@@ -19,15 +19,15 @@ import torch
 from jaxtyping import Float, Int32, Int64, UInt8
 from torch import Tensor
 
-from rdstudy.draws import CHUNK, Draws
 from rdstudy.models.kernels import intensities_into
 from rdstudy.models.shape import model_shape
 from rdstudy.models.stacked import StackedVAE, initial_row
 from rdstudy.models.vae import VAE
-from rdstudy.optimizers import FlatOptimizer
-from rdstudy.packs import packing_key
-from rdstudy.replay import Replay
 from rdstudy.study import Cell
+from rdstudy.training.batches import CHUNK, Draws
+from rdstudy.training.cuda_graph import Replay
+from rdstudy.training.optimizers import FlatOptimizer
+from rdstudy.training.packs import packing_key
 
 
 class PackTraining:
