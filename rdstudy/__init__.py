@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rdstudy import analysis
-    from rdstudy.models.weights import load_model
-    from rdstudy.store import load_measurements
+    from rdstudy.storage import load_measurements
+    from rdstudy.storage.weights import load_model
     from rdstudy.study import Study, load_study
 
     __version__: str
@@ -26,8 +26,8 @@ __all__ = ["Study", "__version__", "analysis", "load_measurements", "load_model"
 _HOMES = {
     "Study": "rdstudy.study",
     "load_study": "rdstudy.study",
-    "load_measurements": "rdstudy.store",
-    "load_model": "rdstudy.models.weights",
+    "load_measurements": "rdstudy.storage",
+    "load_model": "rdstudy.storage.weights",
 }
 
 

@@ -18,11 +18,11 @@ from rdstudy.errors import UserError
 from rdstudy.pack_run import Progress, Workplace, failure_rows, run_pack, use_threads
 from rdstudy.remeasurement import measure_pack
 from rdstudy.standing import load_study_record, recorded_study
-from rdstudy.store.checkpoints import Checkpoints
-from rdstudy.store.files import make_folder, remove_leftovers, write_whole
-from rdstudy.store.location import Location
-from rdstudy.store.lock import locked
-from rdstudy.store.table import Table
+from rdstudy.storage.checkpoints import Checkpoints
+from rdstudy.storage.files import make_folder, remove_leftovers, write_whole
+from rdstudy.storage.location import Location
+from rdstudy.storage.lock import locked
+from rdstudy.storage.table import Table
 from rdstudy.study import Cell, Study
 from rdstudy.training.packs import Pack
 

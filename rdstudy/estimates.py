@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_info
 
 from rdstudy.errors import UserError
 from rdstudy.models.shape import ModelShape, model_shape
-from rdstudy.store.location import Location
+from rdstudy.storage.location import Location
 from rdstudy.study import Cell, Study
 from rdstudy.training.packs import Pack, flop
 
@@ -150,7 +150,7 @@ def gpu_rate() -> ProductRate:
 
 def measured_rate(results: Location, costs: Costs, cells: Mapping[str, Cell]) -> float | None:
     """Operations per second and pack that finished cells of the study took; None where there are none."""
-    from rdstudy.store.table import load_measurements
+    from rdstudy.storage.table import load_measurements
 
     if not (results / "measurements").is_dir():
         return None

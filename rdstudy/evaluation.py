@@ -18,9 +18,9 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 from rdstudy.information import active_units, importance_weighted_nll, pooled, split_rate
-from rdstudy.measurement import DIVERGED, OK
 from rdstudy.models.objective import Posterior, distortion, rate
 from rdstudy.models.vae import VAE
+from rdstudy.storage.schema import DIVERGED, OK
 from rdstudy.study import Evaluation, Information, Likelihood
 from rdstudy.study.seeding import generator
 

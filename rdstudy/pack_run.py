@@ -26,13 +26,13 @@ from rdstudy.data.dataset import Dataset
 from rdstudy.data.splits import Split, split_dataset
 from rdstudy.errors import UserError
 from rdstudy.evaluation import Values, measure, sheet
-from rdstudy.measurement import DIVERGED, FAILED, OK, POPULATIONS, STOPPED, TEST, TRAIN, Measurement
-from rdstudy.models.weights import save_model
 from rdstudy.provenance import Commit, provenance
-from rdstudy.store.checkpoints import Checkpoint, Checkpoints, Saver
-from rdstudy.store.files import StorageError, write_whole
-from rdstudy.store.location import Location
-from rdstudy.store.table import stage, stage_stopped
+from rdstudy.storage.checkpoints import Checkpoint, Checkpoints, Saver
+from rdstudy.storage.files import StorageError, write_whole
+from rdstudy.storage.location import Location
+from rdstudy.storage.schema import DIVERGED, FAILED, OK, POPULATIONS, STOPPED, TEST, TRAIN, Measurement
+from rdstudy.storage.table import stage, stage_stopped
+from rdstudy.storage.weights import save_model
 from rdstudy.study import Cell, Study
 from rdstudy.study.early_stopping import Measured, first_above
 from rdstudy.training.batches import CHUNK

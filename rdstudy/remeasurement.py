@@ -12,14 +12,14 @@ from dataclasses import dataclass
 
 from rdstudy.errors import UserError
 from rdstudy.evaluation import measure
-from rdstudy.measurement import OK, Measurement
-from rdstudy.models.weights import load_model, model_path
 from rdstudy.pack_run import Progress, Workplace, as_tensor, cell_columns, populations_of
 from rdstudy.provenance import provenance
 from rdstudy.standing import standing
-from rdstudy.store.files import StorageError
-from rdstudy.store.location import Location
-from rdstudy.store.table import load_measurements, measured_cells, stage_again
+from rdstudy.storage.files import StorageError
+from rdstudy.storage.location import Location
+from rdstudy.storage.schema import OK, Measurement
+from rdstudy.storage.table import load_measurements, measured_cells, stage_again
+from rdstudy.storage.weights import load_model, model_path
 from rdstudy.study import Cell, Evaluation, Study
 from rdstudy.study.sections import Examples
 from rdstudy.training.packs import Pack

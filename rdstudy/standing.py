@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from rdstudy.errors import UserError
-from rdstudy.store.location import Location
-from rdstudy.store.table import failed_cells, finished_cells, stopped_cells
+from rdstudy.storage.location import Location
+from rdstudy.storage.table import failed_cells, finished_cells, stopped_cells
 from rdstudy.study import Cell, Study, parse_study
 
 if TYPE_CHECKING:

@@ -25,11 +25,11 @@ import pandas as pd
 from rdstudy.budget import Budget
 from rdstudy.driver import Recorder, opened, run_inline
 from rdstudy.errors import UserError
-from rdstudy.measurement import COLUMNS
 from rdstudy.pack_run import Workplace, pick_device
 from rdstudy.standing import load_study_record, recorded_study, standing
-from rdstudy.store.location import Location
-from rdstudy.store.table import load_measurements
+from rdstudy.storage.location import Location
+from rdstudy.storage.schema import COLUMNS
+from rdstudy.storage.table import load_measurements
 from rdstudy.study import Cell, Study
 from rdstudy.study.data import load_data
 from rdstudy.training.packs import Pack, plan_packs

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import pandas as pd
 
 import rdstudy
-from rdstudy.measurement import PROVENANCE
+from rdstudy.storage.schema import PROVENANCE
 
 
 class Ended(NamedTuple):

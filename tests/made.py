@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from rdstudy.measurement import DIVERGED, FAILED, OK, POPULATIONS, Measurement
-from rdstudy.store.parts import to_arrow, write_part
+from rdstudy.storage.parts import to_arrow, write_part
+from rdstudy.storage.schema import DIVERGED, FAILED, OK, POPULATIONS, Measurement
 from rdstudy.study import Cell, Study
 
 WHEN = dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.UTC)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from rdstudy.store.parts import to_arrow, write_part
+from rdstudy.storage.parts import to_arrow, write_part
 from rdstudy.study import parse_study
 from tests.command import contents, refused
 from tests.conftest import STUDY

@@ -15,10 +15,10 @@ import torch
 
 import rdstudy
 from rdstudy import pack_run
-from rdstudy.measurement import columns_markdown
-from rdstudy.store import StorageError, locked
-from rdstudy.store import stage as real_stage
-from rdstudy.store.location import Location
+from rdstudy.storage import StorageError, locked
+from rdstudy.storage import stage as real_stage
+from rdstudy.storage.location import Location
+from rdstudy.storage.schema import columns_markdown
 from rdstudy.study import study_schema
 from rdstudy.training.trainer import PackTraining
 from tests.command import contents, refused, values

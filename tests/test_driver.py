@@ -13,12 +13,12 @@ from rdstudy.budget import Budget
 from rdstudy.data.dataset import Dataset, make_dataset
 from rdstudy.driver import Recorder, opened, run_inline
 from rdstudy.errors import UserError
-from rdstudy.measurement import PROVENANCE
 from rdstudy.pack_run import Workplace, run_pack
 from rdstudy.standing import load_study_record, recorded_study, standing
-from rdstudy.store import LockedError, load_measurements
-from rdstudy.store.checkpoints import Checkpoints
-from rdstudy.store.files import ASIDE
+from rdstudy.storage import LockedError, load_measurements
+from rdstudy.storage.checkpoints import Checkpoints
+from rdstudy.storage.files import ASIDE
+from rdstudy.storage.schema import PROVENANCE
 from rdstudy.study import Study
 from rdstudy.training.packs import Pack, plan_packs
 from rdstudy.training.trainer import PackTraining

@@ -8,10 +8,10 @@ import torch
 from rdstudy import evaluation
 from rdstudy.evaluation import Values, measure, sheet
 from rdstudy.information import importance_weighted_nll, split_rate
-from rdstudy.measurement import DIVERGED, OK
 from rdstudy.models.shape import ModelShape
 from rdstudy.models.stacked import initial_row
 from rdstudy.models.vae import VAE
+from rdstudy.storage.schema import DIVERGED, OK
 from rdstudy.study import Evaluation
 from rdstudy.study.seeding import generator
 from rdstudy.training.trainer import PackTraining

@@ -19,11 +19,11 @@ ORDER = [
     "data  training.packs  models.objective  training.optimizers  training.batches  training.cuda_graph",
     "models",
     "information  training.trainer",
-    "measurement  study.data  provenance",
+    "storage.schema  study.data  provenance",
     "evaluation",
-    "store  analysis",
+    "storage  analysis",
     "search",
-    "models.weights  study.examples  standing  estimates",
+    "storage.weights  study.examples  standing  estimates",
     "listing  study.template",
     "export",
     "pack_run",
@@ -130,7 +130,9 @@ def test_a_heavy_library_is_imported_in_one_room_only(library, home):
     assert {room(module) for module in MODULES if library in roots(set(imports(module)))} <= {home}
 
 
-@pytest.mark.parametrize("rooms", ["analysis figures report", "study store measurement study.examples errors", "cli"])
+@pytest.mark.parametrize(
+    "rooms", ["analysis figures report", "study storage storage.schema study.examples errors", "cli"]
+)
 def test_what_a_laptop_needs_to_read_a_table_is_neither_torch_nor_ray(rooms):
     assert not roots(reached(rooms, top=True)) & {"torch", "torchvision", "ray", "optuna"}
 
@@ -158,7 +160,7 @@ def test_tuning_and_analysis_never_meet():
 def test_the_source_says_what_an_interpreter_does():
     program = (
         "import sys\n"
-        "import rdstudy, rdstudy.cli, rdstudy.study, rdstudy.store, rdstudy.analysis\n"
+        "import rdstudy, rdstudy.cli, rdstudy.study, rdstudy.storage, rdstudy.analysis\n"
         "print(*{'torch', 'ray', 'optuna', 'matplotlib'} & sys.modules.keys())\n"
         "import rdstudy.figures, rdstudy.report\n"
         "print(*{'torch', 'ray', 'optuna'} & sys.modules.keys())\n"

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from rdstudy.measurement import COLUMNS, KEY, POPULATIONS, PROVENANCE, STATUSES, Measurement, columns_markdown
+from rdstudy.storage.schema import COLUMNS, KEY, POPULATIONS, PROVENANCE, STATUSES, Measurement, columns_markdown
 
 README = Path(__file__).parents[1] / "results" / "README.md"
 BY_NAME = {column.name: column for column in COLUMNS}

@@ -11,12 +11,12 @@ import torch
 
 from rdstudy import pack_run
 from rdstudy.evaluation import measure
-from rdstudy.measurement import COLUMNS, PROVENANCE
-from rdstudy.models.weights import load_model
 from rdstudy.pack_run import Progress, Workplace, pick_device, run_pack
-from rdstudy.store import StorageError
-from rdstudy.store.checkpoints import Checkpoints, Saver
-from rdstudy.store.location import Location
+from rdstudy.storage import StorageError
+from rdstudy.storage.checkpoints import Checkpoints, Saver
+from rdstudy.storage.location import Location
+from rdstudy.storage.schema import COLUMNS, PROVENANCE
+from rdstudy.storage.weights import load_model
 from rdstudy.study import Cell
 from rdstudy.study.early_stopping import Limit, Limits
 from rdstudy.training.packs import Pack

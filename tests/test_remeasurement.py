@@ -8,8 +8,8 @@ import pytest
 
 import rdstudy
 from rdstudy import remeasurement
-from rdstudy.measurement import KEY
-from rdstudy.store import Table
+from rdstudy.storage import Table
+from rdstudy.storage.schema import KEY
 from tests.command import contents, refused, values
 
 RESULTS = Path("results/tiny")

@@ -21,7 +21,7 @@ from rdstudy.analysis.hull import dominated, lower_hull
 from rdstudy.analysis.intervals import mean_interval
 from rdstudy.analysis.resampling import quantile_interval, resampled_means
 from rdstudy.analysis.table import CRITERIA, SETTING, Replicates, replicates
-from rdstudy.measurement import POPULATIONS, TEST, TRAIN
+from rdstudy.storage.schema import POPULATIONS, TEST, TRAIN
 
 DRAWN = ("rate_nats", *CRITERIA)
 _PLANE = [

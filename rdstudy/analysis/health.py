@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from rdstudy.analysis.table import SETTING
-from rdstudy.measurement import DIVERGED, FAILED, OK, STOPPED
+from rdstudy.storage.schema import DIVERGED, FAILED, OK, STOPPED
 
 _NAMED = [name for name in SETTING if name != "steps"]
 

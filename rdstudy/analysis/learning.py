@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from rdstudy.analysis.table import SETTING, with_setting_columns
-from rdstudy.measurement import OK
+from rdstudy.storage.schema import OK
 
 
 def learning(table: pd.DataFrame) -> pd.DataFrame:

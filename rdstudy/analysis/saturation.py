@@ -19,7 +19,7 @@ from rdstudy.analysis.frontier import interval_columns
 from rdstudy.analysis.intervals import mean_interval
 from rdstudy.analysis.resampling import quantile_interval, resampled_means
 from rdstudy.analysis.table import CRITERIA, SETTING, Replicates, replicates
-from rdstudy.measurement import POPULATIONS, TEST, TRAIN
+from rdstudy.storage.schema import POPULATIONS, TEST, TRAIN
 
 SATURATED_SHARE = 0.95
 AT, EVERYWHERE, NEVER, NOT_MEASURED = "at", "everywhere", "never", "not measured"

@@ -32,7 +32,7 @@ from rdstudy.analysis.contrasts import (
     effect,
 )
 from rdstudy.analysis.table import CRITERIA, SETTING, Replicates, replicates
-from rdstudy.measurement import POPULATIONS
+from rdstudy.storage.schema import POPULATIONS
 
 U_SHAPED, FALLING, RISING, FLAT, HUMPED, UNDECIDED = (
     "U-shaped",

@@ -16,7 +16,7 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from rdstudy.errors import UserError
-from rdstudy.measurement import OK, TEST, TRAIN
+from rdstudy.storage.schema import OK, TEST, TRAIN
 
 SETTING = (
     "dataset",

@@ -130,7 +130,7 @@ def columns(
     json_wanted: Annotated[bool, as_json("columns (name, type, nullable, unit, meaning, group)")] = False,
 ) -> None:
     """Print what the table's columns mean, as Markdown."""
-    from rdstudy.measurement import COLUMNS, columns_markdown
+    from rdstudy.storage.schema import COLUMNS, columns_markdown
 
     if json_wanted:
         listed = [{**asdict(column), "type": column.type.__name__} for column in COLUMNS]

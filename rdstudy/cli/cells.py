@@ -213,7 +213,7 @@ def _draw(record: CellRecord, png: Path) -> None:
         )
     from rdstudy.figures import cell_sheet, png_bytes
     from rdstudy.report.sheets import read_sheet
-    from rdstudy.store.files import write_whole
+    from rdstudy.storage.files import write_whole
 
     sheet = read_sheet(record.sheet)
     if not sheet:

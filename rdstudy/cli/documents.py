@@ -13,7 +13,7 @@ import typer
 
 if TYPE_CHECKING:
     from rdstudy.standing import Standing
-    from rdstudy.store.location import Location
+    from rdstudy.storage.location import Location
     from rdstudy.study import Study
 
 

@@ -23,8 +23,8 @@ def status(
 ) -> None:
     """Show how far a study is, from its results folder alone; works while it runs, and from another machine."""
     from rdstudy.standing import recorded_study, standing
-    from rdstudy.store import holder
-    from rdstudy.store.checkpoints import Checkpoints
+    from rdstudy.storage import holder
+    from rdstudy.storage.checkpoints import Checkpoints
 
     study = recorded_study(results)
     at_work = holder(results)
@@ -71,7 +71,7 @@ def report(
     from rdstudy.display import curves_table
     from rdstudy.report import write_report
     from rdstudy.standing import load_study_record, recorded_study, standing
-    from rdstudy.store import load_measurements
+    from rdstudy.storage import load_measurements
 
     record = load_study_record(results)
     now = standing(recorded_study(results), results)

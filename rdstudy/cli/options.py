@@ -11,12 +11,12 @@ import typer
 from rdstudy.cli.completion import results_folders
 
 if TYPE_CHECKING:
-    from rdstudy.store.location import Location
+    from rdstudy.storage.location import Location
     from rdstudy.study import Study
 
 
 def place(text: str) -> Location:
-    from rdstudy.store.location import location
+    from rdstudy.storage.location import location
 
     return location(text)
 

@@ -13,7 +13,7 @@ from rdstudy.errors import UserError
 from rdstudy.terminal import console_for
 
 if TYPE_CHECKING:
-    from rdstudy.store.location import Location
+    from rdstudy.storage.location import Location
     from rdstudy.study import Cell, Study
     from rdstudy.training.packs import Pack
 
@@ -108,7 +108,7 @@ def plan(
 def packs_of(
     study: Study, folder: Location, missing: list[Cell], pixels: int, workers: int, device: str, memory: float
 ) -> list[Pack]:
-    from rdstudy.store.checkpoints import Checkpoints
+    from rdstudy.storage.checkpoints import Checkpoints
     from rdstudy.training.packs import plan_packs
 
     try:

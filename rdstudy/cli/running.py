@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from rdstudy.driver import Executor, More, Recorder
     from rdstudy.pack_run import Workplace
     from rdstudy.standing import Standing
-    from rdstudy.store.location import Location
+    from rdstudy.storage.location import Location
     from rdstudy.study import Cell, Study
     from rdstudy.training.packs import Pack
 
@@ -170,7 +170,7 @@ def _execute(
     more: More | None = None,
 ) -> str | None:
     """Work on packs until all have ended, or a limit was reached: then which, in words."""
-    from rdstudy.store import StorageError
+    from rdstudy.storage import StorageError
 
     recorder.listener = display
     try:
@@ -280,7 +280,7 @@ def _ended(study: Study, folder: Location, now: Standing, over: str | None) -> d
 
 def _diverged(folder: Location, now: Standing) -> dict[str, str]:
     """Cells that diverged, with what they said."""
-    from rdstudy.store import load_measurements
+    from rdstudy.storage import load_measurements
 
     if not now.finished:
         return {}

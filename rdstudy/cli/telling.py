@@ -9,7 +9,7 @@ from rich.console import Console
 
 if TYPE_CHECKING:
     from rdstudy.standing import Standing
-    from rdstudy.store.location import Location
+    from rdstudy.storage.location import Location
     from rdstudy.study import Study
 
 
@@ -30,7 +30,7 @@ def print_standing(console: Console, study: Study, folder: Location, now: Standi
 
 
 def print_at_work(console: Console, holder: Mapping[str, Any] | None, now: Standing) -> None:
-    from rdstudy.store.lock import name_of
+    from rdstudy.storage.lock import name_of
 
     if holder is not None:
         console.print(f"at work: {name_of(holder)}", soft_wrap=True)

@@ -15,8 +15,8 @@ from pathlib import Path
 from rdstudy.errors import UserError
 from rdstudy.export.runs import Run, runs_of
 from rdstudy.standing import Standing
-from rdstudy.store.files import ASIDE, explained
-from rdstudy.store.location import Location
+from rdstudy.storage.files import ASIDE, explained
+from rdstudy.storage.location import Location
 
 TARGETS = ("tensorboard", "mlflow", "csv")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rdstudy.errors import UserError
 from rdstudy.export.runs import Run
-from rdstudy.measurement import FAILED, STOPPED
+from rdstudy.storage.schema import FAILED, STOPPED
 
 MOST_AT_ONCE = 1000
 """Values that MLflow takes in one request."""

@@ -11,10 +11,10 @@ from typing import Any
 import pandas as pd
 
 from rdstudy.listing import AXES, list_cells, varying_axes
-from rdstudy.measurement import COLUMNS, FAILED, STOPPED
 from rdstudy.standing import Standing
-from rdstudy.store.location import Location
-from rdstudy.store.table import load_measurements
+from rdstudy.storage.location import Location
+from rdstudy.storage.schema import COLUMNS, FAILED, STOPPED
+from rdstudy.storage.table import load_measurements
 
 MEASURED = tuple(c.name for c in COLUMNS if c.group == "values")
 

@@ -22,7 +22,7 @@ from rdstudy.figures.style import (
     new_figure,
     styled,
 )
-from rdstudy.measurement import TEST
+from rdstudy.storage.schema import TEST
 
 CRITERION_LABELS = {
     "distortion_nats": "test distortion",

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from rdstudy.figures.style import DASHED, INK, axes_for, figure_of, legend_above, styled
-from rdstudy.measurement import TEST, TRAIN
+from rdstudy.storage.schema import TEST, TRAIN
 
 _MOST_BETAS = 6
 

@@ -26,7 +26,7 @@ from rdstudy.figures.style import (
     legend_above,
     styled,
 )
-from rdstudy.measurement import TEST, TRAIN
+from rdstudy.storage.schema import TEST, TRAIN
 
 Image = UInt8[np.ndarray, "height width channels"]
 

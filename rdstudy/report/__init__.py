@@ -18,7 +18,7 @@ from rdstudy.report.findings import Findings
 from rdstudy.report.html import page, write_whole
 from rdstudy.report.illustrations import claim_illustrations, draw, illustrations, remove_drawn
 from rdstudy.report.markdown import document
-from rdstudy.store.location import Location
+from rdstudy.storage.location import Location
 
 if TYPE_CHECKING:
     from rdstudy.search.summary import Summary

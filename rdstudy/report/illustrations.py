@@ -15,11 +15,11 @@ import pandas as pd
 from rdstudy import figures
 from rdstudy.analysis import CLAIMS, CRITERIA, SETTING, setting_label, varying
 from rdstudy.figures.panels import CAPACITY
-from rdstudy.measurement import TEST, TRAIN
 from rdstudy.report import words
 from rdstudy.report.findings import Findings
 from rdstudy.report.sheets import Sheets, sheets_along
-from rdstudy.store.location import Location
+from rdstudy.storage.location import Location
+from rdstudy.storage.schema import TEST, TRAIN
 
 MOST_PANELS = 6
 MOST_MINOR_PANELS = 3  # of figures that repeat another by a second criterion

@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from rdstudy.measurement import TEST
 from rdstudy.report.findings import Findings
+from rdstudy.storage.schema import TEST
 
 PAPER = """\
 @inproceedings{bozkurt2021rate,

@@ -10,9 +10,9 @@ import pandas as pd
 
 from rdstudy.analysis import CLAIMS, CRITERIA, SETTING
 from rdstudy.analysis.table import setting_label
-from rdstudy.measurement import TEST
 from rdstudy.report import words
 from rdstudy.report.findings import Findings
+from rdstudy.storage.schema import TEST
 
 CRITERION_NAMES = {
     "distortion_nats": "test distortion",

@@ -9,8 +9,8 @@ import pandas as pd
 
 from rdstudy.analysis.contrasts import MIN_SEEDS, SMALLEST_EFFECT_NATS
 from rdstudy.analysis.table import setting_label
-from rdstudy.measurement import TEST
 from rdstudy.report.findings import Findings
+from rdstudy.storage.schema import TEST
 
 QUESTION = "Does regularizing the rate of a variational autoencoder improve how it generalizes?"
 

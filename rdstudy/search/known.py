@@ -13,12 +13,12 @@ from typing import Any
 import pandas as pd
 
 from rdstudy.errors import UserError
-from rdstudy.measurement import OK, TEST
 from rdstudy.search.outcome import COLUMNS, Outcome, outcomes
 from rdstudy.search.search import Search
-from rdstudy.store.files import write_whole
-from rdstudy.store.location import Location
-from rdstudy.store.table import load_measurements
+from rdstudy.storage.files import write_whole
+from rdstudy.storage.location import Location
+from rdstudy.storage.schema import OK, TEST
+from rdstudy.storage.table import load_measurements
 from rdstudy.study import Cell, Study
 from rdstudy.study.hashing import digest
 from rdstudy.study.search_section import Range

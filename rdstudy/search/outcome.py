@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from rdstudy.measurement import OK, STOPPED, TEST, TRAIN
+from rdstudy.storage.schema import OK, STOPPED, TEST, TRAIN
 from rdstudy.study import SearchSpec
 from rdstudy.study.early_stopping import Course, Measured
 

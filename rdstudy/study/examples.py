@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from rdstudy.errors import UserError
-from rdstudy.store.files import write_whole
+from rdstudy.storage.files import write_whole
 
 SCHEMA_FILE = "study.schema.json"
 """What the first line of a study file names, for editors: it lies beside the study."""

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from rdstudy.data.split_spec import SPLITS, allowed_splits
 from rdstudy.errors import UserError
-from rdstudy.store.files import write_whole
+from rdstudy.storage.files import write_whole
 from rdstudy.study import Study, parse_study, study_schema
 from rdstudy.study.examples import SCHEMA_FILE
 from rdstudy.study.search_section import SearchSpec

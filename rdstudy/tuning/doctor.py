@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from rdstudy.store.location import Location, absolute
+from rdstudy.storage.location import Location, absolute
 from rdstudy.tuning.cluster_file import faults, load_cluster
 from rdstudy.tuning.preflight import Versions, complaint
 

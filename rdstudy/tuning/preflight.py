@@ -18,8 +18,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 import rdstudy
 from rdstudy.errors import UserError
 from rdstudy.pack_run import pick_device
-from rdstudy.store.files import StorageError, remove, write_whole
-from rdstudy.store.location import location
+from rdstudy.storage.files import StorageError, remove, write_whole
+from rdstudy.storage.location import location
 
 NODE_SECONDS = 120.0
 """How long a node may take to answer: it imports torch first."""

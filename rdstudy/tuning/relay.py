@@ -10,7 +10,7 @@ from ray.tune import Callback
 from rdstudy.budget import Budget
 from rdstudy.driver import Listener
 from rdstudy.pack_run import Progress
-from rdstudy.store.files import StorageError
+from rdstudy.storage.files import StorageError
 from rdstudy.tuning.preflight import machines
 from rdstudy.tuning.queue import PackQueue
 

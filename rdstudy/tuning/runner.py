@@ -20,8 +20,8 @@ from ray import tune
 from rdstudy.budget import Budget
 from rdstudy.driver import Listener, More
 from rdstudy.pack_run import Workplace
-from rdstudy.store.files import StorageError
-from rdstudy.store.location import absolute
+from rdstudy.storage.files import StorageError
+from rdstudy.storage.location import absolute
 from rdstudy.training.packs import Pack
 from rdstudy.tuning.capacity import Room, device_kind, gpus_per_pack
 from rdstudy.tuning.handing_out import Packs, PackSearcher

@@ -19,8 +19,8 @@ from rdstudy.data.dataset import Dataset
 from rdstudy.driver import work
 from rdstudy.pack_run import Progress, Workplace, pick_device, use_threads
 from rdstudy.provenance import Commit
-from rdstudy.store.files import StorageError
-from rdstudy.store.location import location
+from rdstudy.storage.files import StorageError
+from rdstudy.storage.location import location
 from rdstudy.study import Cell, Study
 from rdstudy.study.early_stopping import from_json
 from rdstudy.training.packs import Pack

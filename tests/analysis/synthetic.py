@@ -1,4 +1,4 @@
-"""Invented studies with known answers: tables shaped as `rdstudy.measurement.COLUMNS`, and the folders around
+"""Invented studies with known answers: tables shaped as `rdstudy.storage.schema.COLUMNS`, and the folders around
 them.
 
 The training curve is one whose slope is known: with D = floor + s beta and R = s log(c / beta), -dD/dR = beta
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rdstudy.measurement import COLUMNS
+from rdstudy.storage.schema import COLUMNS
 
 GRID = (5.0, 3.0, 2.0, 1.0, 0.9, 0.7, 0.5, 0.3, 0.1, 0.01, 0.005, 0.001)
 

@@ -21,8 +21,8 @@ import pandas as pd
 import pyarrow as pa
 
 from rdstudy.report import write_report
-from rdstudy.store import Table, finished_cells, load_measurements
-from rdstudy.store.parts import SCHEMA, write_part
+from rdstudy.storage import Table, finished_cells, load_measurements
+from rdstudy.storage.parts import SCHEMA, write_part
 from rdstudy.study import parse_study
 from tests.analysis.synthetic import GRID, Planted, falling, study_table, u_shaped
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from rdstudy.store import Table, finished_cells, load_measurements, stage
+from rdstudy.storage import Table, finished_cells, load_measurements, stage
 from rdstudy.training.packs import plan_packs
 from rdstudy.tuning.queue import PackQueue
 from tests.store.test_table import ROW

@@ -25,7 +25,7 @@ from rdstudy.budget import Budget
 from rdstudy.driver import Recorder, opened, run_inline
 from rdstudy.pack_run import Workplace
 from rdstudy.provenance import device_name
-from rdstudy.store.checkpoints import Saver
+from rdstudy.storage.checkpoints import Saver
 from rdstudy.study import load_study
 from rdstudy.study.data import load_data
 from rdstudy.training.packs import FAST_PACK, plan_packs

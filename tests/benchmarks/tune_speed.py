@@ -62,7 +62,7 @@ def with_rdstudy(study: Path, folder: Path) -> pd.DataFrame:
     subprocess.run(
         [sys.executable, "-m", "rdstudy", "run", str(study), "--results", str(results)], check=True, capture_output=True
     )
-    from rdstudy.store import load_measurements
+    from rdstudy.storage import load_measurements
 
     table = load_measurements(results)
     return table.assign(ended=table["finished_at"].map(lambda at: at.timestamp()))

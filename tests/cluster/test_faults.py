@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from rdstudy.store import failed_cells, load_measurements
+from rdstudy.storage import failed_cells, load_measurements
 from tests.buckets import BUCKET, running
 from tests.tuning.kill_and_resume import Runs, values, write_study
 

@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 import rdstudy
-from rdstudy.store import finished_cells, load_measurements
+from rdstudy.storage import finished_cells, load_measurements
 from tests.cluster.hosts import Hosts, hosts, lacking
 from tests.cluster.watch import Watch
 from tests.tuning.kill_and_resume import Runs, values, write_study

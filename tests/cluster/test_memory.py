@@ -13,7 +13,7 @@ import pandas as pd
 import psutil
 import pytest
 
-from rdstudy.store import load_measurements
+from rdstudy.storage import load_measurements
 from tests.tuning.kill_and_resume import Runs, values
 
 pytestmark = pytest.mark.cluster

@@ -9,7 +9,7 @@ from typing import get_args
 import pytest
 
 from rdstudy.data.split_spec import SPLITS
-from rdstudy.measurement import COLUMNS
+from rdstudy.storage.schema import COLUMNS
 from rdstudy.study import DatasetSpec, study_schema
 from tests.docs.documents import ROOT, text
 from tests.test_layers import LINE

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 import rdstudy
-from rdstudy.measurement import PROVENANCE
 from rdstudy.pack_run import Workplace, run_pack
+from rdstudy.storage.schema import PROVENANCE
 from rdstudy.study import parse_study
 from rdstudy.study.data import load_data
 from rdstudy.training.packs import Pack

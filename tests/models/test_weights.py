@@ -6,7 +6,7 @@ from rdstudy.errors import UserError
 from rdstudy.models.shape import ModelShape
 from rdstudy.models.stacked import initial_row
 from rdstudy.models.vae import VAE
-from rdstudy.models.weights import load_model, save_model
+from rdstudy.storage.weights import load_model, save_model
 
 SHAPE = ModelShape(15, 2, 9, 3)
 

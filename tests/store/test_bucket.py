@@ -17,12 +17,12 @@ import pytest
 
 import rdstudy
 from rdstudy.errors import UserError
-from rdstudy.store import LockedError, StorageError, Table, finished_cells, holder, load_measurements, locked, stage
-from rdstudy.store import lease as leases
-from rdstudy.store import location as locations
-from rdstudy.store.checkpoints import Checkpoints
-from rdstudy.store.files import write_whole
-from rdstudy.store.location import in_bucket, list_files, location
+from rdstudy.storage import LockedError, StorageError, Table, finished_cells, holder, load_measurements, locked, stage
+from rdstudy.storage import lease as leases
+from rdstudy.storage import location as locations
+from rdstudy.storage.checkpoints import Checkpoints
+from rdstudy.storage.files import write_whole
+from rdstudy.storage.location import in_bucket, list_files, location
 from tests.buckets import KINDS, Server, running
 from tests.command import refused, values
 from tests.store.test_table import failure_of, rows_of
@@ -47,7 +47,7 @@ def url(server: Server, request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 def test_a_table_in_a_bucket_is_the_table_in_a_folder(url, tmp_path, monkeypatch):
-    monkeypatch.setattr("rdstudy.store.parts.PARTS_PER_BUNDLE", 2)
+    monkeypatch.setattr("rdstudy.storage.parts.PARTS_PER_BUNDLE", 2)
     (tmp_path / "measurements").mkdir()
     for root in (location(url), tmp_path):
         table = Table(root)
@@ -157,7 +157,7 @@ def test_a_lease_given_back_is_free_at_once(url):
 
 def test_a_dead_holders_lease_is_free_after_a_while(url, monkeypatch):
     program = (
-        "import os, sys\nfrom rdstudy.store import locked\nfrom rdstudy.store.location import location\n"
+        "import os, sys\nfrom rdstudy.storage import locked\nfrom rdstudy.storage.location import location\n"
         "with locked(location(sys.argv[1])): os._exit(9)"
     )
     assert subprocess.run([sys.executable, "-c", program, url], check=False, timeout=60).returncode == 9

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from rdstudy.measurement import Measurement
-from rdstudy.store.checkpoints import Checkpoint, Checkpoints, Saver
-from rdstudy.store.files import ASIDE, StorageError
+from rdstudy.storage.checkpoints import Checkpoint, Checkpoints, Saver
+from rdstudy.storage.files import ASIDE, StorageError
+from rdstudy.storage.schema import Measurement
 
 ROW = Measurement(
     study="tiny",

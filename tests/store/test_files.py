@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from rdstudy.errors import UserError
-from rdstudy.store import StorageError, Table, finished_cells, stage
-from rdstudy.store.files import ASIDE, make_folder, move_whole, remove, remove_leftovers, write_whole
+from rdstudy.storage import StorageError, Table, finished_cells, stage
+from rdstudy.storage.files import ASIDE, make_folder, move_whole, remove, remove_leftovers, write_whole
 from tests.store.test_table import rows_of
 
 
@@ -63,7 +63,7 @@ def test_a_writer_killed_in_the_middle_leaves_the_old_file_and_a_leftover(tmp_pa
     path = tmp_path / "file"
     path.write_bytes(b"old")
     program = (
-        "import os, signal, sys; from pathlib import Path; from rdstudy.store.files import write_whole\n"
+        "import os, signal, sys; from pathlib import Path; from rdstudy.storage.files import write_whole\n"
         "def write(file): file.write(b'half'); file.flush(); os.kill(os.getpid(), signal.SIGKILL)\n"
         "write_whole(Path(sys.argv[1]), write)"
     )
@@ -110,14 +110,14 @@ def test_a_process_that_may_write_no_more_keeps_the_old_file(tmp_path):
     path.write_bytes(b"old")
     program = (
         "import resource, signal, sys; from pathlib import Path\n"
-        "from rdstudy.store.files import write_whole\n"
+        "from rdstudy.storage.files import write_whole\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
         "write_whole(Path(sys.argv[1]), lambda file: file.write(bytes(100_000)))"
     )
     ended = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=False)
     assert ended.stderr.splitlines()[-1].startswith(
-        f"rdstudy.store.files.StorageError: {path}: writing failed: File too"
+        f"rdstudy.storage.files.StorageError: {path}: writing failed: File too"
     )
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["file"]

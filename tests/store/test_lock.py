@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from rdstudy.store import LockedError, StorageError, locked
-from rdstudy.store import holder as who_holds
+from rdstudy.storage import LockedError, StorageError, locked
+from rdstudy.storage import holder as who_holds
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from rdstudy.store.lock import locked
+from rdstudy.storage.lock import locked
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(120)

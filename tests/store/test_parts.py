@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from rdstudy.store import StorageError, Table, finished_cells, load_measurements, stage, stage_stopped
+from rdstudy.storage import StorageError, Table, finished_cells, load_measurements, stage, stage_stopped
 from tests.store.test_table import damage, failure_of, rows_of, stopped_rows
 
 BUNDLE = 3
@@ -13,7 +13,7 @@ BUNDLE = 3
 
 @pytest.fixture(autouse=True)
 def small_bundles(monkeypatch):
-    monkeypatch.setattr("rdstudy.store.parts.PARTS_PER_BUNDLE", BUNDLE)
+    monkeypatch.setattr("rdstudy.storage.parts.PARTS_PER_BUNDLE", BUNDLE)
 
 
 def committed(root: Path, cells: str) -> Table:

@@ -9,8 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import rdstudy
-from rdstudy.measurement import COLUMNS, FAILED, STOPPED, Measurement
-from rdstudy.store import (
+from rdstudy.storage import (
     StorageError,
     Table,
     failed_cells,
@@ -21,7 +20,8 @@ from rdstudy.store import (
     stage_stopped,
     stopped_cells,
 )
-from rdstudy.store.parts import SCHEMA
+from rdstudy.storage.parts import SCHEMA
+from rdstudy.storage.schema import COLUMNS, FAILED, STOPPED, Measurement
 
 ROW = Measurement(
     study="tiny",

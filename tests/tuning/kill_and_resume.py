@@ -27,8 +27,8 @@ import pandas as pd
 import psutil
 
 import rdstudy
-from rdstudy.measurement import PROVENANCE
-from rdstudy.store import finished_cells
+from rdstudy.storage import finished_cells
+from rdstudy.storage.schema import PROVENANCE
 
 STUDY = """
 name: interrupted

@@ -15,7 +15,7 @@ import pytest
 from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE_ID, FAKE_HEAD_NODE_TYPE
 from ray.util import get_node_ip_address
 
-from rdstudy.store import load_measurements
+from rdstudy.storage import load_measurements
 from tests.conftest import STUDY
 from tests.tuning.kill_and_resume import Runs, kill_all
 from tests.tuning.nodes import Nodes, nodes

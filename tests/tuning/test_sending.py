@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rdstudy.store import load_measurements
+from rdstudy.storage import load_measurements
 from tests.tuning.kill_and_resume import Runs
 from tests.tuning.nodes import nodes
 

@@ -12,9 +12,9 @@
 Workers write whole files; only the holder of the lock changes the table.
 """
 
-from rdstudy.store.files import StorageError
-from rdstudy.store.lock import LockedError, holder, locked
-from rdstudy.store.table import (
+from rdstudy.storage.files import StorageError
+from rdstudy.storage.lock import LockedError, holder, locked
+from rdstudy.storage.table import (
     Table,
     failed_cells,
     finished_cells,

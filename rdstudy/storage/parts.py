@@ -17,9 +17,9 @@ import pyarrow as pa
 import pyarrow.dataset
 import pyarrow.parquet as pq
 
-from rdstudy.measurement import COLUMNS, Measurement
-from rdstudy.store.files import StorageError, explained, remove, write_whole
-from rdstudy.store.location import Location, in_bucket, list_files
+from rdstudy.storage.files import StorageError, explained, remove, write_whole
+from rdstudy.storage.location import Location, in_bucket, list_files
+from rdstudy.storage.schema import COLUMNS, Measurement
 
 _ARROW = {
     str: pa.string(),

@@ -19,10 +19,10 @@ import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet as pq
 
-from rdstudy.measurement import FAILED, KEY, STOPPED, UNFINISHED, Measurement
-from rdstudy.store.files import StorageError, explained, move_whole, remove
-from rdstudy.store.location import PASSING, Location, list_files, local_copy, location, patiently
-from rdstudy.store.parts import FAILED_PART, SCHEMA, STOPPED_PART, bundle_parts, read_parts, to_arrow, write_part
+from rdstudy.storage.files import StorageError, explained, move_whole, remove
+from rdstudy.storage.location import PASSING, Location, list_files, local_copy, location, patiently
+from rdstudy.storage.parts import FAILED_PART, SCHEMA, STOPPED_PART, bundle_parts, read_parts, to_arrow, write_part
+from rdstudy.storage.schema import FAILED, KEY, STOPPED, UNFINISHED, Measurement
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -220,7 +220,7 @@ def load_measurements(results: str | Location, *, columns: Iterable[str] | None 
 
     Args:
         results: where a study was run into, e.g. `results/full` or `s3://bucket/full`. It may be still growing.
-        columns: only these columns (`rdstudy.measurement.COLUMNS` lists all), which is faster.
+        columns: only these columns (`rdstudy.storage.schema.COLUMNS` lists all), which is faster.
 
     Raises:
         UserError: there is no such folder, a part is unreadable, or a row appears more than once.

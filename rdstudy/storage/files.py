@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from rdstudy.errors import UserError
-from rdstudy.store.location import PASSING, Location, in_bucket, patiently, storage_errors
+from rdstudy.storage.location import PASSING, Location, in_bucket, patiently, storage_errors
 
 ASIDE = ".aside-"
 """Prefix of files being written; readers ignore them, and a later run removes what a killed one left."""

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
 
-from rdstudy.measurement import Measurement
-from rdstudy.store.files import remove, remove_folder, write_whole
-from rdstudy.store.location import Location, list_files, list_folders, local_copy
+from rdstudy.storage.files import remove, remove_folder, write_whole
+from rdstudy.storage.location import Location, list_files, list_folders, local_copy
+from rdstudy.storage.schema import Measurement
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -12,8 +12,8 @@ from safetensors.torch import save
 from rdstudy.errors import UserError
 from rdstudy.models.shape import ModelShape
 from rdstudy.models.vae import VAE
-from rdstudy.store.files import write_whole
-from rdstudy.store.location import Location, local_copy, location
+from rdstudy.storage.files import write_whole
+from rdstudy.storage.location import Location, local_copy, location
 
 
 def model_path(results: Location, cell_id: str) -> Location:

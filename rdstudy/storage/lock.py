@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from rdstudy.errors import UserError
-from rdstudy.store.files import explained, make_folder
-from rdstudy.store.location import Location, in_bucket
+from rdstudy.storage.files import explained, make_folder
+from rdstudy.storage.location import Location, in_bucket
 
 LOOK_SECONDS = 1.0
 """How long a lock is asked for again: far longer than anybody looks at it."""
@@ -53,7 +53,7 @@ def holder(results: Location) -> dict[str, Any] | None:
         StorageError: the lock cannot be read.
     """
     if in_bucket(results):
-        from rdstudy.store.lease import holder as lease_holder
+        from rdstudy.storage.lease import holder as lease_holder
 
         return lease_holder(results)
     path = results / "lock"
@@ -81,7 +81,7 @@ def name_of(holder: Mapping[str, Any]) -> str:
 
 @contextmanager
 def _leased(results: Any) -> Iterator[Callable[[], None]]:
-    from rdstudy.store.lease import STALE_SECONDS, Lease
+    from rdstudy.storage.lease import STALE_SECONDS, Lease
 
     def refused(holder: Mapping[str, Any]) -> LockedError:
         return LockedError(

@@ -21,8 +21,8 @@ from typing import Any
 from upath import UPath
 
 from rdstudy.errors import UserError
-from rdstudy.store.files import StorageError, explained, remove
-from rdstudy.store.location import list_files
+from rdstudy.storage.files import StorageError, explained, remove
+from rdstudy.storage.location import list_files
 
 RENEW_SECONDS = 20.0
 STALE_SECONDS = 120.0
