@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rdstudy.errors import UserError
-from rdstudy.evaluation import measure
+from rdstudy.evaluation.evaluate import measure
 from rdstudy.pack_run import Progress, Workplace, as_tensor, cell_columns, populations_of
 from rdstudy.provenance import provenance
 from rdstudy.standing import standing

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from rdstudy import evaluation
-from rdstudy.evaluation import Values, measure, sheet
-from rdstudy.information import importance_weighted_nll, split_rate
+from rdstudy.evaluation import importance_weighted_nll, split_rate
+from rdstudy.evaluation.evaluate import Values, measure, sheet
 from rdstudy.models.shape import ModelShape
 from rdstudy.models.stacked import initial_row
 from rdstudy.models.vae import VAE

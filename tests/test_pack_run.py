@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from rdstudy import pack_run
-from rdstudy.evaluation import measure
+from rdstudy.evaluation.evaluate import measure
 from rdstudy.pack_run import Progress, Workplace, pick_device, run_pack
 from rdstudy.storage import StorageError
 from rdstudy.storage.checkpoints import Checkpoints, Saver

@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rdstudy.information import log_aggregate_posterior, mutual_information
+from rdstudy.evaluation import log_aggregate_posterior, mutual_information
 
 REGIMES = {
     "collapsed (std 1)": (0.1, 1.0, 0.02),

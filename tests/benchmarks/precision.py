@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from rdstudy.evaluation import measure
+from rdstudy.evaluation.evaluate import measure
 from rdstudy.models.stacked import StackedVAE
 from rdstudy.pack_run import as_tensor, populations_of
 from rdstudy.study import parse_study

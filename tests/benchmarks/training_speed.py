@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from rdstudy.data.tetrominoes import load_tetrominoes
-from rdstudy.evaluation import measure
+from rdstudy.evaluation.evaluate import measure
 from rdstudy.models.shape import ModelShape
 from rdstudy.models.vae import VAE
 from rdstudy.study import Evaluation, Information, Likelihood, Study, parse_study

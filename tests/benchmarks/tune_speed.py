@@ -83,7 +83,7 @@ def plain_tune(study_file: Path, output: Path, *, loop: bool) -> None:
     import torch
     from ray import tune
 
-    from rdstudy.evaluation import measure
+    from rdstudy.evaluation.evaluate import measure
     from rdstudy.pack_run import as_tensor, populations_of
     from rdstudy.study import Cell, load_study
     from rdstudy.study.data import load_data

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from rdstudy.information import log_aggregate_posterior, log_posterior, mutual_information
+from rdstudy.evaluation import log_aggregate_posterior, log_posterior, mutual_information
 
 EXAMPLES, BATCH, LATENT = 1000, 50, 2
 

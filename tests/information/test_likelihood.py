@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from rdstudy.information import importance_weighted_nll, importance_weighted_nlls, log_posterior, log_prior
-from rdstudy.information import likelihood as likelihood_module
-from rdstudy.information.pareto import pareto_shape, tail_length
+from rdstudy.evaluation import importance_weighted_nll, importance_weighted_nlls, log_posterior, log_prior
+from rdstudy.evaluation import likelihood as likelihood_module
+from rdstudy.evaluation.pareto import pareto_shape, tail_length
 from rdstudy.models.objective import Posterior, distortion
 
 

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rdstudy.information import (
+from rdstudy.evaluation import (
     log_aggregate_posterior,
     log_posterior,
     log_prior,
@@ -14,7 +14,7 @@ from rdstudy.information import (
     mutual_information,
     split_rate,
 )
-from rdstudy.information import mutual as mutual_module
+from rdstudy.evaluation import mutual as mutual_module
 
 
 def philox(seed=0):

@@ -17,9 +17,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from rdstudy.information.estimate import Estimate
-from rdstudy.information.gaussian import log_posterior, log_prior
-from rdstudy.information.pareto import largest_reliable_shape, pareto_shape, tail_length
+from rdstudy.evaluation.estimate import Estimate
+from rdstudy.evaluation.gaussian import log_posterior, log_prior
+from rdstudy.evaluation.pareto import largest_reliable_shape, pareto_shape, tail_length
 from rdstudy.models.objective import Posterior, distortion
 
 DRAWS_AT_ONCE = 2048

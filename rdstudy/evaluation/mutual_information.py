@@ -14,9 +14,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from rdstudy.information.aggregate import AggregatePosterior
-from rdstudy.information.estimate import Estimate
-from rdstudy.information.gaussian import log_posterior
+from rdstudy.evaluation.aggregate_posterior import AggregatePosterior
+from rdstudy.evaluation.estimate import Estimate
+from rdstudy.evaluation.gaussian import log_posterior
 from rdstudy.models.objective import Posterior, rate
 
 DRAWS_AT_ONCE = 2**17

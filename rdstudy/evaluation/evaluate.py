@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
-from rdstudy.information import active_units, importance_weighted_nll, pooled, split_rate
+from rdstudy.evaluation import active_units, importance_weighted_nll, pooled, split_rate
 from rdstudy.models.objective import Posterior, distortion, rate
 from rdstudy.models.vae import VAE
 from rdstudy.storage.schema import DIVERGED, OK
