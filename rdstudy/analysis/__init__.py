@@ -9,16 +9,16 @@ whole curve over beta. Intervals are over seeds: what other seeds would give, on
 
 from __future__ import annotations
 
+from rdstudy.analysis.cell_status import cells, missing, trouble
 from rdstudy.analysis.claims import CLAIMS, claims, claims_summary
 from rdstudy.analysis.convergence import convergence
+from rdstudy.analysis.curve_shapes import shapes
 from rdstudy.analysis.frontier import best_beta, frontier, gaps, hypervolumes
-from rdstudy.analysis.health import cells, missing, trouble
 from rdstudy.analysis.hull import dominated, hypervolume, lower_hull
 from rdstudy.analysis.learning import learning
 from rdstudy.analysis.published import published_curves
+from rdstudy.analysis.replicates import CRITERIA, SETTING, final_measurements, setting_label, varying
 from rdstudy.analysis.saturation import information, saturation
-from rdstudy.analysis.shapes import shapes
-from rdstudy.analysis.table import CRITERIA, SETTING, final_measurements, setting_label, varying
 
 __all__ = [
     "CLAIMS",

@@ -33,11 +33,11 @@ from rdstudy.analysis.contrasts import (
     Effect,
     effect,
 )
+from rdstudy.analysis.curve_shapes import UNDECIDED, shape_of
 from rdstudy.analysis.intervals import mean_interval, share_interval
 from rdstudy.analysis.power import MOST_SEEDS, seeds_needed
+from rdstudy.analysis.replicates import CRITERIA, SETTING, TEST, TRAIN, Replicates, replicates
 from rdstudy.analysis.saturation import SATURATED_SHARE, below, informed_population, saturation_edge
-from rdstudy.analysis.shapes import UNDECIDED, shape_of
-from rdstudy.analysis.table import CRITERIA, SETTING, TEST, TRAIN, Replicates, replicates
 
 SUPPORTED, CONTRADICTED = "supported", "contradicted"
 

@@ -25,7 +25,7 @@ from jaxtyping import Float
 
 from rdstudy.analysis.contrasts import MIN_SEEDS, PRESENT, SMALLEST_EFFECT_NATS, above_best, effect
 from rdstudy.analysis.intervals import mean_interval
-from rdstudy.analysis.table import SETTING, Replicates, replicates
+from rdstudy.analysis.replicates import SETTING, Replicates, replicates
 from rdstudy.storage.schema import TRAIN
 
 

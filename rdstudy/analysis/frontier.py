@@ -16,11 +16,11 @@ import pandas as pd
 from jaxtyping import Bool, Float
 
 from rdstudy.analysis import hull
+from rdstudy.analysis.bootstrap import quantile_interval, resampled_means
 from rdstudy.analysis.contrasts import above_best, effect
 from rdstudy.analysis.hull import dominated, lower_hull
 from rdstudy.analysis.intervals import mean_interval
-from rdstudy.analysis.resampling import quantile_interval, resampled_means
-from rdstudy.analysis.table import CRITERIA, SETTING, Replicates, replicates
+from rdstudy.analysis.replicates import CRITERIA, SETTING, Replicates, replicates
 from rdstudy.storage.schema import POPULATIONS, TEST, TRAIN
 
 DRAWN = ("rate_nats", *CRITERIA)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from rdstudy.analysis.table import SETTING, with_setting_columns
+from rdstudy.analysis.replicates import SETTING, with_setting_columns
 from rdstudy.storage.schema import OK
 
 

@@ -14,11 +14,11 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from rdstudy.analysis.bootstrap import quantile_interval, resampled_means
 from rdstudy.analysis.contrasts import NO_EFFECT, Effect, above_best, effect
 from rdstudy.analysis.frontier import interval_columns
 from rdstudy.analysis.intervals import mean_interval
-from rdstudy.analysis.resampling import quantile_interval, resampled_means
-from rdstudy.analysis.table import CRITERIA, SETTING, Replicates, replicates
+from rdstudy.analysis.replicates import CRITERIA, SETTING, Replicates, replicates
 from rdstudy.storage.schema import POPULATIONS, TEST, TRAIN
 
 SATURATED_SHARE = 0.95

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from rdstudy.analysis.table import setting_label, varying
+from rdstudy.analysis.replicates import setting_label, varying
 from rdstudy.figures.against_beta import CRITERION_LABELS
 from rdstudy.figures.beta_axis import positions
 from rdstudy.figures.panels import CAPACITY

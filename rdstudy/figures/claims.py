@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from rdstudy.analysis.table import setting_label, varying
+from rdstudy.analysis.replicates import setting_label, varying
 from rdstudy.figures.style import COLOURS, FAINT, PAPER, axes_for, figure_of, legend_above, styled
 
 # Told apart by shape and by side of the line as well as by colour.

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from rdstudy.analysis.table import SETTING, setting_label, varying
+from rdstudy.analysis.replicates import SETTING, setting_label, varying
 from rdstudy.figures.style import COLOURS, MARKERS
 
 CAPACITY = ("depth", "width", "latent_dim")

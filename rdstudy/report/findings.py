@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from rdstudy import analysis
-from rdstudy.analysis.table import replicates, varying
+from rdstudy.analysis.replicates import replicates, varying
 
 if TYPE_CHECKING:
     from rdstudy.search.summary import Summary

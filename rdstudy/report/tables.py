@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from rdstudy.analysis import CLAIMS, CRITERIA, SETTING
-from rdstudy.analysis.table import setting_label
+from rdstudy.analysis.replicates import setting_label
 from rdstudy.report import words
 from rdstudy.report.findings import Findings
 from rdstudy.storage.schema import TEST

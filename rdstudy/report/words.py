@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from rdstudy.analysis.contrasts import MIN_SEEDS, SMALLEST_EFFECT_NATS
-from rdstudy.analysis.table import setting_label
+from rdstudy.analysis.replicates import setting_label
 from rdstudy.report.findings import Findings
 from rdstudy.storage.schema import TEST
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from rdstudy.analysis import CLAIMS, claims, claims_summary
-from rdstudy.analysis.table import SETTING, Replicates
+from rdstudy.analysis.replicates import SETTING, Replicates
 from tests.analysis.synthetic import GRID, Planted, constant_test, fail, falling, rising, study_table, u_shaped
 
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from rdstudy.analysis import best_beta, frontier, gaps, hypervolumes
-from rdstudy.analysis.table import SETTING, Replicates
+from rdstudy.analysis.replicates import SETTING, Replicates
 from tests.analysis.synthetic import (
     GRID,
     Planted,

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rdstudy.analysis.bootstrap import quantile_interval, resampled_means
 from rdstudy.analysis.intervals import mean_interval, share_interval, t_quantile
-from rdstudy.analysis.resampling import quantile_interval, resampled_means
 from tests.analysis import PROPERTY
 
 

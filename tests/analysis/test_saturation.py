@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from rdstudy.analysis import information, saturation
-from rdstudy.analysis.resampling import quantile_interval, resampled_means
+from rdstudy.analysis.bootstrap import quantile_interval, resampled_means
 from rdstudy.analysis.saturation import crossing_beta
 from tests.analysis import PROPERTY
 from tests.analysis.synthetic import GRID, Planted, falling, study_table, u_shaped

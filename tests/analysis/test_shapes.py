@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from rdstudy.analysis.shapes import FALLING, FLAT, HUMPED, RISING, U_SHAPED, UNDECIDED, shape_of, shapes
+from rdstudy.analysis.curve_shapes import FALLING, FLAT, HUMPED, RISING, U_SHAPED, UNDECIDED, shape_of, shapes
 from tests.analysis import PROPERTY
 from tests.analysis.synthetic import GRID, Planted, constant_test, falling, rising, study_table, u_shaped
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rdstudy.analysis.table import SETTING, final_measurements, replicates, setting_label, varying
+from rdstudy.analysis.replicates import SETTING, final_measurements, replicates, setting_label, varying
 from rdstudy.errors import UserError
 from tests.analysis.synthetic import Planted, fail, falling, study_table, u_shaped
 

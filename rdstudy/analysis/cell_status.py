@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from rdstudy.analysis.table import SETTING
+from rdstudy.analysis.replicates import SETTING
 from rdstudy.storage.schema import DIVERGED, FAILED, OK, STOPPED
 
 _NAMED = [name for name in SETTING if name != "steps"]

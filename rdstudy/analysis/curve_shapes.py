@@ -31,7 +31,7 @@ from rdstudy.analysis.contrasts import (
     above_best,
     effect,
 )
-from rdstudy.analysis.table import CRITERIA, SETTING, Replicates, replicates
+from rdstudy.analysis.replicates import CRITERIA, SETTING, Replicates, replicates
 from rdstudy.storage.schema import POPULATIONS
 
 U_SHAPED, FALLING, RISING, FLAT, HUMPED, UNDECIDED = (
