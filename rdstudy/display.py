@@ -24,8 +24,8 @@ from rdstudy.training.packs import Pack
 if TYPE_CHECKING:
     import pandas as pd
 
-    from rdstudy.pack_run import Progress as PackProgress
-    from rdstudy.search import Search
+    from rdstudy.execution.search import Search
+    from rdstudy.execution.worker import Progress as PackProgress
 
 MOST_POINTS = 24
 """Points of curves that the terminal shows."""
@@ -267,7 +267,7 @@ class MeasureDisplay(_Display):
 
 def search_table(search: Search) -> Rows:
     """What a search knows by now: the beta of every setting with its interval, or the frontier's hypervolume."""
-    from rdstudy.search.search import Curves
+    from rdstudy.execution.search.search import Curves
 
     if isinstance(search.seeker, Curves):
         table = Rows("setting", "beta", "95% interval", "cells", left=("setting",))

@@ -23,7 +23,7 @@ from rdstudy.analysis import cells as standing_in_table
 from rdstudy.analysis import final_measurements
 from rdstudy.data.split_spec import parse_split
 from rdstudy.errors import UserError
-from rdstudy.standing import Standing
+from rdstudy.execution.status import Standing
 from rdstudy.storage.location import Location
 from rdstudy.storage.schema import COLUMNS, DIVERGED, FAILED, OK, POPULATIONS, PROVENANCE, STOPPED
 from rdstudy.storage.table import load_measurements

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rdstudy.pack_run import Progress
+    from rdstudy.execution.worker import Progress
     from rdstudy.training.packs import Pack
 
 

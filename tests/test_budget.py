@@ -2,8 +2,8 @@
 
 import pytest
 
-from rdstudy.budget import Budget
 from rdstudy.errors import UserError
+from rdstudy.execution.budget import Budget
 from tests.command import values
 
 

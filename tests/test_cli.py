@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import rdstudy
-from rdstudy import pack_run
+from rdstudy.execution import worker
 from rdstudy.storage import StorageError, locked
 from rdstudy.storage import stage as real_stage
 from rdstudy.storage.location import Location
@@ -115,7 +115,7 @@ def test_ctrl_c_ends_a_run_cleanly_and_the_status_shows_its_unfinished_packs(com
         PackTraining.advance(self, until)
 
     with monkeypatch.context() as stopped:
-        stopped.setattr(pack_run, "PackTraining", type("Stopping", (PackTraining,), {"advance": stop}))
+        stopped.setattr(worker, "PackTraining", type("Stopping", (PackTraining,), {"advance": stop}))
         ran = command("run", study_file, "--inline", "--set", "resources.checkpoint_seconds=1e-9")
     assert ran.code == 130
     assert ran.err.startswith(
@@ -129,7 +129,7 @@ def test_ctrl_c_ends_a_run_cleanly_and_the_status_shows_its_unfinished_packs(com
 
 
 def test_an_inline_run_does_without_ray(command, study_file, monkeypatch):
-    for name in ("ray", "rdstudy.tuning", "rdstudy.tuning.runner"):
+    for name in ("ray", "rdstudy.execution.ray_tune", "rdstudy.execution.ray_tune.executor"):
         monkeypatch.setitem(sys.modules, name, None)  # importing it raises from now on
     assert command("run", study_file, "--inline").code == 0
     with pytest.raises(ModuleNotFoundError):
@@ -143,7 +143,7 @@ def test_a_failed_cell_is_named_and_the_exit_code_is_one(command, study_file, tm
         PackTraining.advance(self, until)
 
     with monkeypatch.context() as poison:
-        poison.setattr(pack_run, "PackTraining", type("Faulty", (PackTraining,), {"advance": fail}))
+        poison.setattr(worker, "PackTraining", type("Faulty", (PackTraining,), {"advance": fail}))
         ran = command("run", study_file, "--inline", "--set", "resources.max_failures=0")
     assert ran.code == 1
     assert "4 cells, 3 finished, 1 missing, 1 failed last time" in ran.out
@@ -174,7 +174,7 @@ def test_a_disk_that_fills_up_during_a_run_loses_nothing(command, study_file, tm
         return staged[0]
 
     with monkeypatch.context() as full:
-        full.setattr(pack_run, "stage", stage)
+        full.setattr(worker, "stage", stage)
         ran = command("run", study_file, "--inline", "--set", "resources.pack_size=2")
     assert ran.code == 1
     assert ran.err.startswith("rdstudy: stopped: ")

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from rdstudy import display
-from rdstudy.pack_run import Progress
+from rdstudy.execution.worker import Progress
 from rdstudy.training.packs import Pack
 from tests.conftest import CELL
 

@@ -8,13 +8,13 @@ import pandas as pd
 import pytest
 import torch
 
-from rdstudy import pack_run
-from rdstudy.budget import Budget
 from rdstudy.data.dataset import Dataset, make_dataset
-from rdstudy.driver import Recorder, opened, run_inline
 from rdstudy.errors import UserError
-from rdstudy.pack_run import Workplace, run_pack
-from rdstudy.standing import load_study_record, recorded_study, standing
+from rdstudy.execution import worker
+from rdstudy.execution.budget import Budget
+from rdstudy.execution.run import Recorder, opened, run_inline
+from rdstudy.execution.status import load_study_record, recorded_study, standing
+from rdstudy.execution.worker import Workplace, run_pack
 from rdstudy.storage import LockedError, load_measurements
 from rdstudy.storage.checkpoints import Checkpoints
 from rdstudy.storage.files import ASIDE
@@ -28,7 +28,7 @@ def run(study: Study, dataset: Dataset, results: Path, *, pack_size: int = 2) ->
     """Run a study as `rdstudy run --inline` does; the ids of the cells that were trained."""
     trained: list[str] = []
 
-    def listen(pack: Pack, progress: pack_run.Progress) -> None:
+    def listen(pack: Pack, progress: worker.Progress) -> None:
         if progress.staged is not None:
             trained.extend(progress.cells)
 
@@ -156,7 +156,7 @@ def poisoned(monkeypatch, make_study):
                 raise ZeroDivisionError("a poisoned cell")
             super().advance(until)
 
-    monkeypatch.setattr(pack_run, "PackTraining", Faulty)
+    monkeypatch.setattr(worker, "PackTraining", Faulty)
     return bad
 
 
@@ -172,7 +172,7 @@ def test_a_failed_cell_is_recorded_and_tried_again_by_the_next_run(
         table = load_measurements(tmp_path)
         assert table[table["status"] == "failed"]["cell_id"].tolist() == [poisoned] * 2
         assert len(table) == 3 * 8 + 2
-    monkeypatch.setattr(pack_run, "PackTraining", PackTraining)
+    monkeypatch.setattr(worker, "PackTraining", PackTraining)
     assert run(study, dataset, tmp_path) == [poisoned]
     assert standing(study, tmp_path).failed == {}
     table = load_measurements(tmp_path)

@@ -15,22 +15,22 @@ PACKAGE = Path(__file__).parents[1] / "rdstudy"
 ORDER = [
     "rdstudy",  # the package itself: it imports what it offers when it is asked for it
     "errors  data.split_spec",
-    "study  study.seeding  models.shape  study.early_stopping  budget  training.throughput  terminal",
+    "study  study.seeding  models.shape  study.early_stopping  execution.budget  training.throughput  terminal",
     "data  training.packs  models.objective  training.optimizers  training.batches  training.cuda_graph",
     "models",
     "evaluation  training.trainer",
-    "storage.schema  study.data  provenance",
+    "storage.schema  study.data  execution.provenance",
     "evaluation.evaluate",
     "storage  analysis",
-    "search",
-    "storage.weights  study.examples  standing  estimates",
+    "execution.search",
+    "storage.weights  study.examples  execution.status  execution.plan",
     "listing  study.template",
     "export",
-    "pack_run",
-    "remeasurement",
-    "driver",
-    "verification",
-    "tuning",
+    "execution.worker",
+    "execution.remeasure",
+    "execution.run",
+    "execution.verify",
+    "execution.ray_tune",
     "tally",
     "display",
     "figures",
@@ -125,7 +125,9 @@ def test_no_modules_import_each_other_in_a_circle():
     TopologicalSorter({module: ours(module, top=True) - {module} for module in MODULES}).prepare()
 
 
-@pytest.mark.parametrize(("library", "home"), [("ray", "tuning"), ("optuna", "search"), ("matplotlib", "figures")])
+@pytest.mark.parametrize(
+    ("library", "home"), [("ray", "execution.ray_tune"), ("optuna", "execution.search"), ("matplotlib", "figures")]
+)
 def test_a_heavy_library_is_imported_in_one_room_only(library, home):
     assert {room(module) for module in MODULES if library in roots(set(imports(module)))} <= {home}
 
@@ -150,11 +152,11 @@ def test_tuning_and_analysis_never_meet():
     """The table is the wall between them: only the command line knows both."""
     after = {"analysis", "figures", "report"}
     assert not {room(name) for name in reached("tuning", top=False) if name in MODULES} & after
-    assert "tuning" not in {room(name) for name in reached(" ".join(after), top=False) if name in MODULES}
+    assert "execution.ray_tune" not in {room(name) for name in reached(" ".join(after), top=False) if name in MODULES}
     for module in MODULES:
         rooms = {room(name) for name in ours(module)}
         assert not ("tuning" in rooms and rooms & after) or room(module) == "cli"
-        assert "tuning" not in rooms or room(module) in ("tuning", "cli")
+        assert "execution.ray_tune" not in rooms or room(module) in ("tuning", "cli")
 
 
 def test_the_source_says_what_an_interpreter_does():
@@ -164,7 +166,7 @@ def test_the_source_says_what_an_interpreter_does():
         "print(*{'torch', 'ray', 'optuna', 'matplotlib'} & sys.modules.keys())\n"
         "import rdstudy.figures, rdstudy.report\n"
         "print(*{'torch', 'ray', 'optuna'} & sys.modules.keys())\n"
-        "import rdstudy.driver, rdstudy.pack_run\n"
+        "import rdstudy.execution.run, rdstudy.execution.worker\n"
         "print(*{'ray', 'optuna'} & sys.modules.keys())\n"
     )
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

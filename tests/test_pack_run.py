@@ -9,9 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from rdstudy import pack_run
 from rdstudy.evaluation.evaluate import measure
-from rdstudy.pack_run import Progress, Workplace, pick_device, run_pack
+from rdstudy.execution import worker
+from rdstudy.execution.worker import Progress, Workplace, pick_device, run_pack
 from rdstudy.storage import StorageError
 from rdstudy.storage.checkpoints import Checkpoints, Saver
 from rdstudy.storage.location import Location
@@ -129,9 +129,9 @@ def test_progress_rises_to_the_end_and_ends_staged(workplace):
 def test_cells_of_one_split_share_its_indices_and_each_has_its_own_part_of_them(workplace, dataset):
     cell = next(iter(workplace().study.cells.values()))
     cells = [dataclasses.replace(cell, train_size=size, seed=seed) for size in (3, 5) for seed in (0, 1)]
-    together = pack_run.populations_of(dataset, cells)
+    together = worker.populations_of(dataset, cells)
     for cell, populations in zip(cells, together, strict=True):
-        [alone] = pack_run.populations_of(dataset, [cell])
+        [alone] = worker.populations_of(dataset, [cell])
         assert len(populations["train"]) == cell.train_size
         for name in ("train", "test"):
             assert np.array_equal(populations[name], alone[name])
@@ -145,7 +145,7 @@ def test_models_and_sheets_are_kept_of_what_the_rows_say(workplace, dataset):
         values = measure(
             load_model(at.results, cell_id),
             torch.from_numpy(dataset.images.copy()),
-            pack_run.populations_of(dataset, [at.study.cells[cell_id]])[0]["test"],
+            worker.populations_of(dataset, [at.study.cells[cell_id]])[0]["test"],
             at.study.evaluation,
             cell_id=cell_id,
             step=130,
@@ -233,7 +233,7 @@ def test_what_was_measured_before_an_interruption_is_not_measured_again(workplac
         measured.append((cell_id, step, population))
         return measure(*arguments, cell_id=cell_id, step=step, population=population, **named)
 
-    monkeypatch.setattr(pack_run, "measure", counted)
+    monkeypatch.setattr(worker, "measure", counted)
     at = workplace("results", "resources.checkpoint_seconds=1e-9")
     for stop in (2, 3):
         running = begin(at)
@@ -407,7 +407,7 @@ def fault(monkeypatch):
                     raise error
                 super().advance(until)
 
-        monkeypatch.setattr(pack_run, "PackTraining", Faulty)
+        monkeypatch.setattr(worker, "PackTraining", Faulty)
         return asked
 
     return inject
@@ -499,7 +499,7 @@ def test_a_results_folder_that_cannot_be_written_ends_the_pack_at_once(workplace
 def test_what_failed_is_said_in_rows_without_values(workplace):
     at = workplace()
     cell = pack_of(at).cells[1]
-    for row in pack_run.failure_rows(at.study, cell, pack_of(at), "it broke"):
+    for row in worker.failure_rows(at.study, cell, pack_of(at), "it broke"):
         assert (row.cell_id, row.step, row.is_final, row.status, row.message) == (
             cell.id,
             130,

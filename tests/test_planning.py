@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from rdstudy import estimates
 from rdstudy.errors import UserError
+from rdstudy.execution import plan as estimates
 from tests.command import Ended
 
 RATE = 5e13
@@ -55,8 +55,8 @@ def test_small_packs_are_as_slow_as_a_gpus_kernels(plan):
     """A step's latency does not depend on how many models share it."""
     few, many = (plan(1, f"grid.seed={{count: {seeds}}}", "grid.width=[8]") for seeds in (1, 8))
     assert many["seconds"] == pytest.approx(few["seconds"], rel=0.1)
-    assert few["seconds"] > 1000 * estimates.STEP_SECONDS["cuda"]
-    assert few["product_share"] < many["product_share"] < estimates.EFFICIENCY["cuda"]
+    assert few["seconds"] > 1000 * plan.STEP_SECONDS["cuda"]
+    assert few["product_share"] < many["product_share"] < plan.EFFICIENCY["cuda"]
 
 
 def test_a_gpu_in_use_is_said_so(command, study_file, monkeypatch):
@@ -72,4 +72,4 @@ def test_a_gpu_in_use_is_said_so(command, study_file, monkeypatch):
 
 def test_a_machine_without_a_driver_has_no_gpus(monkeypatch):
     monkeypatch.setattr("pathlib.Path.exists", lambda self: False)
-    assert estimates.gpus_here() == 0
+    assert plan.gpus_here() == 0

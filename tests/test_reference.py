@@ -14,10 +14,10 @@ import pandas as pd
 import pytest
 
 import rdstudy
-from rdstudy.standing import recorded_study, standing
+from rdstudy.execution.status import recorded_study, standing
+from rdstudy.execution.verify import Recorded, compare, contradictions, draw_cells, train_again
 from rdstudy.study import load_study
 from rdstudy.study.examples import packaged_studies
-from rdstudy.verification import Recorded, compare, contradictions, draw_cells, train_again
 from tests.command import contents
 
 ROOT = Path(__file__).parents[1]

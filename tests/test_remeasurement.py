@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import rdstudy
-from rdstudy import remeasurement
+from rdstudy.execution import remeasure
 from rdstudy.storage import Table
 from rdstudy.storage.schema import KEY
 from tests.command import contents, refused, values
@@ -81,7 +81,7 @@ def test_what_is_measured_already_is_not_measured_again(finished):
 
 
 def test_after_an_interruption_the_rest_is_measured_and_nothing_twice(finished, monkeypatch):
-    monkeypatch.setattr(remeasurement, "STAGE_SECONDS", 0.0)  # a part per cell
+    monkeypatch.setattr(remeasure, "STAGE_SECONDS", 0.0)  # a part per cell
     real_commit = Table.commit
     committed: list[Path] = []
 

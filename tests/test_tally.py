@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rdstudy.pack_run import Progress
+from rdstudy.execution.worker import Progress
 from rdstudy.tally import Tally
 from rdstudy.training.packs import Pack
 from tests.conftest import CELL

@@ -61,8 +61,8 @@ def ls(
     ] = False,
 ) -> None:
     """List a study's cells: how each stands, the settings in which they differ, final distortion and rate."""
+    from rdstudy.execution.status import recorded_study, standing
     from rdstudy.listing import FINAL, list_cells, ordered, select, varying_axes
-    from rdstudy.standing import recorded_study, standing
 
     study = recorded_study(results)
     cells = list_cells(standing(study, results), results)
@@ -115,8 +115,8 @@ def show(
     ] = False,
 ) -> None:
     """Show one cell: its settings, learning curves, final values with standard errors, who trained it, its images."""
+    from rdstudy.execution.status import recorded_study, standing
     from rdstudy.listing import cell_record, final_values
-    from rdstudy.standing import recorded_study, standing
 
     study = recorded_study(results)
     record = cell_record(standing(study, results), results, cell)

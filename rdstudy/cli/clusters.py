@@ -24,9 +24,9 @@ def submit(
     price: Price = None,
 ) -> None:
     """Hand a study over to a cluster, where it runs as a job of Ray's; this machine may then be switched off."""
-    from rdstudy.budget import Budget
+    from rdstudy.execution.budget import Budget
+    from rdstudy.execution.ray_tune import submission
     from rdstudy.study import load_study
-    from rdstudy.tuning import submission
 
     study = load_study(study_file, overrides=settings or ())
     Budget(max_hours, max_cost, price)  # refused here, not there
@@ -52,7 +52,7 @@ def doctor(
     json_wanted: Annotated[bool, as_json("target, results, faults (in words; none is good)")] = False,
 ) -> None:
     """Say what would keep a study from running, here or on a cluster: each fault and its mend. Starts nothing."""
-    from rdstudy.tuning.doctor import diagnose
+    from rdstudy.execution.ray_tune.doctor import diagnose
 
     if device not in ("auto", "cpu", "cuda", "mps"):
         raise UserError(f"--device: expected auto, cpu, cuda or mps; found {device!r}")

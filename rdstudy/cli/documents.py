@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
-    from rdstudy.standing import Standing
+    from rdstudy.execution.status import Standing
     from rdstudy.storage.location import Location
     from rdstudy.study import Study
 
@@ -71,7 +71,7 @@ def search_document(now: Standing) -> dict[str, Any] | None:
     """What a search believes by now; None where there is none."""
     if now.search is None:
         return None
-    from rdstudy.search.search import Curves
+    from rdstudy.execution.search.search import Curves
 
     seeker = now.search.seeker
     settings: list[dict[str, Any]] = []

@@ -24,7 +24,7 @@ def export(
 ) -> None:
     """Write learning curves, final values and settings for TensorBoard or MLflow, or as CSV; a run per cell."""
     from rdstudy import export as exporting
-    from rdstudy.standing import recorded_study, standing
+    from rdstudy.execution.status import recorded_study, standing
 
     study = recorded_study(results)
     n = exporting.export(standing(study, results), results, study=study.name, to=to, folder=folder)

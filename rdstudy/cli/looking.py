@@ -22,7 +22,7 @@ def status(
     ] = False,
 ) -> None:
     """Show how far a study is, from its results folder alone; works while it runs, and from another machine."""
-    from rdstudy.standing import recorded_study, standing
+    from rdstudy.execution.status import recorded_study, standing
     from rdstudy.storage import holder
     from rdstudy.storage.checkpoints import Checkpoints
 
@@ -69,15 +69,15 @@ def report(
     import pandas as pd
 
     from rdstudy.display import curves_table
+    from rdstudy.execution.status import load_study_record, recorded_study, standing
     from rdstudy.report import write_report
-    from rdstudy.standing import load_study_record, recorded_study, standing
     from rdstudy.storage import load_measurements
 
     record = load_study_record(results)
     now = standing(recorded_study(results), results)
     cells, search = now.cells, None
     if now.search is not None:
-        from rdstudy.search import load_outcomes, summarise
+        from rdstudy.execution.search import load_outcomes, summarise
 
         search = summarise(now.search, load_outcomes(results))
     planned = pd.DataFrame([{"cell_id": cell_id, **dataclasses.asdict(cell)} for cell_id, cell in cells.items()])

@@ -32,9 +32,9 @@ def plan(
     ] = False,
 ) -> None:
     """Show what a run would do: cells done and missing, packs, estimated time and storage. Changes nothing."""
-    from rdstudy import estimates
     from rdstudy.display import by_packing, duration, kinds_of, size, two_digits
-    from rdstudy.standing import standing
+    from rdstudy.execution import plan
+    from rdstudy.execution.status import standing
     from rdstudy.study import load_study, located
     from rdstudy.study.data import check_sizes, outline
 
@@ -45,7 +45,7 @@ def plan(
         n_test = check_sizes(study, dataset)
     pixels = dataset.images.shape[1]
     now = standing(study, folder)
-    gpus = estimates.gpus_here() if study.resources.device in ("auto", "cuda") else 0
+    gpus = plan.gpus_here() if study.resources.device in ("auto", "cuda") else 0
     device = "cuda" if gpus else study.resources.device if study.resources.device != "auto" else "cpu"
     workers = _side_by_side(study, gpus)
     packs = packs_of(study, folder, now.missing, pixels, workers, device, memory_here(study, workers, device))
@@ -59,12 +59,12 @@ def plan(
         console.print("nothing to train")
         return
     kind = "cuda" if gpus else "cpu"  # of this machine, which says how fast
-    costs = estimates.Costs(study, pixels, n_test, kind)
-    measured = estimates.measured_rate(folder, costs, now.cells)
-    now_here = estimates.gpu_rate() if gpus else estimates.product_rate()
+    costs = plan.Costs(study, pixels, n_test, kind)
+    measured = plan.measured_rate(folder, costs, now.cells)
+    now_here = plan.gpu_rate() if gpus else plan.product_rate()
     at_best = now_here.flops * min(1.0, gpus / workers) if gpus else now_here.flops / now_here.share / workers
-    rate = measured or estimates.EFFICIENCY[kind] * at_best * now_here.share
-    latency = 0.0 if measured else estimates.STEP_SECONDS[kind]
+    rate = measured or plan.EFFICIENCY[kind] * at_best * now_here.share
+    latency = 0.0 if measured else plan.STEP_SECONDS[kind]
     work = [costs.pack(pack) for pack in packs]
     seconds = [each / rate + pack.steps * latency for each, pack in zip(work, packs, strict=True)]
     by_pack = dict(zip((pack.id for pack in packs), seconds, strict=True))
@@ -72,7 +72,7 @@ def plan(
     source = (
         "from the packs finished so far" if measured else f"rough, from this {'GPU' if gpus else 'CPU'}'s speed now"
     )
-    total = estimates.makespan(seconds, workers)
+    total = plan.makespan(seconds, workers)
     model_steps = sum(len(pack) * pack.steps for pack in packs)
     share = costs.evaluation_share(packs)
     storage = costs.storage(now.missing)

@@ -32,11 +32,11 @@ from rdstudy.errors import UserError
 from rdstudy.terminal import console_for
 
 if TYPE_CHECKING:
-    from rdstudy.budget import Budget
     from rdstudy.display import RunDisplay
-    from rdstudy.driver import Executor, More, Recorder
-    from rdstudy.pack_run import Workplace
-    from rdstudy.standing import Standing
+    from rdstudy.execution.budget import Budget
+    from rdstudy.execution.run import Executor, More, Recorder
+    from rdstudy.execution.status import Standing
+    from rdstudy.execution.worker import Workplace
     from rdstudy.storage.location import Location
     from rdstudy.study import Cell, Study
     from rdstudy.training.packs import Pack
@@ -54,12 +54,12 @@ def run(
     json_wanted: Annotated[bool, as_json(f"{STANDING}, diverged (messages by cell_id), stopped, search")] = False,
 ) -> None:
     """Train and measure every cell that is not finished. Interrupted? The same command goes on."""
-    from rdstudy.budget import Budget
     from rdstudy.display import RunDisplay
-    from rdstudy.driver import Recorder, opened
-    from rdstudy.pack_run import Workplace, pick_device
-    from rdstudy.provenance import git_commit
-    from rdstudy.standing import standing
+    from rdstudy.execution.budget import Budget
+    from rdstudy.execution.provenance import git_commit
+    from rdstudy.execution.run import Recorder, opened
+    from rdstudy.execution.status import standing
+    from rdstudy.execution.worker import Workplace, pick_device
     from rdstudy.study import load_study, located
     from rdstudy.study.data import check_sizes, load_data
 
@@ -128,13 +128,13 @@ class _Site(NamedTuple):
 @contextmanager
 def _site(at: Workplace, address: str | None, *, inline: bool) -> Iterator[_Site]:
     if inline:
-        from rdstudy.driver import run_inline
+        from rdstudy.execution.run import run_inline
 
         yield _Site(run_inline, 1, at.device.type, memory_here(at.study, 1, at.device.type), "in this process")
         return
-    from rdstudy.tuning.capacity import a_pack_a_core, device_kind, memory_per_pack, workers
-    from rdstudy.tuning.connection import cluster
-    from rdstudy.tuning.runner import run_on_ray
+    from rdstudy.execution.ray_tune.cluster import cluster
+    from rdstudy.execution.ray_tune.executor import run_on_ray
+    from rdstudy.execution.ray_tune.resources import a_pack_a_core, device_kind, memory_per_pack, workers
 
     with cluster(address, object_store_bytes=at.dataset.images.nbytes, preload=a_pack_a_core(at.study)):
         n = workers(at.study)
@@ -145,7 +145,7 @@ def _searched(
     study: Study, folder: Location, packed: Callable[[list[Cell]], list[Pack]], display: RunDisplay
 ) -> tuple[More, Mapping[str, Cell]]:
     """What gives a search's next packs when all before have ended, and its cells, which grow."""
-    from rdstudy.search import begin, load_outcomes
+    from rdstudy.execution.search import begin, load_outcomes
 
     search = begin(study, folder)
 
@@ -201,13 +201,13 @@ def measure(
     """
     from pydantic import ValidationError
 
-    from rdstudy.budget import Budget
     from rdstudy.display import MeasureDisplay
-    from rdstudy.driver import Recorder, opened
-    from rdstudy.pack_run import Workplace, pick_device
-    from rdstudy.provenance import git_commit
-    from rdstudy.remeasurement import evaluation_again, measuring_packs, remaining
-    from rdstudy.standing import recorded_study
+    from rdstudy.execution.budget import Budget
+    from rdstudy.execution.provenance import git_commit
+    from rdstudy.execution.remeasure import evaluation_again, measuring_packs, remaining
+    from rdstudy.execution.run import Recorder, opened
+    from rdstudy.execution.status import recorded_study
+    from rdstudy.execution.worker import Workplace, pick_device
     from rdstudy.study.data import check_sizes, load_data
 
     study = recorded_study(results, overrides=settings or ())

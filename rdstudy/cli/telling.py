@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 if TYPE_CHECKING:
-    from rdstudy.standing import Standing
+    from rdstudy.execution.status import Standing
     from rdstudy.storage.location import Location
     from rdstudy.study import Study
 

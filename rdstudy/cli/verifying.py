@@ -30,8 +30,8 @@ def verify(
     RESULTS may be a folder of results folders; --set then goes to the studies that it suits. Nothing is written there.
     """
     from rdstudy.display import RunDisplay
+    from rdstudy.execution.verify import CHANGED, Recorded, compare, contradictions, draw_cells, train_again
     from rdstudy.storage import load_measurements
-    from rdstudy.verification import CHANGED, Recorded, compare, contradictions, draw_cells, train_again
 
     console = console_for(stderr=json_wanted)
     recorded = Recorded.within(results, settings or ())

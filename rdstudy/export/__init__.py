@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rdstudy.errors import UserError
+from rdstudy.execution.status import Standing
 from rdstudy.export.runs import Run, runs_of
-from rdstudy.standing import Standing
 from rdstudy.storage.files import ASIDE, explained
 from rdstudy.storage.location import Location
 

@@ -21,7 +21,7 @@ from rdstudy.report.markdown import document
 from rdstudy.storage.location import Location
 
 if TYPE_CHECKING:
-    from rdstudy.search.summary import Summary
+    from rdstudy.execution.search.summary import Summary
 
 FORMATS = ("html", "md")
 

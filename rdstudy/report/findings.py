@@ -12,7 +12,7 @@ from rdstudy import analysis
 from rdstudy.analysis.replicates import replicates, varying
 
 if TYPE_CHECKING:
-    from rdstudy.search.summary import Summary
+    from rdstudy.execution.search.summary import Summary
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ import torch
 
 import rdstudy
 from rdstudy.evaluation import importance_weighted_nll
-from rdstudy.pack_run import populations_of
+from rdstudy.execution.worker import populations_of
 from rdstudy.study.data import load_data
 from tests.benchmarks.rivals import in_pythae
 

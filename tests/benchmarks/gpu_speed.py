@@ -24,8 +24,8 @@ import numpy as np
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+from rdstudy.execution.provenance import device_name
 from rdstudy.models.shape import ModelShape
-from rdstudy.provenance import device_name
 from rdstudy.training.batches import CHUNK
 from rdstudy.training.packs import FAST_PACK
 from rdstudy.training.trainer import PackTraining

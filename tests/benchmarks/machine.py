@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from rdstudy.provenance import device_name
+from rdstudy.execution.provenance import device_name
 
 RESULTS = Path(__file__).with_name("results")
 

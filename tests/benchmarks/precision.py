@@ -17,8 +17,8 @@ from pathlib import Path
 import torch
 
 from rdstudy.evaluation.evaluate import measure
+from rdstudy.execution.worker import as_tensor, populations_of
 from rdstudy.models.stacked import StackedVAE
-from rdstudy.pack_run import as_tensor, populations_of
 from rdstudy.study import parse_study
 from rdstudy.study.data import load_data
 from rdstudy.training.trainer import PackTraining

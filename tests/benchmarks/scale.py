@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 import psutil
 
+from rdstudy.execution.ray_tune.pack_queue import PackQueue
 from rdstudy.storage import Table, finished_cells, load_measurements, stage
 from rdstudy.training.packs import plan_packs
-from rdstudy.tuning.queue import PackQueue
 from tests.store.test_table import ROW
 from tests.tuning.trials_kept import run_small_packs, small_study
 

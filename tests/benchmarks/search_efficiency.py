@@ -17,9 +17,9 @@ from functools import partial
 
 import numpy as np
 
-from rdstudy.search import Search
-from rdstudy.search.frontier import hypervolume
-from rdstudy.search.surrogate import Surrogate, lowest
+from rdstudy.execution.search import Search
+from rdstudy.execution.search.frontier_search import hypervolume
+from rdstudy.execution.search.gaussian_process import Surrogate, lowest
 from rdstudy.study import Cell, Study
 from tests.benchmarks.machine import Report, spread
 from tests.search.objective import BEST, believed, distortion, play, rate, study, trained

@@ -20,11 +20,11 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from rdstudy import pack_run
-from rdstudy.budget import Budget
-from rdstudy.driver import Recorder, opened, run_inline
-from rdstudy.pack_run import Workplace
-from rdstudy.provenance import device_name
+from rdstudy.execution import worker
+from rdstudy.execution.budget import Budget
+from rdstudy.execution.provenance import device_name
+from rdstudy.execution.run import Recorder, opened, run_inline
+from rdstudy.execution.worker import Workplace
 from rdstudy.storage.checkpoints import Saver
 from rdstudy.study import load_study
 from rdstudy.study.data import load_data
@@ -56,9 +56,9 @@ def shares(report: Report, name: str, overrides: list[str], device: torch.device
 
     undo = [
         timed("training", PackTraining, "advance"),
-        timed("measuring", pack_run, "measure"),
+        timed("measuring", worker, "measure"),
         timed("checkpoints", Saver, "save"),
-        timed("models, sheets, rows", pack_run._PackRun, "finish"),
+        timed("models, sheets, rows", worker._PackRun, "finish"),
         timed("table", Recorder, "__call__"),
     ]
     dataset = load_data(study)

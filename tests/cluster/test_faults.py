@@ -18,16 +18,16 @@ POISON = """
 import os, sys
 class Poison:
     def find_spec(self, name, path=None, target=None):
-        if name == "rdstudy.tuning.trainable":
+        if name == "rdstudy.execution.ray_tune.trainable":
             sys.meta_path.remove(self)
-            from rdstudy import pack_run
-            begin = pack_run._PackRun.__init__
+            from rdstudy.execution import worker
+            begin = worker._PackRun.__init__
             def poisoned(self, pack, *rest):
                 if any(cell.seed == 0 and cell.beta == 5 and cell.depth == 1 and cell.train_size == 100
                        for cell in pack.cells):
                     os._exit(11)
                 begin(self, pack, *rest)
-            pack_run._PackRun.__init__ = poisoned
+            worker._PackRun.__init__ = poisoned
         return None
 sys.meta_path.insert(0, Poison())
 """

@@ -32,14 +32,14 @@ HOOK = """
 import sys
 class Hook:
     def find_spec(self, name, path=None, target=None):
-        if name == "rdstudy.tuning.trainable":
+        if name == "rdstudy.execution.ray_tune.trainable":
             sys.meta_path.remove(self)
-            from rdstudy import pack_run
-            begin = pack_run._PackRun.__init__
+            from rdstudy.execution import worker
+            begin = worker._PackRun.__init__
             def begun(self, pack, *rest):
                 before(pack)
                 begin(self, pack, *rest)
-            pack_run._PackRun.__init__ = begun
+            worker._PackRun.__init__ = begun
         return None
 sys.meta_path.insert(0, Hook())
 """

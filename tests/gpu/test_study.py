@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import rdstudy
-from rdstudy.pack_run import Workplace, run_pack
+from rdstudy.execution.worker import Workplace, run_pack
 from rdstudy.storage.schema import PROVENANCE
 from rdstudy.study import parse_study
 from rdstudy.study.data import load_data
@@ -113,7 +113,7 @@ def test_ray_on_a_gpu_gives_the_bits_that_one_process_gives(tmp_path: Path, cuda
 def test_a_machine_with_a_gpu_is_fit_for_packs_that_want_one(tmp_path: Path, cuda):
     """Machines are asked by tasks that reserve no GPU, which must see it all the same."""
     ask = (
-        "import ray; from rdstudy.tuning.preflight import check_nodes; ray.init(log_to_driver=False); "
+        "import ray; from rdstudy.execution.ray_tune.node_checks import check_nodes; ray.init(log_to_driver=False); "
         f"check_nodes({str(tmp_path)!r}, 'cuda', gpus_per_pack=1.0); print('all fit')"
     )
     done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, timeout=120, check=False)

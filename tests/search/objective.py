@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from rdstudy.search import Outcome, Search
-from rdstudy.search.curves import BetaEstimate
-from rdstudy.search.search import Curves, Setting
+from rdstudy.execution.search import Outcome, Search
+from rdstudy.execution.search.beta_search import BetaEstimate
+from rdstudy.execution.search.search import Curves, Setting
 from rdstudy.study import Cell, Study, parse_study
 
 NOISE, OFFSET = 0.6, 0.4

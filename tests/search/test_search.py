@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from rdstudy.search import Outcome, Search
-from rdstudy.search.frontier import Frontier, hypervolume
-from rdstudy.search.search import Curves
+from rdstudy.execution.search import Outcome, Search
+from rdstudy.execution.search.frontier_search import Frontier, hypervolume
+from rdstudy.execution.search.search import Curves
 from rdstudy.study import StudyError
 from rdstudy.study.search_section import CURVE_SAMPLERS, FRONTIER_SAMPLERS
 from tests.search.objective import BEST, TEXT, believed, play, study, trained
@@ -187,7 +187,7 @@ def test_a_hypervolume_is_the_area_that_the_points_dominate():
 
 def test_a_search_that_has_nothing_yet_can_be_looked_at():
     from rdstudy.display import search_table
-    from rdstudy.search import summarise
+    from rdstudy.execution.search import summarise
 
     for overrides in ((), FRONTIER):
         search = Search(study(*overrides))

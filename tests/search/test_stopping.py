@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rdstudy.search import Outcome, Search
-from rdstudy.search.known import _course
-from rdstudy.search.stopping import LEAST, as_stopped, limits_of
+from rdstudy.execution.search import Outcome, Search
+from rdstudy.execution.search.pruning import LEAST, as_stopped, limits_of
+from rdstudy.execution.search.warm_start import _course
 from rdstudy.study import Cell, StudyError
 from rdstudy.study.early_stopping import Limit, Measured, first_above, from_json, to_json
 from tests.search.objective import noise, play, study, trained

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 import rdstudy
-from rdstudy import pack_run
 from rdstudy.analysis import final_measurements, frontier, learning
-from rdstudy.standing import recorded_study, standing
+from rdstudy.execution import worker
+from rdstudy.execution.status import recorded_study, standing
 from rdstudy.training.trainer import PackTraining
 from tests.command import refused, values
 from tests.tuning.kill_and_resume import Runs
@@ -151,7 +151,7 @@ def test_a_search_interrupted_at_any_moments_stops_the_same_cells(whole, command
 
     results = tmp_path / "interrupted"
     with monkeypatch.context() as interrupted:
-        interrupted.setattr(pack_run, "PackTraining", type("Interrupted", (PackTraining,), {"advance": interrupt}))
+        interrupted.setattr(worker, "PackTraining", type("Interrupted", (PackTraining,), {"advance": interrupt}))
         codes: list[int] = []
         while not codes or codes[-1] == 130:
             codes.append(command("run", whole.study, "--results", results, "--inline").code)

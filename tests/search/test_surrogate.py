@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rdstudy.search.surrogate import AXIS, FLAT, Surrogate, _matern, crossing, lowest
+from rdstudy.execution.search.gaussian_process import AXIS, FLAT, Surrogate, _matern, crossing, lowest
 
 
 def points(curve, n: int, noise: float, world: int):
@@ -74,7 +74,7 @@ def _by_hand(x: np.ndarray, seeds: np.ndarray, likely: np.ndarray, length: float
 
 @pytest.mark.parametrize("pending", [0, 5])
 def test_the_most_telling_point_lowers_the_variance_of_the_differences_most(pending, monkeypatch):
-    monkeypatch.setattr("rdstudy.search.surrogate.LEADING", 1)
+    monkeypatch.setattr("rdstudy.execution.search.gaussian_process.LEADING", 1)
     x, y, seeds, rng = points(valley(0.4), 14, 0.1, 3)
     surrogate = Surrogate(x, y, seeds)
     likely = surrogate.likely(lowest, rng)

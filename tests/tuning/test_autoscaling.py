@@ -30,11 +30,11 @@ HOLD = """
 import os, pathlib, sys, time
 class Hold:
     def find_spec(self, name, path=None, target=None):
-        if name == "rdstudy.tuning.trainable":
+        if name == "rdstudy.execution.ray_tune.trainable":
             sys.meta_path.remove(self)
-            from rdstudy import pack_run
-            from rdstudy.tuning import preflight
-            train, complaint = pack_run._PackRun.train, preflight.complaint
+            from rdstudy.execution import worker
+            from rdstudy.execution.ray_tune import preflight
+            train, complaint = worker._PackRun.train, preflight.complaint
             folder = pathlib.Path(os.environ["HOLD"])
             def held(self, until):
                 width = self.pack.cells[0].width
@@ -45,7 +45,7 @@ class Hold:
             def asked(*arguments):
                 (folder / f"asked-{os.getpid()}").touch()
                 return complaint(*arguments)
-            pack_run._PackRun.train, preflight.complaint = held, asked
+            worker._PackRun.train, preflight.complaint = held, asked
         return None
 sys.meta_path.insert(0, Hold())
 """

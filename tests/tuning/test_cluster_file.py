@@ -12,7 +12,7 @@ import pytest
 import ray
 import yaml
 
-from rdstudy.tuning.cluster_file import PLACEHOLDERS, faults, load_cluster
+from rdstudy.execution.ray_tune.cluster_config import PLACEHOLDERS, faults, load_cluster
 from tests.command import refused
 
 CLUSTERS = Path(__file__).parents[2] / "cluster"

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from rdstudy.budget import Budget
+from rdstudy.execution.budget import Budget
 from rdstudy.training.packs import Pack
 from tests.conftest import CELL
 
@@ -15,9 +15,9 @@ pytestmark = pytest.mark.slow  # imports Ray
 
 
 def test_as_many_packs_are_handed_out_as_there_is_room_for_and_the_next_when_one_ends():
-    from rdstudy.tuning.handing_out import PackSearcher
-    from rdstudy.tuning.queue import PackQueue
-    from rdstudy.tuning.relay import Relay
+    from rdstudy.execution.ray_tune.callback import Relay
+    from rdstudy.execution.ray_tune.pack_queue import PackQueue
+    from rdstudy.execution.ray_tune.searcher import PackSearcher
 
     room = 5
     packs = [Pack((replace(CELL, seed=seed),)) for seed in range(20)]
@@ -36,7 +36,7 @@ def test_as_many_packs_are_handed_out_as_there_is_room_for_and_the_next_when_one
 def test_room_is_for_what_the_machines_can_train_and_for_some_that_wait(monkeypatch):
     from types import SimpleNamespace
 
-    from rdstudy.tuning import capacity
+    from rdstudy.execution.ray_tune import capacity
 
     def cluster(*machines: tuple[float, float], most: float = 0.0) -> None:
         nodes = [{"Alive": True, "Resources": {"CPU": cpus, "GPU": gpus}} for cpus, gpus in machines]
@@ -63,7 +63,7 @@ def test_whoever_uses_tune_after_a_run_has_tune_s_own_again(own_machine, monkeyp
     from ray import tune
     from ray.tune.execution import tune_controller
 
-    from rdstudy.tuning.controller import in_charge
+    from rdstudy.execution.ray_tune.controller import in_charge
 
     def as_it_is() -> list[object]:
         names = ("RayActorManager", "_ActorClassCache")

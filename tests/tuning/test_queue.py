@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rdstudy.execution.ray_tune import queue as queues
+from rdstudy.execution.ray_tune.pack_queue import CRASHES, PackQueue, Work
 from rdstudy.study import Cell
 from rdstudy.study.early_stopping import Limit, Limits
 from rdstudy.training.packs import Pack
-from rdstudy.tuning import queue as queues
-from rdstudy.tuning.queue import CRASHES, PackQueue, Work
 from tests.conftest import CELL
 
 ALL = [replace(CELL, seed=seed) for seed in range(24)]

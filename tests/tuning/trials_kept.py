@@ -14,15 +14,15 @@ from pathlib import Path
 
 import numpy as np
 
-from rdstudy.budget import Budget
 from rdstudy.data.dataset import make_dataset
-from rdstudy.driver import Recorder, opened
-from rdstudy.pack_run import Progress, Workplace, pick_device
-from rdstudy.standing import standing
+from rdstudy.execution.budget import Budget
+from rdstudy.execution.ray_tune.cluster import cluster
+from rdstudy.execution.ray_tune.executor import run_on_ray
+from rdstudy.execution.run import Recorder, opened
+from rdstudy.execution.status import standing
+from rdstudy.execution.worker import Progress, Workplace, pick_device
 from rdstudy.study import Study, parse_study
 from rdstudy.training.packs import Pack, plan_packs
-from rdstudy.tuning.connection import cluster
-from rdstudy.tuning.runner import run_on_ray
 
 STUDY = """\
 name: small

@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol, runtime_checkable
 
-from rdstudy.budget import Budget
 from rdstudy.errors import UserError
-from rdstudy.pack_run import Progress, Workplace, failure_rows, run_pack, use_threads
-from rdstudy.remeasurement import measure_pack
-from rdstudy.standing import load_study_record, recorded_study
+from rdstudy.execution.budget import Budget
+from rdstudy.execution.remeasure import measure_pack
+from rdstudy.execution.status import load_study_record, recorded_study
+from rdstudy.execution.worker import Progress, Workplace, failure_rows, run_pack, use_threads
 from rdstudy.storage.checkpoints import Checkpoints
 from rdstudy.storage.files import make_folder, remove_leftovers, write_whole
 from rdstudy.storage.location import Location

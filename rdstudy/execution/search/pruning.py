@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
-from rdstudy.search.outcome import Outcome
+from rdstudy.execution.search.outcome import Outcome
 from rdstudy.study.early_stopping import Limit, Limits, first_above
 from rdstudy.study.search_section import NOT_BEFORE
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from rdstudy.errors import UserError
 from rdstudy.evaluation.evaluate import measure
-from rdstudy.pack_run import Progress, Workplace, as_tensor, cell_columns, populations_of
-from rdstudy.provenance import provenance
-from rdstudy.standing import standing
+from rdstudy.execution.provenance import provenance
+from rdstudy.execution.status import standing
+from rdstudy.execution.worker import Progress, Workplace, as_tensor, cell_columns, populations_of
 from rdstudy.storage.files import StorageError
 from rdstudy.storage.location import Location
 from rdstudy.storage.schema import OK, Measurement

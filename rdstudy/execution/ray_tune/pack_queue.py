@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from rdstudy.driver import More
+from rdstudy.execution.run import More
 from rdstudy.training.packs import Pack
 
 CRASHES = 3

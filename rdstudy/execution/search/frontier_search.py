@@ -9,9 +9,9 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import Trial, TrialState
 
-from rdstudy.search.curves import rounded
-from rdstudy.search.outcome import Outcome
-from rdstudy.search.samplers import new_record, sampler
+from rdstudy.execution.search.beta_search import rounded
+from rdstudy.execution.search.outcome import Outcome
+from rdstudy.execution.search.samplers import new_record, sampler
 from rdstudy.study import Cell, Study
 from rdstudy.study.search_section import OVER, Range
 

@@ -22,11 +22,11 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from rdstudy.budget import Budget
-from rdstudy.driver import Recorder, opened, run_inline
 from rdstudy.errors import UserError
-from rdstudy.pack_run import Workplace, pick_device
-from rdstudy.standing import load_study_record, recorded_study, standing
+from rdstudy.execution.budget import Budget
+from rdstudy.execution.run import Recorder, opened, run_inline
+from rdstudy.execution.status import load_study_record, recorded_study, standing
+from rdstudy.execution.worker import Workplace, pick_device
 from rdstudy.storage.location import Location
 from rdstudy.storage.schema import COLUMNS
 from rdstudy.storage.table import load_measurements

@@ -10,8 +10,8 @@ from pathlib import Path
 from ray.autoscaler import sdk
 
 from rdstudy.errors import UserError
+from rdstudy.execution.ray_tune.cluster_config import load_cluster
 from rdstudy.study import Study
-from rdstudy.tuning.cluster_file import load_cluster
 
 
 def job_command(study: Study, file: str, options: Sequence[str], *, now: dt.datetime) -> str:

@@ -11,8 +11,8 @@ from typing import Any
 from ray.tune.search import Searcher
 from ray.tune.search.search_generator import SearchGenerator
 
+from rdstudy.execution.ray_tune.callback import Relay
 from rdstudy.study.early_stopping import to_json
-from rdstudy.tuning.relay import Relay
 
 
 class PackSearcher(Searcher):  # type: ignore[misc]  # Ray is untyped

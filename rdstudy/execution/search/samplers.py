@@ -15,7 +15,7 @@ from optuna.study import Study as OptunaStudy
 from optuna.trial import FrozenTrial, TrialState
 
 from rdstudy.errors import UserError
-from rdstudy.search.surrogate import AXIS, LEAST, Feature, Surrogate
+from rdstudy.execution.search.gaussian_process import AXIS, LEAST, Feature, Surrogate
 from rdstudy.study import SearchSpec
 
 SEED, BETA = "seed", "beta"

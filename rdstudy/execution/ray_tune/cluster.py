@@ -18,7 +18,7 @@ from typing import Any
 import ray
 
 from rdstudy.errors import UserError
-from rdstudy.tuning.controller import environment, in_charge
+from rdstudy.execution.ray_tune.controller import environment, in_charge
 
 SOCKET, LONGEST_SOCKET = "/ray/session_2026-01-01_00-00-00_000000_1000000/sockets/plasma_store", 103
 """The longest name that Ray appends to the temporary folder, and the longest that macOS allows (Linux: 107)."""

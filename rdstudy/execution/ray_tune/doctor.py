@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from rdstudy.execution.ray_tune.cluster_config import faults, load_cluster
+from rdstudy.execution.ray_tune.node_checks import Versions, complaint
 from rdstudy.storage.location import Location, absolute
-from rdstudy.tuning.cluster_file import faults, load_cluster
-from rdstudy.tuning.preflight import Versions, complaint
 
 SSH_SECONDS = 10
 

@@ -12,8 +12,8 @@ from jaxtyping import Float
 from optuna.distributions import FloatDistribution
 from optuna.trial import Trial, TrialState
 
-from rdstudy.search.samplers import BETA, SEED, sampler
-from rdstudy.search.surrogate import AXIS, LEAST, Curves, Feature, Surrogate, crossing, lowest
+from rdstudy.execution.search.gaussian_process import AXIS, LEAST, Curves, Feature, Surrogate, crossing, lowest
+from rdstudy.execution.search.samplers import BETA, SEED, sampler
 from rdstudy.study import SearchSpec
 
 FIRST = 6

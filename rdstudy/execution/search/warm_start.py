@@ -13,8 +13,8 @@ from typing import Any
 import pandas as pd
 
 from rdstudy.errors import UserError
-from rdstudy.search.outcome import COLUMNS, Outcome, outcomes
-from rdstudy.search.search import Search
+from rdstudy.execution.search.outcome import COLUMNS, Outcome, outcomes
+from rdstudy.execution.search.search import Search
 from rdstudy.storage.files import write_whole
 from rdstudy.storage.location import Location
 from rdstudy.storage.schema import OK, TEST

@@ -17,18 +17,18 @@ from typing import Any
 import ray
 from ray import tune
 
-from rdstudy.budget import Budget
-from rdstudy.driver import Listener, More
-from rdstudy.pack_run import Workplace
+from rdstudy.execution.budget import Budget
+from rdstudy.execution.ray_tune.callback import Relay, reason
+from rdstudy.execution.ray_tune.node_checks import Versions, check_nodes, machines
+from rdstudy.execution.ray_tune.pack_queue import PackQueue
+from rdstudy.execution.ray_tune.resources import Room, device_kind, gpus_per_pack
+from rdstudy.execution.ray_tune.searcher import Packs, PackSearcher
+from rdstudy.execution.ray_tune.trainable import PackTrainable
+from rdstudy.execution.run import Listener, More
+from rdstudy.execution.worker import Workplace
 from rdstudy.storage.files import StorageError
 from rdstudy.storage.location import absolute
 from rdstudy.training.packs import Pack
-from rdstudy.tuning.capacity import Room, device_kind, gpus_per_pack
-from rdstudy.tuning.handing_out import Packs, PackSearcher
-from rdstudy.tuning.preflight import Versions, check_nodes, machines
-from rdstudy.tuning.queue import PackQueue
-from rdstudy.tuning.relay import Relay, reason
-from rdstudy.tuning.trainable import PackTrainable
 
 _log = logging.getLogger(__name__)
 

@@ -16,15 +16,15 @@ import ray
 from ray import tune
 
 from rdstudy.data.dataset import Dataset
-from rdstudy.driver import work
-from rdstudy.pack_run import Progress, Workplace, pick_device, use_threads
-from rdstudy.provenance import Commit
+from rdstudy.execution.provenance import Commit
+from rdstudy.execution.ray_tune.node_checks import Versions, complaint, machines
+from rdstudy.execution.run import work
+from rdstudy.execution.worker import Progress, Workplace, pick_device, use_threads
 from rdstudy.storage.files import StorageError
 from rdstudy.storage.location import location
 from rdstudy.study import Cell, Study
 from rdstudy.study.early_stopping import from_json
 from rdstudy.training.packs import Pack
-from rdstudy.tuning.preflight import Versions, complaint, machines
 
 REPORT_SECONDS = 10.0
 """A pack reports at most this often, so that hundreds of packs do not crowd the driver."""

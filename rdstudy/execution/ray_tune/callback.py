@@ -7,12 +7,12 @@ from typing import Any
 
 from ray.tune import Callback
 
-from rdstudy.budget import Budget
-from rdstudy.driver import Listener
-from rdstudy.pack_run import Progress
+from rdstudy.execution.budget import Budget
+from rdstudy.execution.ray_tune.node_checks import machines
+from rdstudy.execution.ray_tune.pack_queue import PackQueue
+from rdstudy.execution.run import Listener
+from rdstudy.execution.worker import Progress
 from rdstudy.storage.files import StorageError
-from rdstudy.tuning.preflight import machines
-from rdstudy.tuning.queue import PackQueue
 
 REFUSALS = 5
 """How often in a row, for each machine, packs may be refused by machines that cannot write before the run ends."""

@@ -26,7 +26,7 @@ from rdstudy.data.dataset import Dataset
 from rdstudy.data.splits import Split, split_dataset
 from rdstudy.errors import UserError
 from rdstudy.evaluation.evaluate import Values, measure, sheet
-from rdstudy.provenance import Commit, provenance
+from rdstudy.execution.provenance import Commit, provenance
 from rdstudy.storage.checkpoints import Checkpoint, Checkpoints, Saver
 from rdstudy.storage.files import StorageError, write_whole
 from rdstudy.storage.location import Location

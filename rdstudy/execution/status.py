@@ -15,7 +15,7 @@ from rdstudy.storage.table import failed_cells, finished_cells, stopped_cells
 from rdstudy.study import Cell, Study, parse_study
 
 if TYPE_CHECKING:
-    from rdstudy.search import Search
+    from rdstudy.execution.search import Search
 
 _MEND = "Remove it and run the study again: nothing that is finished is trained again."
 
@@ -55,7 +55,7 @@ def standing(study: Study, results: Location) -> Standing:
     search, stopped = None, {}
     cells = study.cells
     if study.search is not None:
-        from rdstudy.search import begin, load_outcomes
+        from rdstudy.execution.search import begin, load_outcomes
 
         search = begin(study, results, record=False)
         outcomes = load_outcomes(results)

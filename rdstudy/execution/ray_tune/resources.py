@@ -8,7 +8,7 @@ from typing import Any
 
 import ray
 
-from rdstudy.pack_run import pick_device
+from rdstudy.execution.worker import pick_device
 from rdstudy.study import Study
 
 MOST_WAITING = 128

@@ -10,8 +10,8 @@ import numpy as np
 import optuna
 import pandas as pd
 
-from rdstudy.search.outcome import Outcome
-from rdstudy.search.search import Curves, Search
+from rdstudy.execution.search.outcome import Outcome
+from rdstudy.execution.search.search import Curves, Search
 
 LEAST_FOR_IMPORTANCE = 20
 """Cells below which a share of importance would be noise."""

@@ -19,11 +19,11 @@ from typing import Any
 
 import optuna
 
-from rdstudy.search.curves import BetaEstimate, Curve, Point
-from rdstudy.search.frontier import Frontier
-from rdstudy.search.outcome import Outcome
-from rdstudy.search.samplers import new_record
-from rdstudy.search.stopping import as_stopped, limits_of
+from rdstudy.execution.search.beta_search import BetaEstimate, Curve, Point
+from rdstudy.execution.search.frontier_search import Frontier
+from rdstudy.execution.search.outcome import Outcome
+from rdstudy.execution.search.pruning import as_stopped, limits_of
+from rdstudy.execution.search.samplers import new_record
 from rdstudy.study import Cell, Study
 from rdstudy.study.early_stopping import Limits
 
