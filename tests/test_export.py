@@ -77,7 +77,7 @@ def test_an_export_that_cannot_be_leaves_nothing(command, study, tmp_path, monke
     refused(command("export", "r", "full", "--to", "csv"), "full is there already and is not an empty folder")
     refused(command("export", "none", "x", "--to", "csv"), "no cell is in the table yet")
     with monkeypatch.context() as absent:
-        absent.setattr("rdstudy.export.mlflow.find_spec", lambda name: None)
+        absent.setattr("rdstudy.report.export.mlflow.find_spec", lambda name: None)
         refused(
             command("export", "r", "x", "--to", "mlflow"), "needs mlflow, sqlalchemy, alembic: pip install 'rdstudy["
         )

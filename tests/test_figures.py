@@ -15,8 +15,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from rdstudy import analysis, figures
-from rdstudy.figures import beta_axis, style
+from rdstudy import analysis
+from rdstudy.report import figures
+from rdstudy.report.figures import beta_axis, style
 from tests.analysis.synthetic import GRID, Planted, fail, falling, squares, study_table, u_shaped
 
 SETTINGS = [Planted(u_shaped(), depth=1, saturates_at=0.5), Planted(falling(), depth=3, saturates_at=0.2)]

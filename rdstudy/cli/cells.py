@@ -18,7 +18,7 @@ from rdstudy.terminal import Rows, console_for, sparkline, speaks_unicode
 if TYPE_CHECKING:
     import pandas as pd
 
-    from rdstudy.listing import CellRecord
+    from rdstudy.report.cells import CellRecord
 
 MOST_CELLS = 40
 """Cells that a list shows unless more are asked for."""
@@ -62,7 +62,7 @@ def ls(
 ) -> None:
     """List a study's cells: how each stands, the settings in which they differ, final distortion and rate."""
     from rdstudy.execution.status import recorded_study, standing
-    from rdstudy.listing import FINAL, list_cells, ordered, select, varying_axes
+    from rdstudy.report.cells import FINAL, list_cells, ordered, select, varying_axes
 
     study = recorded_study(results)
     cells = list_cells(standing(study, results), results)
@@ -116,7 +116,7 @@ def show(
 ) -> None:
     """Show one cell: its settings, learning curves, final values with standard errors, who trained it, its images."""
     from rdstudy.execution.status import recorded_study, standing
-    from rdstudy.listing import cell_record, final_values
+    from rdstudy.report.cells import cell_record, final_values
 
     study = recorded_study(results)
     record = cell_record(standing(study, results), results, cell)
@@ -211,8 +211,8 @@ def _draw(record: CellRecord, png: Path) -> None:
             f"--png: cell {record.cell_id} has no stored images: it is {record.status}, or the study says "
             "evaluation.sheet_examples: 0"
         )
-    from rdstudy.figures import cell_sheet, png_bytes
-    from rdstudy.report.sheets import read_sheet
+    from rdstudy.report.figures import cell_sheet, png_bytes
+    from rdstudy.report.image_grids import read_sheet
     from rdstudy.storage.files import write_whole
 
     sheet = read_sheet(record.sheet)

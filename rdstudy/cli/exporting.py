@@ -23,8 +23,8 @@ def export(
     json_wanted: Annotated[bool, as_json("study, results, to, folder, cells")] = False,
 ) -> None:
     """Write learning curves, final values and settings for TensorBoard or MLflow, or as CSV; a run per cell."""
-    from rdstudy import export as exporting
     from rdstudy.execution.status import recorded_study, standing
+    from rdstudy.report import export as exporting
 
     study = recorded_study(results)
     n = exporting.export(standing(study, results), results, study=study.name, to=to, folder=folder)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from rdstudy.errors import UserError
-from rdstudy.report.findings import Findings
+from rdstudy.report.analyses import Findings
 from rdstudy.report.html import page, write_whole
 from rdstudy.report.illustrations import claim_illustrations, draw, illustrations, remove_drawn
 from rdstudy.report.markdown import document

@@ -11,8 +11,8 @@ from typing import Any
 import pandas as pd
 
 from rdstudy.analysis import CLAIMS, CRITERIA
-from rdstudy.report import provenance, tables, words
-from rdstudy.report.findings import ANALYSES, Findings
+from rdstudy.report import provenance, sentences, tables
+from rdstudy.report.analyses import ANALYSES, Findings
 from rdstudy.report.illustrations import Drawn
 
 # Nothing may be loaded from anywhere: a page that tries is broken, and says so in the console.
@@ -70,13 +70,13 @@ def page(
 
 def _head(findings: Findings, study: Mapping[str, Any], title: str) -> str:
     links = "".join(f'<a href="#{anchor}">{heading}</a>' for anchor, heading in _SECTIONS)
-    notices = [words.seeds(findings), words.not_measured(findings)]
-    if words.running(findings, study):
+    notices = [sentences.seeds(findings), sentences.not_measured(findings)]
+    if sentences.running(findings, study):
         notices.insert(0, "The study is still running: everything here is about the cells that have finished.")
     return (
         f'<header><p class="kind">Rate-distortion study</p><h1>{title}</h1>'
-        f'<p class="question">{escape(str(study.get("question") or words.QUESTION))}</p>'
-        f'<p class="state">{escape(words.state(findings, study))}</p>'
+        f'<p class="question">{escape(str(study.get("question") or sentences.QUESTION))}</p>'
+        f'<p class="state">{escape(sentences.state(findings, study))}</p>'
         + "".join(f'<p class="notice">{escape(notice)}</p>' for notice in notices if notice)
         + f'<nav aria-label="Sections">{links}</nav></header>'
     )
@@ -106,7 +106,7 @@ def _verdicts(findings: Findings, claims: Mapping[str, Drawn]) -> str:
             + "</article>"
         )
         lists.append(_details(tables.claim_table(findings, claim)))
-    note = f'<p class="note">{words.VERDICTS} {words.INTERVALS} {words.priors_sentence(findings)}</p>'
+    note = f'<p class="note">{sentences.VERDICTS} {sentences.INTERVALS} {sentences.priors_sentence(findings)}</p>'
     published = tables.published_table(findings)
     compared = _table(published) if published.rows else ""
     parts = [f'<div class="claims">{"".join(cards)}</div>', note, *lists, compared]
@@ -128,11 +128,11 @@ def _figure(drawn: Drawn, heading: bool = True) -> str:
 
 def _cells(findings: Findings, study: Mapping[str, Any]) -> str:
     trouble, missing = tables.trouble_table(findings), tables.missing_table(findings)
-    parts = [f"<p>{escape(words.state(findings, study))}</p>"]
+    parts = [f"<p>{escape(sentences.state(findings, study))}</p>"]
     parts.append(_table(trouble) if trouble.rows else "<p>No cell failed or diverged.</p>")
     if missing.rows:
         parts.append(_table(missing))
-    elif words.running(findings, study):
+    elif sentences.running(findings, study):
         parts.append("<p>Which cells are missing is told by <code>rdstudy status</code>.</p>")
     return _section("cells", "What ran, what failed, what is missing", parts)
 

@@ -12,12 +12,11 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 
-from rdstudy import figures
 from rdstudy.analysis import CLAIMS, CRITERIA, SETTING, setting_label, varying
-from rdstudy.figures.panels import CAPACITY
-from rdstudy.report import words
-from rdstudy.report.findings import Findings
-from rdstudy.report.sheets import Sheets, sheets_along
+from rdstudy.report import figures, sentences
+from rdstudy.report.analyses import Findings
+from rdstudy.report.figures.panels import CAPACITY
+from rdstudy.report.image_grids import Sheets, sheets_along
 from rdstudy.storage.location import Location
 from rdstudy.storage.schema import TEST, TRAIN
 
@@ -106,7 +105,7 @@ def claim_illustrations(findings: Findings) -> dict[str, Illustration]:
         alt = f"{statement} " + "; ".join(
             f"{label}: {effect:.1f} nats, {verdict}"
             for label, effect, verdict in zip(
-                words.setting_names(findings, shown), shown["effect_nats"], shown["verdict"], strict=True
+                sentences.setting_names(findings, shown), shown["effect_nats"], shown["verdict"], strict=True
             )
         )
         panel = Panel(partial(figures.claim_effects, shown), alt)
@@ -210,7 +209,7 @@ def _criterion(findings: Findings, name: str) -> Illustration:
         )
     caption = (
         f"{_CRITERION_CAPTIONS[name]}, with its 95% band over seeds; the ring marks the best beta. "
-        f"{words.shape_sentence(findings, name)}{words.reliability_sentence(findings, name)}"
+        f"{sentences.shape_sentence(findings, name)}{sentences.reliability_sentence(findings, name)}"
         f"{_left_out(len(spread.rows), most, 'panels')}"
     )
     return Illustration(
@@ -236,7 +235,7 @@ def _gap(findings: Findings) -> Illustration:
         )
     caption = (
         "Test minus train distortion, within each seed, with its 95% band. "
-        f"{words.gap_sentence(findings)}{_left_out(len(spread.rows), MOST_MINOR_PANELS, 'panels')}"
+        f"{sentences.gap_sentence(findings)}{_left_out(len(spread.rows), MOST_MINOR_PANELS, 'panels')}"
     )
     return Illustration("gap", "Generalization gap", caption, panels, minor=True)
 
@@ -265,7 +264,7 @@ def _saturation(findings: Findings) -> Illustration:
         "its ceiling log N and the marginal "
         "KL(q(z) || p(z)) = R - I. Below: test distortion over the same axis. The grey line is the beta at "
         "which I "
-        f"reaches 95% of its ceiling, the grey band its interval. {words.saturation_sentence(findings)}"
+        f"reaches 95% of its ceiling, the grey band its interval. {sentences.saturation_sentence(findings)}"
         f"{_left_out(len(settings), MOST_SETTINGS, 'settings')}"
     )
     return Illustration("saturation", "Saturation of the mutual information", caption, panels)
@@ -317,13 +316,13 @@ def _best_beta(findings: Findings) -> Illustration:
             title = setting_label(rows.iloc[0], by_panel)
             alt = "; ".join(
                 f"{name}: best beta {beta:g}"
-                for name, beta in zip(words.setting_names(findings, rows), rows["best_beta"], strict=True)
+                for name, beta in zip(sentences.setting_names(findings, rows), rows["best_beta"], strict=True)
             )
             panels.append(Panel(partial(figures.best_beta, rows, title=title, betas=betas), alt))
     caption = (
         "The beta of the grid with the lowest test distortion, over capacity and amount of training data; "
         "under it "
-        f"the betas that cannot be told from the best (95%). {words.best_sentence(findings)}"
+        f"the betas that cannot be told from the best (95%). {sentences.best_sentence(findings)}"
     )
     return Illustration("best_beta", "The best beta", caption, panels)
 
@@ -362,7 +361,7 @@ def _convergence(findings: Findings) -> Illustration:
         "A check of the training. Converged training curves have the slope -dD/dR = beta, so every step "
         "should cross "
         "the diagonal; crosses mark those that do not, with confidence. "
-        f"{words.convergence_sentence(findings)}"
+        f"{sentences.convergence_sentence(findings)}"
         f"{_left_out(len(spread.rows), MOST_MINOR_PANELS, 'panels')}"
     )
     return Illustration("convergence", "Were the models trained to their end?", caption, panels, minor=True)

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rdstudy.analysis import CLAIMS, CRITERIA
-from rdstudy.report import provenance, tables, words
-from rdstudy.report.findings import Findings
+from rdstudy.report import provenance, sentences, tables
+from rdstudy.report.analyses import Findings
 from rdstudy.report.illustrations import Drawn
 
 
@@ -20,11 +20,11 @@ def document(
     drawn: Sequence[Drawn],
 ) -> str:
     """The whole report, for the folder that holds `figures/`."""
-    blocks = [f"# {study.get('name') or name}", str(study.get("question") or words.QUESTION)]
-    blocks.append(f"**{words.state(findings, study)}**")
-    if words.running(findings, study):
+    blocks = [f"# {study.get('name') or name}", str(study.get("question") or sentences.QUESTION)]
+    blocks.append(f"**{sentences.state(findings, study)}**")
+    if sentences.running(findings, study):
         blocks.append("The study is still running: everything here is about the cells that have finished.")
-    blocks += [notice for notice in (words.seeds(findings), words.not_measured(findings)) if notice]
+    blocks += [notice for notice in (sentences.seeds(findings), sentences.not_measured(findings)) if notice]
 
     blocks.append("## Verdicts")
     for claim, statement in CLAIMS.items():
@@ -39,7 +39,7 @@ def document(
     published = tables.published_table(findings)
     if published.rows:
         blocks += [f"### {published.heading}", published.note, _table(published)]
-    blocks.append(f"{words.VERDICTS} {words.INTERVALS} {words.priors_sentence(findings)}")
+    blocks.append(f"{sentences.VERDICTS} {sentences.INTERVALS} {sentences.priors_sentence(findings)}")
 
     blocks.append("## Figures")
     for one in drawn:

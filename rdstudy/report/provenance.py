@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from rdstudy.report.findings import Findings
+from rdstudy.report.analyses import Findings
 from rdstudy.storage.schema import TEST
 
 PAPER = """\

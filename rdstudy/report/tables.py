@@ -10,8 +10,8 @@ import pandas as pd
 
 from rdstudy.analysis import CLAIMS, CRITERIA, SETTING
 from rdstudy.analysis.replicates import setting_label
-from rdstudy.report import words
-from rdstudy.report.findings import Findings
+from rdstudy.report import sentences
+from rdstudy.report.analyses import Findings
 from rdstudy.storage.schema import TEST
 
 CRITERION_NAMES = {
@@ -72,7 +72,7 @@ def _search(findings: Findings) -> Shown:
     search = findings.search
     sought = "" if search is None else f"{'Saturation' if search.of == 'saturation' else CRITERION_OF[search.of]}. "
     ended = "It goes on." if search is None or search.ended is None else f"It ended by {search.ended}."
-    stopped = words.stopped(findings)
+    stopped = sentences.stopped(findings)
     return shown(
         "search_estimates",
         "What the search believes",

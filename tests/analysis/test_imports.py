@@ -24,7 +24,7 @@ def test_analysis_figures_and_report_import_without_torch_and_ray():
     program = """
 import rdstudy.analysis
 assert "matplotlib" not in sys.modules
-import rdstudy.figures, rdstudy.report
+import rdstudy.report.figures, rdstudy.report
 assert "matplotlib.pyplot" not in sys.modules
 """
     _run(program)

@@ -107,7 +107,7 @@ def status_speed(folder: Path, repetitions: int = 5) -> None:
 def import_speed(repetitions: int = 5) -> None:
     """What a fresh interpreter takes for the analysis, and for the libraries it stands on."""
     programs: dict[str, list[float]] = {
-        "import rdstudy.analysis, rdstudy.figures, rdstudy.report": [],
+        "import rdstudy.analysis, rdstudy.report.figures, rdstudy.report": [],
         "import pandas, matplotlib.figure": [],
     }
     for _ in range(repetitions):

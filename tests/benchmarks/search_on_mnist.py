@@ -24,8 +24,8 @@ from rdstudy.execution.search import Outcome, Search
 from rdstudy.execution.search.beta_search import BetaEstimate
 from rdstudy.execution.search.search import Curves
 from rdstudy.execution.search.warm_start import load_outcomes
-from rdstudy.figures.beta_axis import set_beta_axis
-from rdstudy.figures.style import COLOURS, INK, new_figure, save, styled
+from rdstudy.report.figures.beta_axis import set_beta_axis
+from rdstudy.report.figures.style import COLOURS, INK, new_figure, save, styled
 from rdstudy.study import Cell, Study, load_study
 from tests.benchmarks.machine import RESULTS, Report
 

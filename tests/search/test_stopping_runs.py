@@ -128,7 +128,7 @@ def test_a_report_says_how_many_were_stopped_and_leaves_them_out(copied, command
 
 
 def test_an_export_has_the_curves_of_a_stopped_cell_and_no_final_values(whole, command, tmp_path):
-    from rdstudy.export.runs import runs_of
+    from rdstudy.report.export.runs import runs_of
 
     study = recorded_study(whole.results)
     runs = {run.cell_id: run for run in runs_of(standing(study, whole.results), whole.results)}

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from rdstudy.analysis.replicates import setting_label, varying
-from rdstudy.figures.style import COLOURS, FAINT, PAPER, axes_for, figure_of, legend_above, styled
+from rdstudy.report.figures.style import COLOURS, FAINT, PAPER, axes_for, figure_of, legend_above, styled
 
 # Told apart by shape and by side of the line as well as by colour.
 VERDICT_MARKS = {

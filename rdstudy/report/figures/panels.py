@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from rdstudy.analysis.replicates import SETTING, setting_label, varying
-from rdstudy.figures.style import COLOURS, MARKERS
+from rdstudy.report.figures.style import COLOURS, MARKERS
 
 CAPACITY = ("depth", "width", "latent_dim")
 MOST_CURVES = len(COLOURS)

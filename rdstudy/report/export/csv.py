@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from rdstudy.export.runs import Run
+from rdstudy.report.export.runs import Run
 
 
 def write_csv(runs: Sequence[Run], folder: Path, target: Path, study: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from rdstudy.execution.status import Standing
-from rdstudy.listing import AXES, list_cells, varying_axes
+from rdstudy.report.cells import AXES, list_cells, varying_axes
 from rdstudy.storage.location import Location
 from rdstudy.storage.schema import COLUMNS, FAILED, STOPPED
 from rdstudy.storage.table import load_measurements

@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
-from rdstudy.figures.far_points import limits, name_far_points
-from rdstudy.figures.panels import Mark, Marks, curves
-from rdstudy.figures.style import (
+from rdstudy.report.figures.far_points import limits, name_far_points
+from rdstudy.report.figures.panels import Mark, Marks, curves
+from rdstudy.report.figures.style import (
     DASHED,
     FAINT,
     INK,

@@ -8,10 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from rdstudy.figures.beta_axis import positions, set_beta_axis
-from rdstudy.figures.far_points import leave_out_far_points, name_far_points
-from rdstudy.figures.panels import Marks, curves
-from rdstudy.figures.style import (
+from rdstudy.report.figures.beta_axis import positions, set_beta_axis
+from rdstudy.report.figures.far_points import leave_out_far_points, name_far_points
+from rdstudy.report.figures.panels import Marks, curves
+from rdstudy.report.figures.style import (
     COLOURS,
     DASHED,
     FAINT,

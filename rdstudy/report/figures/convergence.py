@@ -8,9 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from rdstudy.figures.beta_axis import positions, set_beta_axis
-from rdstudy.figures.panels import Marks, curves
-from rdstudy.figures.style import FAINT, INK, axes_for, figure_of, legend_above, styled
+from rdstudy.report.figures.beta_axis import positions, set_beta_axis
+from rdstudy.report.figures.panels import Marks, curves
+from rdstudy.report.figures.style import FAINT, INK, axes_for, figure_of, legend_above, styled
 
 
 @styled

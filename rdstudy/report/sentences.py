@@ -9,7 +9,7 @@ import pandas as pd
 
 from rdstudy.analysis.contrasts import MIN_SEEDS, SMALLEST_EFFECT_NATS
 from rdstudy.analysis.replicates import setting_label
-from rdstudy.report.findings import Findings
+from rdstudy.report.analyses import Findings
 from rdstudy.storage.schema import TEST
 
 QUESTION = "Does regularizing the rate of a variational autoencoder improve how it generalizes?"

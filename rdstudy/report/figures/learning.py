@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from rdstudy.figures.style import DASHED, INK, axes_for, figure_of, legend_above, styled
+from rdstudy.report.figures.style import DASHED, INK, axes_for, figure_of, legend_above, styled
 from rdstudy.storage.schema import TEST, TRAIN
 
 _MOST_BETAS = 6

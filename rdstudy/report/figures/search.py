@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from rdstudy.figures.beta_axis import set_beta_axis
-from rdstudy.figures.style import INK, axes_for, figure_of, legend_above, styled
+from rdstudy.report.figures.beta_axis import set_beta_axis
+from rdstudy.report.figures.style import INK, axes_for, figure_of, legend_above, styled
 
 BLUE, ORANGE = "#0072b2", "#d55e00"  # Okabe & Ito 2008
 LABELS = {

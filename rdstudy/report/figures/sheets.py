@@ -9,7 +9,7 @@ from jaxtyping import UInt8
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from rdstudy.figures.style import COLUMN_INCHES, figure_of, new_figure, styled
+from rdstudy.report.figures.style import COLUMN_INCHES, figure_of, new_figure, styled
 
 Images = UInt8[np.ndarray, "images height width channels"]
 

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from rdstudy.errors import UserError
-from rdstudy.export.runs import Run
+from rdstudy.report.export.runs import Run
 from rdstudy.storage.schema import FAILED, STOPPED
 
 MOST_AT_ONCE = 1000

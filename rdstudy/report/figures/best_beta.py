@@ -13,10 +13,10 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from rdstudy.analysis.replicates import setting_label, varying
-from rdstudy.figures.against_beta import CRITERION_LABELS
-from rdstudy.figures.beta_axis import positions
-from rdstudy.figures.panels import CAPACITY
-from rdstudy.figures.style import axes_for, figure_of, styled
+from rdstudy.report.figures.against_beta import CRITERION_LABELS
+from rdstudy.report.figures.beta_axis import positions
+from rdstudy.report.figures.panels import CAPACITY
+from rdstudy.report.figures.style import axes_for, figure_of, styled
 
 
 @styled

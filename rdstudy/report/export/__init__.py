@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rdstudy.errors import UserError
 from rdstudy.execution.status import Standing
-from rdstudy.export.runs import Run, runs_of
+from rdstudy.report.export.runs import Run, runs_of
 from rdstudy.storage.files import ASIDE, explained
 from rdstudy.storage.location import Location
 
@@ -60,14 +60,14 @@ def export(now: Standing, results: Location, *, study: str, to: str, folder: Pat
 
 def _writer(to: str) -> Callable[[Sequence[Run], Path, Path, str], None]:
     if to == "csv":
-        from rdstudy.export.csv import write_csv
+        from rdstudy.report.export.csv import write_csv
 
         return write_csv
     if to == "tensorboard":
-        from rdstudy.export.tensorboard import write_tensorboard
+        from rdstudy.report.export.tensorboard import write_tensorboard
 
         return write_tensorboard
-    from rdstudy.export.mlflow import check_installed, write_mlflow
+    from rdstudy.report.export.mlflow import check_installed, write_mlflow
 
     check_installed()
     return write_mlflow

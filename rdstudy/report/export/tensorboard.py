@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from rdstudy.export.runs import Run
+from rdstudy.report.export.runs import Run
 
 
 def write_tensorboard(runs: Sequence[Run], folder: Path, target: Path, study: str) -> None:

@@ -1,0 +1,48 @@
+"""Draws the results of `rdstudy.analysis`, and computes nothing. The only part of rdstudy that imports
+matplotlib.
+
+    points = rdstudy.analysis.frontier(table)
+    figure = rdstudy.report.figures.rate_distortion(points)
+    rdstudy.report.figures.save(figure, Path("rate_distortion"))     # .svg, .pdf and .png
+
+Every function takes a record, an optional `ax` to draw into, and returns the figure.
+"""
+
+from __future__ import annotations
+
+from rdstudy.report.figures.against_beta import criterion, gap, information, saturation
+from rdstudy.report.figures.best_beta import best_beta
+from rdstudy.report.figures.claims import claim_effects
+from rdstudy.report.figures.convergence import convergence
+from rdstudy.report.figures.learning import learning_curves
+from rdstudy.report.figures.panels import Panels, panels
+from rdstudy.report.figures.rate_distortion import rate_distortion
+from rdstudy.report.figures.search import search_curve, search_progress
+from rdstudy.report.figures.sheets import cell_sheet, reconstruction_sheet, sample_sheet
+from rdstudy.report.figures.style import grid, inline_svg, laid_out, pdf_pages, png_bytes, save, standalone_svg
+
+__all__ = [
+    "Panels",
+    "best_beta",
+    "cell_sheet",
+    "claim_effects",
+    "convergence",
+    "criterion",
+    "gap",
+    "grid",
+    "information",
+    "inline_svg",
+    "laid_out",
+    "learning_curves",
+    "panels",
+    "pdf_pages",
+    "png_bytes",
+    "rate_distortion",
+    "reconstruction_sheet",
+    "sample_sheet",
+    "saturation",
+    "save",
+    "search_curve",
+    "search_progress",
+    "standalone_svg",
+]
