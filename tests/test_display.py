@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from rdstudy import display
+from rdstudy.cli import live
 from rdstudy.execution.worker import Progress
 from rdstudy.training.packs import Pack
 from tests.conftest import CELL
@@ -20,7 +20,7 @@ PACKS = [Pack(tuple(replace(CELL, seed=2 * n + i) for i in range(2))) for n in r
 def said(*reports: tuple[int, Progress]) -> list[str]:
     """The lines of a run of `PACKS`, told what happened to them one by one."""
     text = io.StringIO()
-    run = display.RunDisplay(PACKS, Console(file=text, width=200, force_terminal=False), where="on 2 workers")
+    run = live.RunDisplay(PACKS, Console(file=text, width=200, force_terminal=False), where="on 2 workers")
     with run:
         for n, progress in reports:
             run(PACKS[n], progress)
@@ -56,7 +56,7 @@ def test_a_cell_that_failed_is_named_with_its_reason():
 
 
 def test_the_half_of_a_pack_that_has_finished_is_not_shown_as_at_work():
-    run = display.RunDisplay(PACKS, Console(file=io.StringIO(), width=200), where="here")
+    run = live.RunDisplay(PACKS, Console(file=io.StringIO(), width=200), where="here")
     for progress in (report(0, 10), report(0, CELL.steps, (0,), staged="x")):
         run(PACKS[progress[0]], progress[1])
     assert not run.latest
@@ -65,7 +65,7 @@ def test_the_half_of_a_pack_that_has_finished_is_not_shown_as_at_work():
 
 
 def test_the_whole_is_said_now_and_then(monkeypatch):
-    monkeypatch.setattr(display, "PLAIN_SECONDS", 0.0)
+    monkeypatch.setattr(live, "PLAIN_SECONDS", 0.0)
     lines = said(report(0, 10), report(1, 10), report(0, CELL.steps, staged="x"))
     assert [line.startswith("0/6 cells, ") for line in lines] == [True, True, False]
 
@@ -75,4 +75,4 @@ def test_the_whole_is_said_now_and_then(monkeypatch):
     [(1240.4, "1,240"), (12.3, "12"), (9.96, "10"), (9.94, "9.9"), (0.374, "0.37"), (0.04, "0.04"), (0.0, "0")],
 )
 def test_a_rate_is_never_rounded_to_nothing(value, shown):
-    assert display.two_digits(value) == shown
+    assert live.two_digits(value) == shown

@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parents[1] / "rdstudy"
 ORDER = [
     "rdstudy",  # the package itself: it imports what it offers when it is asked for it
     "errors  data.split_spec",
-    "study  study.seeding  models.shape  study.early_stopping  execution.budget  training.throughput  terminal",
+    "study  study.seeding  models.shape  study.early_stopping  execution.budget  training.throughput  cli.terminal",
     "data  training.packs  models.objective  training.optimizers  training.batches  training.cuda_graph",
     "models",
     "evaluation  training.trainer",
@@ -31,8 +31,8 @@ ORDER = [
     "execution.run",
     "execution.verify",
     "execution.ray_tune",
-    "tally",
-    "display",
+    "cli.progress",
+    "cli.live",
     "report.figures",
     "report",
     "cli",

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from rdstudy.cli.progress import Tally
 from rdstudy.execution.worker import Progress
-from rdstudy.tally import Tally
 from rdstudy.training.packs import Pack
 from tests.conftest import CELL
 

@@ -3,7 +3,7 @@ import io
 import pytest
 from rich.console import Console
 
-from rdstudy.terminal import BLOCKS, Rows, sparkline
+from rdstudy.cli.terminal import BLOCKS, Rows, sparkline
 
 
 def shown(table: Rows, width: int) -> list[str]:

@@ -122,7 +122,7 @@ def test_a_notebook_shows_one_output_that_is_replaced(monkeypatch):
 
     from rich.console import Console
 
-    from rdstudy import display
+    from rdstudy.cli import live
 
     shown = []
 
@@ -138,9 +138,9 @@ def test_a_notebook_shows_one_output_that_is_replaced(monkeypatch):
     module.display = first  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "IPython", types.ModuleType("IPython"))
     monkeypatch.setitem(sys.modules, "IPython.display", module)
-    monkeypatch.setattr(display, "NOTEBOOK_SECONDS", 0.0)
+    monkeypatch.setattr(live, "NOTEBOOK_SECONDS", 0.0)
     console = Console(file=io.StringIO(), force_jupyter=True)
-    measuring = display.MeasureDisplay(8, console, where="here")
+    measuring = live.MeasureDisplay(8, console, where="here")
     with measuring:
         for n in range(3):
             measuring.measured = n
@@ -251,7 +251,7 @@ def test_what_is_unknown_is_null(value):
     import numpy as np
     import pandas as pd
 
-    from rdstudy.cli.documents import plain
+    from rdstudy.cli.json_output import plain
 
     frame = pd.DataFrame({"x": [value], "t": [pd.NaT]})
     assert plain({"a": value, "b": frame, "c": [np.float32("nan"), np.int64(3)], "d": pd.NA}) == {

@@ -16,17 +16,17 @@ import typer
 from rich.text import Text
 
 import rdstudy
-from rdstudy.cli.beginning import columns, data, init, schema, studies_copy, studies_list
 from rdstudy.cli.cells import ls, show
 from rdstudy.cli.clusters import doctor, submit
-from rdstudy.cli.codes import INTERRUPTED, MISTAKE
-from rdstudy.cli.exporting import export
-from rdstudy.cli.looking import report, status
-from rdstudy.cli.planning import plan
-from rdstudy.cli.running import measure, run
-from rdstudy.cli.verifying import verify
+from rdstudy.cli.exit_codes import INTERRUPTED, MISTAKE
+from rdstudy.cli.export import export
+from rdstudy.cli.init import columns, data, init, schema, studies_copy, studies_list
+from rdstudy.cli.plan import plan
+from rdstudy.cli.report import report, status
+from rdstudy.cli.run import measure, run
+from rdstudy.cli.terminal import console_for
+from rdstudy.cli.verify import verify
 from rdstudy.errors import UserError
-from rdstudy.terminal import console_for
 
 app = typer.Typer(
     help="Rate-distortion studies of variational autoencoders: plan, run, look.",

@@ -10,10 +10,10 @@ import typer
 from rich.console import Console
 
 from rdstudy.cli.completion import cell_ids
-from rdstudy.cli.documents import as_json, print_document
+from rdstudy.cli.json_output import as_json, print_document
 from rdstudy.cli.options import ResultsPlace
+from rdstudy.cli.terminal import Rows, console_for, sparkline, speaks_unicode
 from rdstudy.errors import UserError
-from rdstudy.terminal import Rows, console_for, sparkline, speaks_unicode
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -192,7 +192,7 @@ def _print_provenance(console: Console, record: CellRecord) -> None:
         words.append(f"{made['pack_size']:.0f} models at once")
     words += [str(made[name]) for name in ("device", "host") if name in made]
     if "seconds" in made:
-        from rdstudy.display import duration
+        from rdstudy.cli.live import duration
 
         words.append(duration(float(made["seconds"])))
     if "finished_at" in made:

@@ -9,10 +9,10 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from rdstudy.cli.documents import as_json, print_document
+from rdstudy.cli.json_output import as_json, print_document
 from rdstudy.cli.options import MaxCost, MaxHours, Price, ResultsOption, Settings, StudyFile, place
+from rdstudy.cli.terminal import console_for
 from rdstudy.errors import UserError
-from rdstudy.terminal import console_for
 
 
 def submit(

@@ -186,7 +186,7 @@ def test_a_hypervolume_is_the_area_that_the_points_dominate():
 
 
 def test_a_search_that_has_nothing_yet_can_be_looked_at():
-    from rdstudy.display import search_table
+    from rdstudy.cli.live import search_table
     from rdstudy.execution.search import summarise
 
     for overrides in ((), FRONTIER):

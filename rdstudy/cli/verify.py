@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from rdstudy.cli.codes import FAILED
-from rdstudy.cli.documents import as_json, print_document
+from rdstudy.cli.exit_codes import FAILED
+from rdstudy.cli.json_output import as_json, print_document
 from rdstudy.cli.options import ResultsPlace, Settings
-from rdstudy.terminal import console_for
+from rdstudy.cli.terminal import console_for
 
 
 def verify(
@@ -29,7 +29,7 @@ def verify(
 
     RESULTS may be a folder of results folders; --set then goes to the studies that it suits. Nothing is written there.
     """
-    from rdstudy.display import RunDisplay
+    from rdstudy.cli.live import RunDisplay
     from rdstudy.execution.verify import CHANGED, Recorded, compare, contradictions, draw_cells, train_again
     from rdstudy.storage import load_measurements
 

@@ -6,11 +6,11 @@ import math
 import os
 from typing import TYPE_CHECKING, Annotated, Any
 
-from rdstudy.cli.documents import STANDING, as_json, print_document, standing_document
+from rdstudy.cli.json_output import STANDING, as_json, print_document, standing_document
+from rdstudy.cli.messages import print_standing
 from rdstudy.cli.options import ResultsOption, Settings, StudyFile, usual_place
-from rdstudy.cli.telling import print_standing
+from rdstudy.cli.terminal import console_for
 from rdstudy.errors import UserError
-from rdstudy.terminal import console_for
 
 if TYPE_CHECKING:
     from rdstudy.storage.location import Location
@@ -32,7 +32,7 @@ def plan(
     ] = False,
 ) -> None:
     """Show what a run would do: cells done and missing, packs, estimated time and storage. Changes nothing."""
-    from rdstudy.display import by_packing, duration, kinds_of, size, two_digits
+    from rdstudy.cli.live import by_packing, duration, kinds_of, size, two_digits
     from rdstudy.execution import plan
     from rdstudy.execution.status import standing
     from rdstudy.study import load_study, located

@@ -10,8 +10,9 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from rdstudy.cli.codes import FAILED
-from rdstudy.cli.documents import STANDING, as_json, print_document, search_document, standing_document
+from rdstudy.cli.exit_codes import FAILED
+from rdstudy.cli.json_output import STANDING, as_json, print_document, search_document, standing_document
+from rdstudy.cli.messages import print_failures, print_next, print_search, print_standing
 from rdstudy.cli.options import (
     Address,
     Examples,
@@ -26,13 +27,12 @@ from rdstudy.cli.options import (
     StudyFile,
     usual_place,
 )
-from rdstudy.cli.planning import memory_here, packs_of
-from rdstudy.cli.telling import print_failures, print_next, print_search, print_standing
+from rdstudy.cli.plan import memory_here, packs_of
+from rdstudy.cli.terminal import console_for
 from rdstudy.errors import UserError
-from rdstudy.terminal import console_for
 
 if TYPE_CHECKING:
-    from rdstudy.display import RunDisplay
+    from rdstudy.cli.live import RunDisplay
     from rdstudy.execution.budget import Budget
     from rdstudy.execution.run import Executor, More, Recorder
     from rdstudy.execution.status import Standing
@@ -54,7 +54,7 @@ def run(
     json_wanted: Annotated[bool, as_json(f"{STANDING}, diverged (messages by cell_id), stopped, search")] = False,
 ) -> None:
     """Train and measure every cell that is not finished. Interrupted? The same command goes on."""
-    from rdstudy.display import RunDisplay
+    from rdstudy.cli.live import RunDisplay
     from rdstudy.execution.budget import Budget
     from rdstudy.execution.provenance import git_commit
     from rdstudy.execution.run import Recorder, opened
@@ -201,7 +201,7 @@ def measure(
     """
     from pydantic import ValidationError
 
-    from rdstudy.display import MeasureDisplay
+    from rdstudy.cli.live import MeasureDisplay
     from rdstudy.execution.budget import Budget
     from rdstudy.execution.provenance import git_commit
     from rdstudy.execution.remeasure import evaluation_again, measuring_packs, remaining

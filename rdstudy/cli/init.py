@@ -10,9 +10,9 @@ from typing import Annotated
 import typer
 
 from rdstudy.cli.completion import dataset_names, study_names
-from rdstudy.cli.documents import as_json, print_document
+from rdstudy.cli.json_output import as_json, print_document
 from rdstudy.cli.options import Settings, StudyFile
-from rdstudy.terminal import Rows, console_for
+from rdstudy.cli.terminal import Rows, console_for
 
 
 def init(

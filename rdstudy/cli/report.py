@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from rdstudy.cli.codes import FAILED
-from rdstudy.cli.documents import STANDING, as_json, print_document, search_document, standing_document
+from rdstudy.cli.exit_codes import FAILED
+from rdstudy.cli.json_output import STANDING, as_json, print_document, search_document, standing_document
+from rdstudy.cli.messages import print_at_work, print_failures, print_search, print_standing
 from rdstudy.cli.options import ResultsPlace
-from rdstudy.cli.telling import print_at_work, print_failures, print_search, print_standing
-from rdstudy.terminal import Rows, console_for
+from rdstudy.cli.terminal import Rows, console_for
 
 
 def status(
@@ -68,7 +68,7 @@ def report(
 
     import pandas as pd
 
-    from rdstudy.display import curves_table
+    from rdstudy.cli.live import curves_table
     from rdstudy.execution.status import load_study_record, recorded_study, standing
     from rdstudy.report import write_report
     from rdstudy.storage import load_measurements

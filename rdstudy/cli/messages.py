@@ -40,7 +40,7 @@ def print_at_work(console: Console, holder: Mapping[str, Any] | None, now: Stand
 
 def print_search(console: Console, now: Standing) -> None:
     if now.search is not None:
-        from rdstudy.display import search_table
+        from rdstudy.cli.live import search_table
 
         console.print(search_table(now.search))
         if now.search.ended:

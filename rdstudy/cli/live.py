@@ -16,9 +16,9 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
+from rdstudy.cli.progress import Tally
+from rdstudy.cli.terminal import Rows, can_redraw
 from rdstudy.study import Cell
-from rdstudy.tally import Tally
-from rdstudy.terminal import Rows, can_redraw
 from rdstudy.training.packs import Pack
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from rdstudy.cli.completion import export_targets
-from rdstudy.cli.documents import as_json, print_document
+from rdstudy.cli.json_output import as_json, print_document
 from rdstudy.cli.options import ResultsPlace
-from rdstudy.terminal import console_for
+from rdstudy.cli.terminal import console_for
 
 
 def export(
