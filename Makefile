@@ -47,7 +47,7 @@ simulations: install-dev
 cluster-test: install-dev
 	{ command -v sshd && command -v rsync && command -v ip; } >/dev/null || \
 		{ apt-get update -qq && apt-get install -y -qq openssh-server rsync iproute2 util-linux; }
-	$(BIN)/python -m pytest -m cluster -s tests/cluster tests/tuning
+	$(BIN)/python -m pytest -m cluster -s tests/cluster tests/execution/ray_tune
 
 # On a machine with a CUDA device: its results, resuming, memory, Ray; two minutes.
 gpu-test: install-dev
@@ -68,7 +68,7 @@ gpu-bench: install-dev
 
 # The long version of the promise: ten kills at random moments, then every value compared.
 exactly-once: install-dev
-	$(BIN)/python tests/tuning/kill_and_resume.py --cells 48 --kills 10
+	$(BIN)/python tests/execution/ray_tune/kill_and_resume.py --cells 48 --kills 10
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \

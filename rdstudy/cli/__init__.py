@@ -21,9 +21,11 @@ from rdstudy.cli.clusters import doctor, submit
 from rdstudy.cli.exit_codes import INTERRUPTED, MISTAKE
 from rdstudy.cli.export import export
 from rdstudy.cli.init import columns, data, init, schema, studies_copy, studies_list
+from rdstudy.cli.measure import measure
 from rdstudy.cli.plan import plan
-from rdstudy.cli.report import report, status
-from rdstudy.cli.run import measure, run
+from rdstudy.cli.report import report
+from rdstudy.cli.run import run
+from rdstudy.cli.status import status
 from rdstudy.cli.terminal import console_for
 from rdstudy.cli.verify import verify
 from rdstudy.errors import UserError

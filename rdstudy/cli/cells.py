@@ -61,11 +61,12 @@ def ls(
     ] = False,
 ) -> None:
     """List a study's cells: how each stands, the settings in which they differ, final distortion and rate."""
-    from rdstudy.execution.status import recorded_study, standing
+    from rdstudy.execution.status import standing
     from rdstudy.report.cells import FINAL, list_cells, ordered, select, varying_axes
+    from rdstudy.storage.study_record import recorded_study
 
     study = recorded_study(results)
-    cells = list_cells(standing(study, results), results)
+    cells = list_cells(standing(study, results).cells, results)
     chosen = select(cells, where or (), statuses or ())
     if sort:
         chosen = ordered(chosen, sort)
@@ -115,11 +116,12 @@ def show(
     ] = False,
 ) -> None:
     """Show one cell: its settings, learning curves, final values with standard errors, who trained it, its images."""
-    from rdstudy.execution.status import recorded_study, standing
+    from rdstudy.execution.status import standing
     from rdstudy.report.cells import cell_record, final_values
+    from rdstudy.storage.study_record import recorded_study
 
     study = recorded_study(results)
-    record = cell_record(standing(study, results), results, cell)
+    record = cell_record(standing(study, results).cells, results, cell)
     if png is not None:
         _draw(record, png)
     if json_wanted:

@@ -25,7 +25,7 @@ def submit(
 ) -> None:
     """Hand a study over to a cluster, where it runs as a job of Ray's; this machine may then be switched off."""
     from rdstudy.execution.budget import Budget
-    from rdstudy.execution.ray_tune import submission
+    from rdstudy.execution.ray_tune import submit as submission
     from rdstudy.study import load_study
 
     study = load_study(study_file, overrides=settings or ())

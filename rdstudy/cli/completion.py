@@ -47,8 +47,8 @@ def export_targets(incomplete: str) -> list[str]:
 
 def cell_ids(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
     """Ids of the cells of the results folder that stands before, each with what it is."""
-    from rdstudy.execution.status import recorded_study
     from rdstudy.storage.parts import read_parts
+    from rdstudy.storage.study_record import recorded_study
 
     results = ctx.params.get("results")
     if results is None:

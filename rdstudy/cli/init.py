@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import IO, Annotated
 
 import typer
 
@@ -13,6 +15,7 @@ from rdstudy.cli.completion import dataset_names, study_names
 from rdstudy.cli.json_output import as_json, print_document
 from rdstudy.cli.options import Settings, StudyFile
 from rdstudy.cli.terminal import Rows, console_for
+from rdstudy.errors import UserError
 
 
 def init(
@@ -33,11 +36,11 @@ def init(
 ) -> None:
     """Write a study file to start from, in which every line says what it means."""
     from rdstudy.study import load_study
-    from rdstudy.study.template import write_draft
+    from rdstudy.study.template import template_files
 
     name = name.removesuffix(".yaml")
     chosen = dataset or ("images" if path is not None else "tetrominoes")
-    target = write_draft(name, to, dataset=chosen, path=path)
+    target = _write_new(to, template_files(name, dataset=chosen, path=path))
     study = load_study(target)
     sizes = " or ".join(f"{size:,}" for size in study.grid.train_size)
     console = console_for()
@@ -114,9 +117,30 @@ def studies_copy(
     to: Annotated[Path, typer.Option(help="Folder to copy it into.")] = Path("studies"),
 ) -> None:
     """Copy a packaged study out, to change it."""
-    from rdstudy.study.examples import copy_study
+    from rdstudy.study.examples import example_files
 
-    print(copy_study(name, to))
+    print(_write_new(to, example_files(name)))
+
+
+def _write_new(folder: Path, files: Mapping[str, bytes]) -> Path:
+    """Write a study file, which must not be there yet, and the schema beside it unless there is one; the first's path.
+
+    Raises:
+        UserError: the study file is there already, or cannot be written.
+    """
+    from rdstudy.storage.files import write_whole
+
+    study_file, *others = files
+    target = folder / study_file
+    if target.exists():
+        raise UserError(f"{target} is there already; remove it, or give another name or another folder with --to")
+    for name in [*(other for other in others if not (folder / other).exists()), study_file]:
+        write_whole(folder / name, partial(_write, files[name]))
+    return target
+
+
+def _write(data: bytes, file: IO[bytes]) -> None:
+    file.write(data)
 
 
 def schema() -> None:

@@ -1,4 +1,4 @@
-"""`status` and `report`: how far a study is, and what it shows."""
+"""`report`: say what a study shows."""
 
 from __future__ import annotations
 
@@ -7,48 +7,9 @@ from typing import Annotated
 
 import typer
 
-from rdstudy.cli.exit_codes import FAILED
-from rdstudy.cli.json_output import STANDING, as_json, print_document, search_document, standing_document
-from rdstudy.cli.messages import print_at_work, print_failures, print_search, print_standing
+from rdstudy.cli.json_output import as_json, print_document
 from rdstudy.cli.options import ResultsPlace
-from rdstudy.cli.terminal import Rows, console_for
-
-
-def status(
-    results: ResultsPlace,
-    json_wanted: Annotated[
-        bool,
-        as_json(f"{STANDING}, unfinished_packs (of, models, step, steps), search, at_work (host, pid, user, since)"),
-    ] = False,
-) -> None:
-    """Show how far a study is, from its results folder alone; works while it runs, and from another machine."""
-    from rdstudy.execution.status import recorded_study, standing
-    from rdstudy.storage import holder
-    from rdstudy.storage.checkpoints import Checkpoints
-
-    study = recorded_study(results)
-    at_work = holder(results)
-    now = standing(study, results)
-    ended = now.finished | now.stopped.keys()
-    begun = [(members, step) for members, step in Checkpoints(results).progress() if set(members) - ended]
-    unfinished = [(now.cells[members[0]], len(members), step) for members, step in begun if members[0] in now.cells]
-    if json_wanted:
-        packs = [{"of": str(cell), "models": n, "step": step, "steps": cell.steps} for cell, n, step in unfinished]
-        more = {"unfinished_packs": packs, "search": search_document(now), "at_work": at_work}
-        print_document(standing_document(study, results, now) | more)
-    else:
-        console = console_for()
-        print_standing(console, study, results, now)
-        print_at_work(console, at_work, now)
-        if unfinished:
-            table = Rows("unfinished pack of", "models", "step", "of", left=("unfinished pack of",))
-            for cell, n, step in unfinished:
-                table.add(str(cell), str(n), f"{step:,}", f"{cell.steps:,}")
-            console.print(table)
-        print_search(console, now)
-        print_failures(console, now)
-    if now.failed:
-        raise typer.Exit(FAILED)
+from rdstudy.cli.terminal import console_for
 
 
 def report(
@@ -69,9 +30,10 @@ def report(
     import pandas as pd
 
     from rdstudy.cli.live import curves_table
-    from rdstudy.execution.status import load_study_record, recorded_study, standing
+    from rdstudy.execution.status import standing
     from rdstudy.report import write_report
     from rdstudy.storage import load_measurements
+    from rdstudy.storage.study_record import load_study_record, recorded_study
 
     record = load_study_record(results)
     now = standing(recorded_study(results), results)

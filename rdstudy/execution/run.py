@@ -16,12 +16,12 @@ from typing import Any, Protocol, runtime_checkable
 from rdstudy.errors import UserError
 from rdstudy.execution.budget import Budget
 from rdstudy.execution.remeasure import measure_pack
-from rdstudy.execution.status import load_study_record, recorded_study
 from rdstudy.execution.worker import Progress, Workplace, failure_rows, run_pack, use_threads
 from rdstudy.storage.checkpoints import Checkpoints
 from rdstudy.storage.files import make_folder, remove_leftovers, write_whole
 from rdstudy.storage.location import Location
 from rdstudy.storage.lock import locked
+from rdstudy.storage.study_record import load_study_record, recorded_study
 from rdstudy.storage.table import Table
 from rdstudy.study import Cell, Study
 from rdstudy.training.packs import Pack

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-
-from rdstudy.errors import UserError
 from rdstudy.storage.location import Location
 from rdstudy.storage.table import failed_cells, finished_cells, stopped_cells
-from rdstudy.study import Cell, Study, parse_study
+from rdstudy.study import Cell, Study
 
 if TYPE_CHECKING:
     from rdstudy.execution.search import Search
-
-_MEND = "Remove it and run the study again: nothing that is finished is trained again."
 
 
 @dataclass(frozen=True)
@@ -66,45 +59,3 @@ def standing(study: Study, results: Location) -> Standing:
     finished = every & cells.keys()
     failed = {c: m for c, m in failed_cells(folder).items() if c in cells and c not in finished}
     return Standing(cells, finished, failed, search, stopped, len(every - finished))
-
-
-def load_study_record(results: Location) -> dict[str, Any]:
-    """The study as it was last run into this folder, with `n_cells` and `data_fingerprint`.
-
-    Raises:
-        UserError: the folder holds no study.
-    """
-    path = results / "study.json"
-    try:
-        record = json.loads(path.read_text())
-    except NotADirectoryError:
-        raise UserError(f"{results}: is a file; a results folder is expected, as `rdstudy run` makes it") from None
-    except FileNotFoundError:
-        raise UserError(f"{results}: not a results folder: it has no study.json, which `rdstudy run` writes") from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from error
-    if not isinstance(record, dict):
-        raise UserError(f"{path}: is damaged: expected a mapping, found {type(record).__name__}. {_MEND}")
-    return record
-
-
-def recorded_study(results: Location, *, overrides: Sequence[str] = ()) -> Study:
-    """The study that was last run into this folder.
-
-    Args:
-        results: the folder.
-        overrides: settings such as `dataset.root=/data` that replace the recorded ones.
-
-    Raises:
-        UserError: the folder holds no study, its record is damaged, or an override is not allowed.
-    """
-    record = load_study_record(results)
-    try:
-        if overrides:
-            known = {key: value for key, value in record.items() if key in Study.model_fields}
-            return parse_study(json.dumps(known), where=str(results / "study.json"), overrides=overrides)
-        return Study.model_validate({k: v for k, v in record.items() if k in Study.model_fields})
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise UserError(f"{results / 'study.json'}: is damaged: {where}: {first['msg']}. {_MEND}") from error

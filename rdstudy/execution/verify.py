@@ -25,10 +25,11 @@ import pandas as pd
 from rdstudy.errors import UserError
 from rdstudy.execution.budget import Budget
 from rdstudy.execution.run import Recorder, opened, run_inline
-from rdstudy.execution.status import load_study_record, recorded_study, standing
+from rdstudy.execution.status import standing
 from rdstudy.execution.worker import Workplace, pick_device
 from rdstudy.storage.location import Location
 from rdstudy.storage.schema import COLUMNS
+from rdstudy.storage.study_record import load_study_record, recorded_study
 from rdstudy.storage.table import load_measurements
 from rdstudy.study import Cell, Study
 from rdstudy.study.data import load_data

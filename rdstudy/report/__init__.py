@@ -21,7 +21,7 @@ from rdstudy.report.markdown import document
 from rdstudy.storage.location import Location
 
 if TYPE_CHECKING:
-    from rdstudy.execution.search.summary import Summary
+    from rdstudy.analysis.search_tables import SearchTables
 
 FORMATS = ("html", "md")
 
@@ -35,7 +35,7 @@ def write_report(
     formats: Sequence[str] = ("html",),
     compare: Path | None = None,
     planned: pd.DataFrame | None = None,
-    search: Summary | None = None,
+    search: SearchTables | None = None,
 ) -> list[Path]:
     """Write the page (`index.html`, `index.md`), and beside it the figures and the analyses of a study.
 

@@ -12,7 +12,7 @@ from rdstudy import analysis
 from rdstudy.analysis.replicates import replicates, varying
 
 if TYPE_CHECKING:
-    from rdstudy.execution.search.summary import Summary
+    from rdstudy.analysis.search_tables import SearchTables
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Findings:
     missing: pd.DataFrame
     published_shapes: pd.DataFrame
 
-    search: Summary | None
+    search: SearchTables | None
     search_tried: pd.DataFrame
     search_estimates: pd.DataFrame
     search_importance: pd.DataFrame
@@ -51,7 +51,7 @@ class Findings:
         *,
         planned: pd.DataFrame | None = None,
         compare: Path | None = None,
-        search: Summary | None = None,
+        search: SearchTables | None = None,
     ) -> Findings:
         """Run every analysis. Only learning curves and the count of cells need rows that are not final."""
         finals = replicates(table[table["is_final"].astype(bool)])

@@ -12,7 +12,7 @@ import dataclasses
 import difflib
 import operator
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,6 @@ from rdstudy.analysis import cells as standing_in_table
 from rdstudy.analysis import final_measurements
 from rdstudy.data.split_spec import parse_split
 from rdstudy.errors import UserError
-from rdstudy.execution.status import Standing
 from rdstudy.storage.location import Location
 from rdstudy.storage.schema import COLUMNS, DIVERGED, FAILED, OK, POPULATIONS, PROVENANCE, STOPPED
 from rdstudy.storage.table import load_measurements
@@ -43,7 +42,7 @@ _COMPARISONS = {"=": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": ope
 _COMPARISONS[">="] = operator.ge
 
 
-def list_cells(now: Standing, results: Location) -> pd.DataFrame:
+def list_cells(planned: Mapping[str, Cell], results: Location) -> pd.DataFrame:
     """One row per planned cell, in the grid's order.
 
     Returns:
@@ -54,10 +53,10 @@ def list_cells(now: Standing, results: Location) -> pd.DataFrame:
     values = ["n_examples", "distortion_nats", "rate_nats", "elbo_nats", "finished_at"]
     table = load_measurements(results, columns=[*names, *values])
     table = table[table["is_final"].astype(bool)]
-    planned = [
-        {"cell_id": cell_id, **{name: getattr(cell, name) for name in AXES}} for cell_id, cell in now.cells.items()
+    settings = [
+        {"cell_id": cell_id, **{name: getattr(cell, name) for name in AXES}} for cell_id, cell in planned.items()
     ]
-    cells = pd.DataFrame(planned, columns=["cell_id", *AXES]).set_index("cell_id")
+    cells = pd.DataFrame(settings, columns=["cell_id", *AXES]).set_index("cell_id")
     known = standing_in_table(table).set_index("cell_id")[["status", "message"]]
     final = final_measurements(table).set_index(["population", "cell_id"])
     cells.insert(0, "status", known["status"].reindex(cells.index).fillna(MISSING))
@@ -197,17 +196,17 @@ class CellRecord:
     weights: Location | None
 
 
-def cell_record(now: Standing, results: Location, prefix: str) -> CellRecord:
+def cell_record(planned: Mapping[str, Cell], results: Location, prefix: str) -> CellRecord:
     """What is known of the cell whose id begins with these digits; it is of the study, or at least in the table.
 
     Raises:
         UserError: no cell's id begins so, or more than one's does.
     """
     table = load_measurements(results)
-    cell_id = find_cell([*now.cells, *table["cell_id"].unique()], prefix)
+    cell_id = find_cell([*planned, *table["cell_id"].unique()], prefix)
     rows = table[table["cell_id"] == cell_id]
-    if cell_id in now.cells:
-        settings = {name: getattr(now.cells[cell_id], name) for name in AXES}
+    if cell_id in planned:
+        settings = {name: getattr(planned[cell_id], name) for name in AXES}
     else:
         first = rows.iloc[0]
         settings = {name: first[name] for name in AXES if name in rows.columns}

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from rdstudy.data.dataset import Dataset, load_dataset, make_dataset
+from rdstudy.data.dataset import Dataset, make_dataset
+from rdstudy.data.loading import load_dataset
 from rdstudy.data.splits import split_dataset
 from rdstudy.study import SettingError, Study
 

@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 
 from rdstudy.errors import UserError
-from rdstudy.storage.files import write_whole
 
 SCHEMA_FILE = "study.schema.json"
 """What the first line of a study file names, for editors: it lies beside the study."""
@@ -14,7 +13,7 @@ SCHEMA_FILE = "study.schema.json"
 
 def packaged_studies() -> dict[str, Path]:
     """Name and file of every packaged study."""
-    here = Path(__file__).parent
+    here = Path(__file__).parents[1]
     folder = here / "studies"  # in a wheel
     if not folder.is_dir():
         folder = here.parent / "studies"  # in a source tree
@@ -28,20 +27,14 @@ def summary(path: Path) -> str:
     return re.split(r"(?<!\bal)\. ", text)[0].rstrip(".") + "."
 
 
-def copy_study(name: str, folder: Path) -> Path:
-    """Copy a packaged study into a folder, and with it the schema that its first line names for editors.
+def example_files(name: str) -> dict[str, bytes]:
+    """A packaged study file and the schema that its first line names for editors, by file name.
 
     Raises:
-        UserError: there is no such study, or the file is there already.
+        UserError: there is no such study.
     """
     studies = packaged_studies()
     if name not in studies:
-        raise UserError(f"there is no packaged study {name!r}; there are {', '.join(studies)}")
-    target = folder / f"{name}.yaml"
-    if target.exists():
-        raise UserError(f"{target} is there already; remove it, or copy into another folder with --to")
-    write_whole(target, lambda file: file.write(studies[name].read_bytes()))
-    schema = studies[name].parent / SCHEMA_FILE
-    if schema.exists() and not (folder / SCHEMA_FILE).exists():
-        write_whole(folder / SCHEMA_FILE, lambda file: file.write(schema.read_bytes()))
-    return target
+        raise UserError(f"there is no packaged study {name!r}; allowed: {', '.join(studies)}")
+    files = [studies[name], studies[name].parent / SCHEMA_FILE]
+    return {path.name: path.read_bytes() for path in files if path.exists()}

@@ -6,14 +6,12 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
 from rdstudy.data.split_spec import SPLITS, allowed_splits
 from rdstudy.errors import UserError
-from rdstudy.storage.files import write_whole
 from rdstudy.study import Study, parse_study, study_schema
 from rdstudy.study.examples import SCHEMA_FILE
 from rdstudy.study.search_section import SearchSpec
@@ -34,36 +32,28 @@ class _Start:
     batch_size: int = 64
 
 
-def write_draft(name: str, folder: Path, *, dataset: str, path: str | None = None) -> Path:
-    """Write `NAME.yaml`, and the schema that editors check it against, unless that is there already.
+def template_files(name: str, *, dataset: str, path: str | None = None) -> dict[str, bytes]:
+    """A study file to start from and the schema that editors check it against, by file name.
 
     Args:
         name: of the study.
-        folder: to write into.
         dataset: one of `SPLITS`.
         path: for `images`, an .npz file or a folder; it is read, to choose sizes that fit.
 
     Raises:
-        UserError: the name, the data set or the images cannot be used, or the file is there already.
+        UserError: the name, the data set or the images cannot be used.
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise UserError(
             f"{name!r} cannot name a study: letters, digits, dot, dash and underscore, a letter or digit first"
         )
-    target = folder / f"{name}.yaml"
-    if target.exists():
-        raise UserError(f"{target} is there already; remove it, or give another name")
-    text = draft(name, dataset=dataset, path=path)
-    parse_study(text, where=str(target))
-    schema = folder / SCHEMA_FILE
-    if not schema.exists():
-        document = json.dumps(study_schema(), indent=2) + "\n"
-        write_whole(schema, lambda file: file.write(document.encode()))
-    write_whole(target, lambda file: file.write(text.encode()))
-    return target
+    text = template(name, dataset=dataset, path=path)
+    parse_study(text, where=f"{name}.yaml")
+    schema = json.dumps(study_schema(), indent=2) + "\n"
+    return {f"{name}.yaml": text.encode(), SCHEMA_FILE: schema.encode()}
 
 
-def draft(name: str, *, dataset: str, path: str | None = None) -> str:
+def template(name: str, *, dataset: str, path: str | None = None) -> str:
     """The text of a study of this data set.
 
     Raises:
@@ -187,7 +177,7 @@ def _start(dataset: str, path: str | None) -> _Start:
     if path is None:
         spec = {"name": dataset, "seed": "0", "test_size": "500"}
         return _Start({**spec, "download": "true", "# root": "FOLDER"}, "standard", [1000])
-    from rdstudy.data.dataset import load_dataset
+    from rdstudy.data.loading import load_dataset
 
     try:
         n = load_dataset(dataset, path=path).n_examples

@@ -20,8 +20,8 @@ import psutil
 from rdstudy.execution.ray_tune.pack_queue import PackQueue
 from rdstudy.storage import Table, finished_cells, load_measurements, stage
 from rdstudy.training.packs import plan_packs
-from tests.store.test_table import ROW
-from tests.tuning.trials_kept import run_small_packs, small_study
+from tests.execution.ray_tune.trials_kept import run_small_packs, small_study
+from tests.storage.test_table import ROW
 
 STEPS = 12
 

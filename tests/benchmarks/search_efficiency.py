@@ -22,7 +22,7 @@ from rdstudy.execution.search.frontier_search import hypervolume
 from rdstudy.execution.search.gaussian_process import Surrogate, lowest
 from rdstudy.study import Cell, Study
 from tests.benchmarks.machine import Report, spread
-from tests.search.objective import BEST, believed, distortion, play, rate, study, trained
+from tests.execution.search.objective import BEST, believed, distortion, play, rate, study, trained
 
 LOW, HIGH, MOST = 0.001, 5.0, 400
 RANGE = math.log(HIGH / LOW)

@@ -10,7 +10,7 @@ import pytest
 
 from rdstudy.storage import failed_cells, load_measurements
 from tests.buckets import BUCKET, running
-from tests.tuning.kill_and_resume import Runs, values, write_study
+from tests.execution.ray_tune.kill_and_resume import Runs, values, write_study
 
 pytestmark = pytest.mark.cluster
 

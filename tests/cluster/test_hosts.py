@@ -22,7 +22,7 @@ import rdstudy
 from rdstudy.storage import finished_cells, load_measurements
 from tests.cluster.hosts import Hosts, hosts, lacking
 from tests.cluster.watch import Watch
-from tests.tuning.kill_and_resume import Runs, values, write_study
+from tests.execution.ray_tune.kill_and_resume import Runs, values, write_study
 
 pytestmark = [pytest.mark.cluster, pytest.mark.skipif(os.geteuid() != 0, reason="hosts are made by root only")]
 ROOT = Path(__file__).parents[2]

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from rdstudy.storage import load_measurements
-from tests.tuning.kill_and_resume import Runs, values
+from tests.execution.ray_tune.kill_and_resume import Runs, values
 
 pytestmark = pytest.mark.cluster
 

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rdstudy.data.dataset import Dataset, data_generator, load_dataset, make_dataset, sha256, shuffled
+from rdstudy.data.dataset import Dataset, data_generator, make_dataset, sha256, shuffled
+from rdstudy.data.loading import load_dataset
 from rdstudy.data.split_spec import SPLITS
 
 IMAGES = np.arange(24, dtype=np.uint8).reshape(4, 6)
@@ -109,7 +110,7 @@ def test_every_order_is_equally_likely():
 
 def test_generating_data_and_naming_splits_needs_no_torch():
     code = (
-        "import sys; from rdstudy.data.dataset import load_dataset;"
+        "import sys; from rdstudy.data.loading import load_dataset;"
         "from rdstudy.data.splits import split_dataset;"
         "split_dataset(load_dataset('tetrominoes', size=64), 'checkerboard', seed=0);"
         "print([m for m in ('torch', 'torchvision', 'ray', 'PIL') if m in sys.modules])"

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rdstudy.data.dataset import Dataset, load_dataset
+from rdstudy.data.dataset import Dataset
+from rdstudy.data.loading import load_dataset
 
 RANDOM = np.random.default_rng(0)
 GREY = RANDOM.integers(0, 256, (5, 4, 3), dtype=np.uint8)

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from rdstudy.data.dataset import load_dataset
+from rdstudy.data.loading import load_dataset
 from rdstudy.data.tetrominoes import (
     EXAMPLES,
     FACTORS,
@@ -210,7 +210,7 @@ def test_seeds_and_sizes_do_not_share_cached_images():
 def test_all_images_are_made_in_bounded_memory_and_read_back(tmp_path):
     code = """
 import json, resource, sys
-from rdstudy.data.dataset import load_dataset
+from rdstudy.data.loading import load_dataset
 made = load_dataset("tetrominoes", cache=sys.argv[1])
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 read = load_dataset("tetrominoes", cache=sys.argv[1])

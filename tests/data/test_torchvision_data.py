@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from torchvision import datasets
 
-from rdstudy.data.dataset import load_dataset
+from rdstudy.data.loading import load_dataset
 
 MNIST_LIKE = [("mnist", "MNIST"), ("fashion_mnist", "FashionMNIST"), ("kmnist", "KMNIST")]
 

@@ -18,8 +18,8 @@ from rdstudy.storage.schema import PROVENANCE
 from rdstudy.study import parse_study
 from rdstudy.study.data import load_data
 from rdstudy.training.packs import Pack
-from tests.test_pack_run import begin, rows, trained
-from tests.tuning.kill_and_resume import values, write_study
+from tests.execution.ray_tune.kill_and_resume import values, write_study
+from tests.execution.test_worker import begin, rows, trained
 
 pytestmark = pytest.mark.gpu
 

@@ -10,7 +10,7 @@ import torch
 from rdstudy.study import Cell
 from rdstudy.training.batches import CHUNK, Draws
 from rdstudy.training.trainer import PackTraining
-from tests.test_training import some_cells, training_set, weights
+from tests.training.test_trainer import some_cells, training_set, weights
 
 pytestmark = pytest.mark.gpu
 

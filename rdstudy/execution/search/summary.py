@@ -3,52 +3,21 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import optuna
 import pandas as pd
 
+from rdstudy.analysis.search_tables import KNOWN, SearchTables
 from rdstudy.execution.search.outcome import Outcome
 from rdstudy.execution.search.search import Curves, Search
 
 LEAST_FOR_IMPORTANCE = 20
 """Cells below which a share of importance would be noise."""
-KNOWN = -1
-"""Batch of the cells that were there before the search."""
 
 
-@dataclass(frozen=True)
-class Summary:
-    """Tables of one search; those that its goal does not have are empty.
-
-    tried: one row per cell: `batch cell_id failed stopped ... beta seed value`, or `rate_nats distortion_nats
-        hypervolume_nats2`. The value of a cell that was stopped early is its last one.
-    estimates: one row per setting: `beta beta_low beta_high n_cells`.
-    curves: the posterior over beta, per setting: `beta median low high`, 95%.
-    importance: one row per axis: its share in what moves rate, and distortion.
-    """
-
-    tried: pd.DataFrame
-    estimates: pd.DataFrame
-    curves: pd.DataFrame
-    importance: pd.DataFrame
-    of: str
-    ended: str | None
-
-    @property
-    def stopped(self) -> set[str]:
-        """Ids of the cells that the search stopped early, or would have: another study may have trained them whole."""
-        return set() if self.tried.empty else set(self.tried.loc[self.tried["stopped"], "cell_id"])
-
-    @property
-    def names(self) -> list[str]:
-        """The columns that tell settings apart."""
-        return [name for name in self.estimates.columns if name not in ("beta", "beta_low", "beta_high", "n_cells")]
-
-
-def summarise(search: Search, outcomes: dict[str, Outcome]) -> Summary:
+def summarise(search: Search, outcomes: dict[str, Outcome]) -> SearchTables:
     """The tables of a search, as far as its outcomes go."""
     batch_of = {cell.id: n for n, batch in enumerate(search.batches) for cell in batch}
     hypervolume: dict[str, float] = {}
@@ -71,7 +40,7 @@ def summarise(search: Search, outcomes: dict[str, Outcome]) -> Summary:
         tried.append(row)
     estimates, curves = _believed(search)
     of = "saturation" if search.spec.goal == "saturation" else search.spec.of
-    return Summary(pd.DataFrame(tried), estimates, curves, _importance(search), of, search.ended)
+    return SearchTables(pd.DataFrame(tried), estimates, curves, _importance(search), of, search.ended)
 
 
 def _axes(search: Search) -> list[str]:

@@ -9,23 +9,23 @@ from __future__ import annotations
 
 import shutil
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from rdstudy.errors import UserError
-from rdstudy.execution.status import Standing
 from rdstudy.report.export.runs import Run, runs_of
 from rdstudy.storage.files import ASIDE, explained
 from rdstudy.storage.location import Location
+from rdstudy.study import Cell
 
 TARGETS = ("tensorboard", "mlflow", "csv")
 
 
-def export(now: Standing, results: Location, *, study: str, to: str, folder: Path) -> int:
+def export(planned: Mapping[str, Cell], results: Location, *, study: str, to: str, folder: Path) -> int:
     """Write every cell that is in the table into a new folder, which appears whole or not at all.
 
     Args:
-        now: the study's standing.
+        planned: the study's cells by id.
         results: its results.
         study: its name.
         to: one of `TARGETS`.
@@ -42,7 +42,7 @@ def export(now: Standing, results: Location, *, study: str, to: str, folder: Pat
     write = _writer(to)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} is there already and is not an empty folder; remove it, or give another")
-    runs = runs_of(now, results)
+    runs = runs_of(planned, results)
     if not runs:
         raise UserError(f"{results}: no cell is in the table yet; there is nothing to export")
     aside = folder.absolute().parent / f"{ASIDE}{uuid.uuid4().hex}"

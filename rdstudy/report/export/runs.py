@@ -10,11 +10,11 @@ from typing import Any
 
 import pandas as pd
 
-from rdstudy.execution.status import Standing
 from rdstudy.report.cells import AXES, list_cells, varying_axes
 from rdstudy.storage.location import Location
 from rdstudy.storage.schema import COLUMNS, FAILED, STOPPED
 from rdstudy.storage.table import load_measurements
+from rdstudy.study import Cell
 
 MEASURED = tuple(c.name for c in COLUMNS if c.group == "values")
 
@@ -52,12 +52,12 @@ class Run:
         return {point.name: point.value for point in self.points}
 
 
-def runs_of(now: Standing, results: Location) -> list[Run]:
+def runs_of(planned: Mapping[str, Cell], results: Location) -> list[Run]:
     """The runs of a study's cells that are in the table, in the grid's order.
 
     Where a cell was measured more than once at a step, the latest value counts.
     """
-    cells = list_cells(now, results)
+    cells = list_cells(planned, results)
     axes = varying_axes(cells)
     table = load_measurements(results)
     table = table[table["status"] != FAILED].sort_values(["step", "finished_at"], kind="stable")

@@ -1,0 +1,39 @@
+"""The tables of a search, as a plain record that its report reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+KNOWN = -1
+"""Batch number of cells that were in the table before the search began."""
+
+
+@dataclass(frozen=True)
+class SearchTables:
+    """Tables of one search; those that its goal does not have are empty.
+
+    tried: one row per cell: `batch cell_id failed stopped ... beta seed value`, or `rate_nats distortion_nats
+        hypervolume_nats2`. The value of a cell that was stopped early is its last one.
+    estimates: one row per setting: `beta beta_low beta_high n_cells`.
+    curves: the posterior over beta, per setting: `beta median low high`, 95%.
+    importance: one row per axis: its share in what moves rate, and distortion.
+    """
+
+    tried: pd.DataFrame
+    estimates: pd.DataFrame
+    curves: pd.DataFrame
+    importance: pd.DataFrame
+    of: str
+    ended: str | None
+
+    @property
+    def stopped(self) -> set[str]:
+        """Ids of the cells that the search stopped early, or would have: another study may have trained them whole."""
+        return set() if self.tried.empty else set(self.tried.loc[self.tried["stopped"], "cell_id"])
+
+    @property
+    def names(self) -> list[str]:
+        """The columns that tell settings apart."""
+        return [name for name in self.estimates.columns if name not in ("beta", "beta_low", "beta_high", "n_cells")]

@@ -1,0 +1,60 @@
+"""Load a data set by name.
+
+    load_dataset("tetrominoes", seed=0) -> Dataset
+
+Each kind of data set has its own file, imported when it is asked for.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rdstudy.data.dataset import Dataset
+from rdstudy.data.split_spec import SPLITS
+
+
+def load_dataset(
+    name: str,
+    *,
+    seed: int = 0,
+    size: int | None = None,
+    root: str | Path | None = None,
+    download: bool = False,
+    path: str | Path | None = None,
+    cache: str | Path | None = None,
+) -> Dataset:
+    """The data set of this name.
+
+    Args:
+        name: a key of `SPLITS`.
+        seed: determines generated images (tetrominoes); other data sets do not depend on it.
+        size: tetrominoes: use this many images instead of all.
+        root: torchvision's data sets: the folder they lie in; without it, `torchvision` in the cache folder.
+        download: torchvision's data sets: whether a missing one may be downloaded to `root`.
+        path: images: an .npz file, or a folder of image files.
+        cache: folder for generated images; without it RDSTUDY_CACHE, else the user's cache folder.
+
+    Raises:
+        ValueError: the data set is unknown, missing, damaged or cannot be stored; says what was found and
+        what to do.
+    """
+    if name not in SPLITS:
+        raise ValueError(f"data set {name!r} is not known; known are {', '.join(SPLITS)}")
+    if path is not None and name != "images":
+        raise ValueError(f"path={str(path)!r} was given with data set {name}; only data set images has a path")
+    if size is not None and name != "tetrominoes":
+        raise ValueError(f"size={size} was given with data set {name}; only generated data (tetrominoes) has a size")
+    if name == "tetrominoes":
+        from rdstudy.data.tetrominoes import load_tetrominoes
+
+        return load_tetrominoes(seed, size=size, cache=cache)
+    if name == "images":
+        from rdstudy.data.image_files import load_image_files
+
+        if path is None:
+            raise ValueError("data set images needs a path: an .npz file, or a folder of image files")
+        return load_image_files(path)
+    from rdstudy.data.cache import cache_folder
+    from rdstudy.data.torchvision_data import load_torchvision
+
+    return load_torchvision(name, root=cache_folder(cache) / "torchvision" if root is None else root, download=download)

@@ -1,0 +1,57 @@
+"""The record of the study that a results folder belongs to: study.json."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+from rdstudy.errors import UserError
+from rdstudy.storage.location import Location
+from rdstudy.study import Study, parse_study
+
+_FIX = "Remove it and run the study again: finished cells are not trained again."
+
+
+def load_study_record(results: Location) -> dict[str, Any]:
+    """The study as it was last run into this folder, with `n_cells` and `data_fingerprint`.
+
+    Raises:
+        UserError: the folder holds no study.
+    """
+    path = results / "study.json"
+    try:
+        record = json.loads(path.read_text())
+    except NotADirectoryError:
+        raise UserError(f"{results}: is a file; a results folder is expected, as `rdstudy run` makes it") from None
+    except FileNotFoundError:
+        raise UserError(f"{results}: not a results folder: it has no study.json, which `rdstudy run` writes") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read: {error}") from error
+    if not isinstance(record, dict):
+        raise UserError(f"{path}: is damaged: expected a mapping, found {type(record).__name__}. {_FIX}")
+    return record
+
+
+def recorded_study(results: Location, *, overrides: Sequence[str] = ()) -> Study:
+    """The study that was last run into this folder.
+
+    Args:
+        results: the folder.
+        overrides: settings such as `dataset.root=/data` that replace the recorded ones.
+
+    Raises:
+        UserError: the folder holds no study, its record is damaged, or an override is not allowed.
+    """
+    record = load_study_record(results)
+    try:
+        if overrides:
+            known = {key: value for key, value in record.items() if key in Study.model_fields}
+            return parse_study(json.dumps(known), where=str(results / "study.json"), overrides=overrides)
+        return Study.model_validate({k: v for k, v in record.items() if k in Study.model_fields})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise UserError(f"{results / 'study.json'}: is damaged: {where}: {first['msg']}. {_FIX}") from error

@@ -1,0 +1,142 @@
+"""The committed reference studies: whole, without contradiction, drawn again from their tables, and quoted rightly."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+
+import matplotlib.image
+import numpy as np
+import pandas as pd
+import pytest
+
+import rdstudy
+from rdstudy.execution.status import standing
+from rdstudy.execution.verify import Recorded, compare, contradictions, draw_cells, train_again
+from rdstudy.storage.study_record import recorded_study
+from rdstudy.study import load_study
+from rdstudy.study.examples import packaged_studies
+from tests.command import contents
+
+ROOT = Path(__file__).parents[2]
+REFERENCE = ROOT / "results" / "reference"
+FOLDERS = {
+    "quickstart": REFERENCE / "quickstart",
+    "reference": REFERENCE / "tetrominoes",
+    "reference_mnist": REFERENCE / "mnist",
+}
+"""By the name of their study file."""
+KEPT = (".png", ".md", ".parquet")
+"""Of a report; the rest says the same."""
+WITHOUT_TORCH = """
+import sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("torch", "torchvision", "ray"):
+            raise ModuleNotFoundError(f"No module named {name!r}")
+sys.meta_path.insert(0, Absent())
+from rdstudy.cli import main
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_the_table_is_that_of_the_study_file_and_every_cell_is_in_it_once(name):
+    study, recorded = load_study(packaged_studies()[name]), recorded_study(FOLDERS[name])
+    assert study.cells.keys() == recorded.cells.keys()
+    assert study.evaluation == recorded.evaluation
+    now = standing(study, FOLDERS[name])
+    assert not now.missing
+    assert not now.failed
+    table = rdstudy.load_measurements(FOLDERS[name])  # refuses a row that is there twice
+    assert set(table["cell_id"]) == study.cells.keys()
+    assert not table["git_dirty"].any()
+    assert table["git_commit"].nunique() == 1
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_no_row_contradicts_itself(name):
+    [recorded] = Recorded.within(FOLDERS[name])
+    assert contradictions(recorded) == []
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_the_report_is_drawn_again_without_torch_and_ray_and_is_the_committed_one(name, tmp_path):
+    """What the figures show, as Parquet, to the last digits; and the pictures themselves, but for their edges."""
+    there = FOLDERS[name]
+    copy = tmp_path / "copy"
+    shutil.copytree(there, copy, ignore=shutil.ignore_patterns("report"))
+    ended = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH, "report", str(copy), "--format", "html,md"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended
+    committed, drawn = (
+        {path.relative_to(folder / "report") for path in contents(folder / "report") if path.suffix in KEPT}
+        for folder in (there, copy)
+    )
+    assert committed == drawn
+    for path in sorted(drawn):
+        a, b = there / "report" / path, copy / "report" / path
+        if path.suffix == ".parquet":
+            pd.testing.assert_frame_equal(pd.read_parquet(a), pd.read_parquet(b), rtol=1e-9, atol=1e-9)
+        elif path.suffix == ".png":
+            one, two = matplotlib.image.imread(a), matplotlib.image.imread(b)
+            assert one.shape == two.shape, path
+            assert np.abs(one - two).mean() < 0.01, path
+    words = (there / "report" / "index.md").read_text().partition("## Provenance")[0]
+    assert words == (copy / "report" / "index.md").read_text().partition("## Provenance")[0]
+
+
+@pytest.mark.parametrize("name", ["README.md", "results/README.md"])
+def test_what_a_document_finds_is_what_the_reports_say(name):
+    """Every sentence with a measured number in the findings stands in a report, word for word."""
+    found = re.search(r"<!-- findings -->\n(.*?)<!-- /findings -->", (ROOT / name).read_text(), re.DOTALL)
+    assert found
+    reports = " ".join((folder / "report" / "index.md").read_text() for folder in FOLDERS.values())
+    reports = re.sub(r"\s+", " ", reports)
+    quoted = re.findall(r"\"(.+?)\"", re.sub(r"\s+", " ", found.group(1)))
+    assert quoted
+    for sentence in quoted:
+        assert sentence in reports, sentence
+    rest = re.sub(r"(?s)\"(.+?)\"", "", found.group(1))
+    assert not re.search(r"\d+\.\d", rest), "a figure that no report is quoted for"
+
+
+@pytest.mark.slow
+def test_cells_trained_again_agree_with_the_committed_ones():
+    """On any machine: to the bit where it is as the one that made the table, within rounding elsewhere.
+
+    Of the smallest study; the others' cells, and MNIST's images, are for `rdstudy verify`.
+    """
+    recorded = Recorded.within(FOLDERS["quickstart"])
+    for one, cells in draw_cells(recorded, 2, 4):
+        for verified in compare(one, train_again(one, cells, lambda packs: nullcontext()), cells):
+            assert not verified.wrong, verified
+            assert not verified.unjudged
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_where_the_table_comes_from_is_said_as_the_table_has_it(name):
+    found = re.search(
+        r"<!-- reference -->\n(.*?)<!-- /reference -->", (ROOT / "results/README.md").read_text(), re.DOTALL
+    )
+    assert found
+    [line] = [line for line in found.group(1).splitlines() if f"studies/{name}.yaml" in line]
+    table = rdstudy.load_measurements(FOLDERS[name])
+    [commit] = table["git_commit"].unique()
+    hours = table.groupby("pack_id")["seconds"].max().sum() / 3600
+    for said in (
+        *(f"`{FOLDERS[name].name}/`", commit[:12], f"{table['finished_at'].max():%Y-%m-%d}"),
+        *(f"{table['cell_id'].nunique()} |", f"{len(table):,} |", f"{hours:.1f} |"),
+    ):
+        assert said in line, said
+    for column in ("torch_version", "device"):
+        [value] = table[column].unique()
+        assert value in found.group(1), column
