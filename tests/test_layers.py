@@ -89,9 +89,9 @@ def test_no_modules_import_each_other_in_a_circle():
 @pytest.mark.parametrize(
     ("library", "home"),
     [
-        ("ray", "rdstudy.execution.ray_tune"),
-        ("optuna", "rdstudy.execution.search"),
-        ("matplotlib", "rdstudy.report.figures"),
+        ("ray", "execution.ray_tune"),
+        ("optuna", "execution.search"),
+        ("matplotlib", "report.figures"),
     ],
 )
 def test_a_heavy_library_is_imported_in_one_folder_only(library, home):

@@ -35,7 +35,7 @@ from rdstudy.analysis.contrasts import (
 )
 from rdstudy.analysis.curve_shapes import UNDECIDED, shape_of
 from rdstudy.analysis.intervals import mean_interval, share_interval
-from rdstudy.analysis.power import MOST_SEEDS, seeds_needed
+from rdstudy.analysis.power import MAX_SEEDS, seeds_needed
 from rdstudy.analysis.replicates import CRITERIA, SETTING, TEST, TRAIN, Replicates, replicates
 from rdstudy.analysis.saturation import SATURATED_SHARE, below, informed_population, saturation_edge
 
@@ -266,7 +266,7 @@ def _sentence(
         return text + " How many more would settle it cannot be told from one seed."
     return text + (
         f" The effect is so near 0 or {smallest:g} nats, for its spread between seeds, "
-        f"that more than {MOST_SEEDS} seeds would be needed."
+        f"that more than {MAX_SEEDS} seeds would be needed."
     )
 
 

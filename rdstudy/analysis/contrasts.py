@@ -78,7 +78,7 @@ def effect(differences: Float[np.ndarray, " seeds"]) -> Effect:
     return Effect(mean, low, high, sd, int(found.count[0]))
 
 
-def above_best(
+def cross_fitted_contrast(
     values: Float[np.ndarray, "seeds points"], reference: int, candidates: Sequence[int]
 ) -> Float[np.ndarray, " seeds"]:
     """How far each seed's value at `reference` lies above its value at the candidates best for the other

@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from rdstudy.analysis.contrasts import MIN_SEEDS, PRESENT, SMALLEST_EFFECT_NATS, above_best, effect
+from rdstudy.analysis.contrasts import MIN_SEEDS, PRESENT, SMALLEST_EFFECT_NATS, cross_fitted_contrast, effect
 from rdstudy.analysis.intervals import mean_interval
 from rdstudy.analysis.replicates import SETTING, Replicates, replicates
 from rdstudy.storage.schema import TRAIN
@@ -62,7 +62,7 @@ def _rows(setting: Replicates, smallest: float) -> list[dict[str, Any]]:
             slope = float((d[k] - d[k + 1]) / (r[k + 1] - r[k])) if r[k + 1] > r[k] else np.nan
             fits = _between(distortion[:, [k, k + 1]], rate[:, [k, k + 1]], float(beta), following, smallest)
         objective = distortion + beta * rate
-        regret = effect(above_best(objective, k, [j for j in range(len(betas)) if j != k]))
+        regret = effect(cross_fitted_contrast(objective, k, [j for j in range(len(betas)) if j != k]))
         decided = regret.decided(smallest)
         rows.append(
             {

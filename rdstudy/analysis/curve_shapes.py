@@ -28,7 +28,7 @@ from rdstudy.analysis.contrasts import (
     PRESENT,
     SMALLEST_EFFECT_NATS,
     Effect,
-    above_best,
+    cross_fitted_contrast,
     effect,
 )
 from rdstudy.analysis.replicates import CRITERIA, SETTING, Replicates, replicates
@@ -72,11 +72,11 @@ def shape_of(values: Float[np.ndarray, "seeds betas"], smallest: float = SMALLES
         return Shape(UNDECIDED, UNDECIDED, NO_EFFECT, NO_EFFECT, NO_EFFECT)
     points = values.shape[1]
     first, last, inner = 0, points - 1, range(1, points - 1)
-    fall = effect(above_best(values, first, range(1, points)))
-    rise = effect(above_best(values, last, range(points - 1)))
+    fall = effect(cross_fitted_contrast(values, first, range(1, points)))
+    rise = effect(cross_fitted_contrast(values, last, range(points - 1)))
     # The higher end against the highest point between: a bump is above both ends.
     higher_end = first if np.nanmean(values[:, first]) >= np.nanmean(values[:, last]) else last
-    bump = effect(above_best(-values, higher_end, inner))
+    bump = effect(cross_fitted_contrast(-values, higher_end, inner))
 
     means = np.nanmean(values, axis=0)
     smallest = max(smallest, RELATIVE_RISE * float(np.ptp(means)))

@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float
 
 from rdstudy.analysis import hull
 from rdstudy.analysis.bootstrap import quantile_interval, resampled_means
-from rdstudy.analysis.contrasts import above_best, effect
+from rdstudy.analysis.contrasts import cross_fitted_contrast, effect
 from rdstudy.analysis.hull import dominated, lower_hull
 from rdstudy.analysis.intervals import mean_interval
 from rdstudy.analysis.replicates import CRITERIA, SETTING, Replicates, replicates
@@ -217,7 +217,7 @@ def _may_be_best(values: Float[np.ndarray, "seeds betas"]) -> Bool[np.ndarray, "
     points = values.shape[1]
     kept = np.ones(points, dtype=bool)
     for point in range(points):
-        excess = above_best(values, point, [other for other in range(points) if other != point])
+        excess = cross_fitted_contrast(values, point, [other for other in range(points) if other != point])
         found = mean_interval(excess[:, None], level=0.9)  # one-sided 95%
         if found.count[0] < 3:
             if points > 1 and np.isfinite(values).any(axis=1).sum() < 3:

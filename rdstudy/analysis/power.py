@@ -8,7 +8,7 @@ from rdstudy.analysis.contrasts import MIN_SEEDS, SMALLEST_EFFECT_NATS, Effect
 from rdstudy.analysis.intervals import t_quantile
 
 POWER = 0.8
-MOST_SEEDS = 100
+MAX_SEEDS = 100
 
 
 def seeds_needed(found: Effect, smallest: float = SMALLEST_EFFECT_NATS, *, sd: float | None = None) -> int | None:
@@ -33,7 +33,7 @@ def seeds_needed(found: Effect, smallest: float = SMALLEST_EFFECT_NATS, *, sd: f
     if not (math.isfinite(spread) and math.isfinite(found.nats)):
         return None
     distance = found.nats if found.nats >= smallest else smallest - found.nats
-    for seeds in range(MIN_SEEDS, MOST_SEEDS + 1):
+    for seeds in range(MIN_SEEDS, MAX_SEEDS + 1):
         quantiles = t_quantile(0.975, seeds - 1) + t_quantile(POWER, seeds - 1)
         if distance >= quantiles * spread / math.sqrt(seeds):
             return seeds

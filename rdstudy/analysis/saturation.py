@@ -15,7 +15,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from rdstudy.analysis.bootstrap import quantile_interval, resampled_means
-from rdstudy.analysis.contrasts import NO_EFFECT, Effect, above_best, effect
+from rdstudy.analysis.contrasts import NO_EFFECT, Effect, cross_fitted_contrast, effect
 from rdstudy.analysis.frontier import interval_columns
 from rdstudy.analysis.intervals import mean_interval
 from rdstudy.analysis.replicates import CRITERIA, SETTING, Replicates, replicates
@@ -173,7 +173,7 @@ def below(setting: Replicates, criterion: str, start: int) -> tuple[Effect, Effe
     smaller = [k for k in range(start + 1, len(setting.betas)) if np.isfinite(values[:, k]).any()]
     if not smaller:
         return NO_EFFECT, NO_EFFECT
-    return effect(above_best(values, start, smaller)), effect(values[:, smaller[-1]] - values[:, start])
+    return effect(cross_fitted_contrast(values, start, smaller)), effect(values[:, smaller[-1]] - values[:, start])
 
 
 def informed_population(setting: Replicates) -> str | None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from rdstudy.report.cells import CellRecord
 
-MOST_CELLS = 40
+MAX_CELLS = 40
 """Cells that a list shows unless more are asked for."""
 QUANTITIES = {
     "distortion_nats": "distortion",
@@ -50,7 +50,7 @@ def ls(
     sort: Annotated[
         str | None, typer.Option(metavar="KEY", help="Sort by it, e.g. test_distortion_nats; -KEY: largest first.")
     ] = None,
-    limit: Annotated[int, typer.Option(min=0, help="How many to show.")] = MOST_CELLS,
+    limit: Annotated[int, typer.Option(min=0, help="How many to show.")] = MAX_CELLS,
     everything: Annotated[bool, typer.Option("--all", help="Show all.")] = False,
     json_wanted: Annotated[
         bool,
@@ -61,12 +61,12 @@ def ls(
     ] = False,
 ) -> None:
     """List a study's cells: how each stands, the settings in which they differ, final distortion and rate."""
-    from rdstudy.execution.status import standing
+    from rdstudy.execution.status import study_status
     from rdstudy.report.cells import FINAL, list_cells, ordered, select, varying_axes
     from rdstudy.storage.study_record import recorded_study
 
     study = recorded_study(results)
-    cells = list_cells(standing(study, results).cells, results)
+    cells = list_cells(study_status(study, results).cells, results)
     chosen = select(cells, where or (), statuses or ())
     if sort:
         chosen = ordered(chosen, sort)
@@ -116,12 +116,12 @@ def show(
     ] = False,
 ) -> None:
     """Show one cell: its settings, learning curves, final values with standard errors, who trained it, its images."""
-    from rdstudy.execution.status import standing
+    from rdstudy.execution.status import study_status
     from rdstudy.report.cells import cell_record, final_values
     from rdstudy.storage.study_record import recorded_study
 
     study = recorded_study(results)
-    record = cell_record(standing(study, results).cells, results, cell)
+    record = cell_record(study_status(study, results).cells, results, cell)
     if png is not None:
         _draw(record, png)
     if json_wanted:
@@ -215,13 +215,13 @@ def _draw(record: CellRecord, png: Path) -> None:
         )
     from rdstudy.report.figures import cell_sheet, png_bytes
     from rdstudy.report.image_grids import read_sheet
-    from rdstudy.storage.files import write_whole
+    from rdstudy.storage.files import atomic_write
 
     sheet = read_sheet(record.sheet)
     if not sheet:
         raise UserError(f"{record.sheet}: is damaged; without it there is nothing to draw")
     drawn = png_bytes(cell_sheet(sheet, title=f"beta {record.settings['beta']:g}, cell {record.cell_id}"))
-    write_whole(png, lambda file: file.write(drawn))
+    atomic_write(png, lambda file: file.write(drawn))
 
 
 def _setting(value: Any) -> str:

@@ -9,7 +9,7 @@ import typer
 
 from rdstudy.errors import UserError
 
-MOST_OFFERED = 200
+MAX_OFFERED = 200
 
 
 def results_folders(incomplete: str) -> list[str]:
@@ -23,7 +23,7 @@ def results_folders(incomplete: str) -> list[str]:
             continue
         offered += [str(path) + ("" if (path / "study.json").exists() else "/") for path in inside]
     wanted = incomplete.removeprefix("./")
-    return list(dict.fromkeys(name for name in offered if name.startswith(wanted)))[:MOST_OFFERED]
+    return list(dict.fromkeys(name for name in offered if name.startswith(wanted)))[:MAX_OFFERED]
 
 
 def study_names(incomplete: str) -> list[tuple[str, str]]:
@@ -62,4 +62,4 @@ def cell_ids(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
             known = dict.fromkeys(ids, "")
     except (UserError, OSError):
         return []
-    return [(i, text) for i, text in known.items() if i.startswith(incomplete)][:MOST_OFFERED]
+    return [(i, text) for i, text in known.items() if i.startswith(incomplete)][:MAX_OFFERED]

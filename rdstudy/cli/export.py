@@ -23,12 +23,12 @@ def export(
     json_wanted: Annotated[bool, as_json("study, results, to, folder, cells")] = False,
 ) -> None:
     """Write learning curves, final values and settings for TensorBoard or MLflow, or as CSV; a run per cell."""
-    from rdstudy.execution.status import standing
+    from rdstudy.execution.status import study_status
     from rdstudy.report import export as exporting
     from rdstudy.storage.study_record import recorded_study
 
     study = recorded_study(results)
-    n = exporting.export(standing(study, results).cells, results, study=study.name, to=to, folder=folder)
+    n = exporting.export(study_status(study, results).cells, results, study=study.name, to=to, folder=folder)
     if json_wanted:
         print_document({"study": study.name, "results": results, "to": to, "folder": folder, "cells": n})
         return

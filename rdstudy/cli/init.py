@@ -128,14 +128,14 @@ def _write_new(folder: Path, files: Mapping[str, bytes]) -> Path:
     Raises:
         UserError: the study file is there already, or cannot be written.
     """
-    from rdstudy.storage.files import write_whole
+    from rdstudy.storage.files import atomic_write
 
     study_file, *others = files
     target = folder / study_file
     if target.exists():
         raise UserError(f"{target} is there already; remove it, or give another name or another folder with --to")
     for name in [*(other for other in others if not (folder / other).exists()), study_file]:
-        write_whole(folder / name, partial(_write, files[name]))
+        atomic_write(folder / name, partial(_write, files[name]))
     return target
 
 

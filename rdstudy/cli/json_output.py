@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
-    from rdstudy.execution.status import Standing
-    from rdstudy.storage.location import Location
+    from rdstudy.execution.status import StudyStatus
+    from rdstudy.storage.location import StoragePath
     from rdstudy.study import Study
 
 
@@ -50,10 +50,12 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
-STANDING = "study, results, cells, finished, missing, failed (messages by cell_id), stopped_early (the same), others"
+STATUS_FIELDS = (
+    "study, results, cells, finished, missing, failed (messages by cell_id), stopped_early (the same), others"
+)
 
 
-def standing_document(study: Study, folder: Location, now: Standing) -> dict[str, Any]:
+def status_document(study: Study, folder: StoragePath, now: StudyStatus) -> dict[str, Any]:
     """How far a study is: numbers of cells, and why some failed or were stopped early."""
     return {
         "study": study.name,
@@ -67,7 +69,7 @@ def standing_document(study: Study, folder: Location, now: Standing) -> dict[str
     }
 
 
-def search_document(now: Standing) -> dict[str, Any] | None:
+def search_document(now: StudyStatus) -> dict[str, Any] | None:
     """What a search believes by now; None where there is none."""
     if now.search is None:
         return None

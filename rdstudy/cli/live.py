@@ -16,7 +16,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
-from rdstudy.cli.progress import Tally
+from rdstudy.cli.progress import ProgressTracker
 from rdstudy.cli.terminal import Rows, can_redraw
 from rdstudy.study import Cell
 from rdstudy.training.packs import Pack
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from rdstudy.execution.search import Search
     from rdstudy.execution.worker import Progress as PackProgress
 
-MOST_POINTS = 24
+MAX_POINTS = 24
 """Points of curves that the terminal shows."""
 PLAIN_SECONDS = 30.0
 """Without a terminal, a line about the whole at most this often, beside one for each pack that ends."""
@@ -141,7 +141,7 @@ class RunDisplay(_Display):
     def __init__(self, packs: Sequence[Pack], console: Console, *, where: str) -> None:
         super().__init__(console, where, transient=True)
         self.number: dict[str, int] = {}
-        self.tally = Tally()
+        self.tally = ProgressTracker()
         self.latest: dict[str, tuple[Pack, PackProgress]] = {}  # of packs at work
         self.shares: deque[float] = deque(maxlen=LATEST_SHARES)
         self.add(packs)
@@ -158,8 +158,8 @@ class RunDisplay(_Display):
             self.latest.pop(pack.id, None)
         elif not progress.stopped:
             self.latest[pack.id] = (pack, progress)
-        if progress.product_share is not None:
-            self.shares.append(progress.product_share)
+        if progress.mfu is not None:
+            self.shares.append(progress.mfu)
         if progress.failure:
             self._failed(progress)
         self._changed()
@@ -229,7 +229,7 @@ class RunDisplay(_Display):
                 f"{progress.step:,}",
                 f"{progress.step / progress.steps:.0%}",
                 two_digits(rate),
-                "" if progress.product_share is None else f"{progress.product_share:.0%}",
+                "" if progress.mfu is None else f"{progress.mfu:.0%}",
                 "" if distortion is None else f"{distortion:.1f}",
             )
         heard = self.latest or self.tally.ended
@@ -301,10 +301,10 @@ def curves_table(curves: pd.DataFrame) -> Group:
     shown = {name: title for name, title in names.items() if curves[name].notna().any()}
     table = Rows(*(axis.replace("_", " ") for axis in axes), *shown.values())
     ordered = curves.sort_values([*axes[:-1], "beta"], ascending=[True] * (len(axes) - 1) + [False])
-    for _, row in ordered.head(MOST_POINTS).iterrows():
+    for _, row in ordered.head(MAX_POINTS).iterrows():
         cells = [f"{row[axis]:g}" if axis == "beta" else str(row[axis]) for axis in axes]
         table.add(*cells, *(_number(n, float(row[n])) for n in shown))
-    more = len(ordered) - MOST_POINTS
+    more = len(ordered) - MAX_POINTS
     return Group(table, *([Text(f"and {more} more: analyses/frontier.csv")] if more > 0 else []))
 
 

@@ -38,8 +38,8 @@ def measure(
     from rdstudy.execution.budget import Budget
     from rdstudy.execution.provenance import git_commit
     from rdstudy.execution.remeasure import evaluation_again, measuring_packs, remaining
-    from rdstudy.execution.run import Recorder, opened
-    from rdstudy.execution.worker import Workplace, pick_device
+    from rdstudy.execution.run import TableWriter, open_results
+    from rdstudy.execution.worker import RunContext, pick_device
     from rdstudy.storage.study_record import recorded_study
     from rdstudy.study.data import check_sizes, load_data
 
@@ -68,11 +68,11 @@ def measure(
         dataset = load_data(study)
         check_sizes(study, dataset)
         device = pick_device(study.resources.device if inline else "cpu")
-        at = Workplace(study, dataset, results, device, git_commit(), again=True)
-        with opened(study, results, dataset.fingerprint, record=False) as table:
+        at = RunContext(study, dataset, results, device, git_commit(), again=True)
+        with open_results(study, results, dataset.fingerprint, record=False) as table:
             packs = measuring_packs(remaining(study, results).to_measure)
             n_cells = sum(map(len, packs))
-            recorder = Recorder(study, results, table)
+            recorder = TableWriter(study, results, table)
             with _site(at, address, inline=inline) as site:
                 display = MeasureDisplay(n_cells, console, where=site.where)
                 _execute(recorder, packs, site.execute, at, display, Budget())

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 if TYPE_CHECKING:
-    from rdstudy.execution.status import Standing
-    from rdstudy.storage.location import Location
+    from rdstudy.execution.status import StudyStatus
+    from rdstudy.storage.location import StoragePath
     from rdstudy.study import Study
 
 
-def print_standing(console: Console, study: Study, folder: Location, now: Standing) -> None:
+def print_status(console: Console, study: Study, folder: StoragePath, now: StudyStatus) -> None:
     failed = f", {len(now.failed)} failed last time" if now.failed else ""
     stopped = f", {len(now.stopped)} stopped early" if now.stopped else ""
     console.print(
@@ -29,7 +29,7 @@ def print_standing(console: Console, study: Study, folder: Location, now: Standi
         )
 
 
-def print_at_work(console: Console, holder: Mapping[str, Any] | None, now: Standing) -> None:
+def print_active_run(console: Console, holder: Mapping[str, Any] | None, now: StudyStatus) -> None:
     from rdstudy.storage.lock import name_of
 
     if holder is not None:
@@ -38,7 +38,7 @@ def print_at_work(console: Console, holder: Mapping[str, Any] | None, now: Stand
         console.print("nobody is at work on it: the same `rdstudy run` goes on", soft_wrap=True)
 
 
-def print_search(console: Console, now: Standing) -> None:
+def print_search(console: Console, now: StudyStatus) -> None:
     if now.search is not None:
         from rdstudy.cli.live import search_table
 
@@ -47,11 +47,11 @@ def print_search(console: Console, now: Standing) -> None:
             console.print(f"the search has ended: {now.search.ended}", soft_wrap=True)
 
 
-def print_failures(console: Console, now: Standing) -> None:
+def print_failures(console: Console, now: StudyStatus) -> None:
     for cell_id, message in now.failed.items():
         console.print(f"failed: {cell_id} ({now.cells[cell_id]}): {message}", soft_wrap=True)
 
 
-def print_next(console: Console, folder: Location) -> None:
+def print_next(console: Console, folder: StoragePath) -> None:
     console.print(f"next: rdstudy report {folder}", soft_wrap=True)
     console.print(f"      python -c \"import rdstudy; print(rdstudy.load_measurements('{folder}'))\"", soft_wrap=True)

@@ -11,17 +11,17 @@ import typer
 from rdstudy.cli.completion import results_folders
 
 if TYPE_CHECKING:
-    from rdstudy.storage.location import Location
+    from rdstudy.storage.location import StoragePath
     from rdstudy.study import Study
 
 
-def place(text: str) -> Location:
+def place(text: str) -> StoragePath:
     from rdstudy.storage.location import location
 
     return location(text)
 
 
-def usual_place(study: Study) -> Location:
+def usual_place(study: Study) -> StoragePath:
     """Where a study's results go if nothing else is said: below RDSTUDY_RESULTS, or the folder `results`."""
     return place(os.environ.get("RDSTUDY_RESULTS") or "results") / study.name
 

@@ -6,14 +6,14 @@ import math
 import os
 from typing import TYPE_CHECKING, Annotated, Any
 
-from rdstudy.cli.json_output import STANDING, as_json, print_document, standing_document
-from rdstudy.cli.messages import print_standing
+from rdstudy.cli.json_output import STATUS_FIELDS, as_json, print_document, status_document
+from rdstudy.cli.messages import print_status
 from rdstudy.cli.options import ResultsOption, Settings, StudyFile, usual_place
 from rdstudy.cli.terminal import console_for
 from rdstudy.errors import UserError
 
 if TYPE_CHECKING:
-    from rdstudy.storage.location import Location
+    from rdstudy.storage.location import StoragePath
     from rdstudy.study import Cell, Study
     from rdstudy.training.packs import Pack
 
@@ -28,13 +28,13 @@ def plan(
     results: ResultsOption = None,
     settings: Settings = None,
     json_wanted: Annotated[
-        bool, as_json(f"{STANDING}, packs (of, packs, models, steps, seconds), {ESTIMATES}, from_finished_packs")
+        bool, as_json(f"{STATUS_FIELDS}, packs (of, packs, models, steps, seconds), {ESTIMATES}, from_finished_packs")
     ] = False,
 ) -> None:
     """Show what a run would do: cells done and missing, packs, estimated time and storage. Changes nothing."""
     from rdstudy.cli.live import by_packing, duration, kinds_of, size, two_digits
     from rdstudy.execution import plan
-    from rdstudy.execution.status import standing
+    from rdstudy.execution.status import study_status
     from rdstudy.study import load_study, located
     from rdstudy.study.data import check_sizes, outline
 
@@ -44,7 +44,7 @@ def plan(
         dataset = outline(study)
         n_test = check_sizes(study, dataset)
     pixels = dataset.images.shape[1]
-    now = standing(study, folder)
+    now = study_status(study, folder)
     gpus = plan.gpus_here() if study.resources.device in ("auto", "cuda") else 0
     device = "cuda" if gpus else study.resources.device if study.resources.device != "auto" else "cpu"
     workers = _side_by_side(study, gpus)
@@ -52,16 +52,16 @@ def plan(
     if not packs:
         if json_wanted:
             unknown = dict.fromkeys([*ESTIMATES.split(", "), "from_finished_packs"])
-            print_document(standing_document(study, folder, now) | {"packs": []} | unknown)
+            print_document(status_document(study, folder, now) | {"packs": []} | unknown)
             return
         console = console_for()
-        print_standing(console, study, folder, now)
+        print_status(console, study, folder, now)
         console.print("nothing to train")
         return
     kind = "cuda" if gpus else "cpu"  # of this machine, which says how fast
     costs = plan.Costs(study, pixels, n_test, kind)
     measured = plan.measured_rate(folder, costs, now.cells)
-    now_here = plan.gpu_rate() if gpus else plan.product_rate()
+    now_here = plan.gpu_rate() if gpus else plan.matmul_flops()
     at_best = now_here.flops * min(1.0, gpus / workers) if gpus else now_here.flops / now_here.share / workers
     rate = measured or plan.EFFICIENCY[kind] * at_best * now_here.share
     latency = 0.0 if measured else plan.STEP_SECONDS[kind]
@@ -84,10 +84,10 @@ def plan(
         found = (total, workers, share, model_steps / total, reached, storage, now_here.share)
         estimated = dict(zip(ESTIMATES.split(", "), found, strict=True))
         more = {"packs": kinds, **estimated, "from_finished_packs": bool(measured)}
-        print_document(standing_document(study, folder, now) | more)
+        print_document(status_document(study, folder, now) | more)
         return
     console = console_for()
-    print_standing(console, study, folder, now)
+    print_status(console, study, folder, now)
     console.print(by_packing(packs, lambda pack: (f"{pack.steps:,}", duration(by_pack[pack.id]))))
     console.print(
         f"time: about {duration(total)} with {workers} packs side by side here ({source})\n"
@@ -106,7 +106,7 @@ def plan(
 
 
 def packs_of(
-    study: Study, folder: Location, missing: list[Cell], pixels: int, workers: int, device: str, memory: float
+    study: Study, folder: StoragePath, missing: list[Cell], pixels: int, workers: int, device: str, memory: float
 ) -> list[Pack]:
     from rdstudy.storage.checkpoints import Checkpoints
     from rdstudy.training.packs import plan_packs

@@ -30,7 +30,7 @@ class _Work:
         return sum(self.now.values()) - sum(self.began.values())
 
 
-class Tally:
+class ProgressTracker:
     """Counts what packs report.
 
     Attributes:

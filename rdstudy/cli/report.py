@@ -30,13 +30,13 @@ def report(
     import pandas as pd
 
     from rdstudy.cli.live import curves_table
-    from rdstudy.execution.status import standing
+    from rdstudy.execution.status import study_status
     from rdstudy.report import write_report
     from rdstudy.storage import load_measurements
     from rdstudy.storage.study_record import load_study_record, recorded_study
 
     record = load_study_record(results)
-    now = standing(recorded_study(results), results)
+    now = study_status(recorded_study(results), results)
     cells, search = now.cells, None
     if now.search is not None:
         from rdstudy.execution.search import load_outcomes, summarise

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.text import Text
 
 from rdstudy.cli.exit_codes import FAILED
-from rdstudy.cli.json_output import STANDING, as_json, print_document, search_document, standing_document
-from rdstudy.cli.messages import print_failures, print_next, print_search, print_standing
+from rdstudy.cli.json_output import STATUS_FIELDS, as_json, print_document, search_document, status_document
+from rdstudy.cli.messages import print_failures, print_next, print_search, print_status
 from rdstudy.cli.options import (
     Address,
     Inline,
@@ -30,10 +30,10 @@ from rdstudy.cli.terminal import console_for
 if TYPE_CHECKING:
     from rdstudy.cli.live import RunDisplay
     from rdstudy.execution.budget import Budget
-    from rdstudy.execution.run import Executor, More, Recorder
-    from rdstudy.execution.status import Standing
-    from rdstudy.execution.worker import Workplace
-    from rdstudy.storage.location import Location
+    from rdstudy.execution.run import Executor, More, TableWriter
+    from rdstudy.execution.status import StudyStatus
+    from rdstudy.execution.worker import RunContext
+    from rdstudy.storage.location import StoragePath
     from rdstudy.study import Cell, Study
     from rdstudy.training.packs import Pack
 
@@ -47,15 +47,15 @@ def run(
     max_hours: MaxHours = None,
     max_cost: MaxCost = None,
     price: Price = None,
-    json_wanted: Annotated[bool, as_json(f"{STANDING}, diverged (messages by cell_id), stopped, search")] = False,
+    json_wanted: Annotated[bool, as_json(f"{STATUS_FIELDS}, diverged (messages by cell_id), stopped, search")] = False,
 ) -> None:
     """Train and measure every cell that is not finished. Interrupted? The same command goes on."""
     from rdstudy.cli.live import RunDisplay
     from rdstudy.execution.budget import Budget
     from rdstudy.execution.provenance import git_commit
-    from rdstudy.execution.run import Recorder, opened
-    from rdstudy.execution.status import standing
-    from rdstudy.execution.worker import Workplace, pick_device
+    from rdstudy.execution.run import TableWriter, open_results
+    from rdstudy.execution.status import study_status
+    from rdstudy.execution.worker import RunContext, pick_device
     from rdstudy.study import load_study, located
     from rdstudy.study.data import check_sizes, load_data
 
@@ -67,7 +67,7 @@ def run(
         budget = Budget(max_hours, max_cost, price)
     folder = results or usual_place(study)
     console = console_for(stderr=json_wanted)
-    now = standing(study, folder)
+    now = study_status(study, folder)
     if not now.missing:
         if json_wanted:
             print_document(_ended(study, folder, now, None))
@@ -82,10 +82,10 @@ def run(
         check_sizes(study, dataset)
     # On Ray, each worker picks the device of its own machine; this one may have none.
     device = pick_device(study.resources.device if inline else "cpu")
-    at = Workplace(study, dataset, folder, device, git_commit())
-    with opened(study, folder, dataset.fingerprint) as table:
-        now = standing(study, folder)
-        print_standing(console, study, folder, now)
+    at = RunContext(study, dataset, folder, device, git_commit())
+    with open_results(study, folder, dataset.fingerprint) as table:
+        now = study_status(study, folder)
+        print_status(console, study, folder, now)
         if not inline:
             console.print(f"{'connecting to' if address else 'starting'} Ray; the first packs report within a minute")
         with _site(at, address, inline=inline) as site:
@@ -98,9 +98,9 @@ def run(
             packs = [pack.limited(limits) for pack in packed(now.missing)]
             display = RunDisplay(packs, console, where=site.where)
             more, cells = _searched(study, folder, packed, display) if study.search else (None, study.cells)
-            recorder = Recorder(study, folder, table, cells=cells)
+            recorder = TableWriter(study, folder, table, cells=cells)
             over = _execute(recorder, packs, site.execute, at, display, budget, more)
-        now = standing(study, folder)
+        now = study_status(study, folder)
     if json_wanted:
         print_document(_ended(study, folder, now, over))
     else:
@@ -122,7 +122,7 @@ class _Site(NamedTuple):
 
 
 @contextmanager
-def _site(at: Workplace, address: str | None, *, inline: bool) -> Iterator[_Site]:
+def _site(at: RunContext, address: str | None, *, inline: bool) -> Iterator[_Site]:
     if inline:
         from rdstudy.execution.run import run_inline
 
@@ -138,7 +138,7 @@ def _site(at: Workplace, address: str | None, *, inline: bool) -> Iterator[_Site
 
 
 def _searched(
-    study: Study, folder: Location, packed: Callable[[list[Cell]], list[Pack]], display: RunDisplay
+    study: Study, folder: StoragePath, packed: Callable[[list[Cell]], list[Pack]], display: RunDisplay
 ) -> tuple[More, Mapping[str, Cell]]:
     """What gives a search's next packs when all before have ended, and its cells, which grow."""
     from rdstudy.execution.search import begin, load_outcomes
@@ -157,10 +157,10 @@ def _searched(
 
 
 def _execute(
-    recorder: Recorder,
+    recorder: TableWriter,
     packs: list[Pack],
     executor: Executor,
-    at: Workplace,
+    at: RunContext,
     display: Any,
     budget: Budget,
     more: More | None = None,
@@ -177,13 +177,13 @@ def _execute(
         raise typer.Exit(FAILED) from error
 
 
-def _ended(study: Study, folder: Location, now: Standing, over: str | None) -> dict[str, Any]:
+def _ended(study: Study, folder: StoragePath, now: StudyStatus, over: str | None) -> dict[str, Any]:
     """What a run says at its end, as a document."""
     ending = {"diverged": _diverged(folder, now), "stopped": over, "search": search_document(now)}
-    return standing_document(study, folder, now) | ending
+    return status_document(study, folder, now) | ending
 
 
-def _diverged(folder: Location, now: Standing) -> dict[str, str]:
+def _diverged(folder: StoragePath, now: StudyStatus) -> dict[str, str]:
     """Cells that diverged, with what they said."""
     from rdstudy.storage import load_measurements
 
@@ -195,8 +195,8 @@ def _diverged(folder: Location, now: Standing) -> dict[str, str]:
     return {cell_id: message for cell_id, message in found if cell_id in now.cells}
 
 
-def _print_ending(console: Console, study: Study, folder: Location, now: Standing) -> None:
-    print_standing(console, study, folder, now)
+def _print_ending(console: Console, study: Study, folder: StoragePath, now: StudyStatus) -> None:
+    print_status(console, study, folder, now)
     print_search(console, now)
     print_failures(console, now)
     for cell_id, message in _diverged(folder, now).items():

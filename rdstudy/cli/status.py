@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from rdstudy.cli.exit_codes import FAILED
-from rdstudy.cli.json_output import STANDING, as_json, print_document, search_document, standing_document
-from rdstudy.cli.messages import print_at_work, print_failures, print_search, print_standing
+from rdstudy.cli.json_output import STATUS_FIELDS, as_json, print_document, search_document, status_document
+from rdstudy.cli.messages import print_active_run, print_failures, print_search, print_status
 from rdstudy.cli.options import ResultsPlace
 from rdstudy.cli.terminal import Rows, console_for
 
@@ -17,29 +17,31 @@ def status(
     results: ResultsPlace,
     json_wanted: Annotated[
         bool,
-        as_json(f"{STANDING}, unfinished_packs (of, models, step, steps), search, at_work (host, pid, user, since)"),
+        as_json(
+            f"{STATUS_FIELDS}, unfinished_packs (of, models, step, steps), search, at_work (host, pid, user, since)"
+        ),
     ] = False,
 ) -> None:
     """Show how far a study is, from its results folder alone; works while it runs, and from another machine."""
-    from rdstudy.execution.status import standing
+    from rdstudy.execution.status import study_status
     from rdstudy.storage import holder
     from rdstudy.storage.checkpoints import Checkpoints
     from rdstudy.storage.study_record import recorded_study
 
     study = recorded_study(results)
     at_work = holder(results)
-    now = standing(study, results)
+    now = study_status(study, results)
     ended = now.finished | now.stopped.keys()
     begun = [(members, step) for members, step in Checkpoints(results).progress() if set(members) - ended]
     unfinished = [(now.cells[members[0]], len(members), step) for members, step in begun if members[0] in now.cells]
     if json_wanted:
         packs = [{"of": str(cell), "models": n, "step": step, "steps": cell.steps} for cell, n, step in unfinished]
         more = {"unfinished_packs": packs, "search": search_document(now), "at_work": at_work}
-        print_document(standing_document(study, results, now) | more)
+        print_document(status_document(study, results, now) | more)
     else:
         console = console_for()
-        print_standing(console, study, results, now)
-        print_at_work(console, at_work, now)
+        print_status(console, study, results, now)
+        print_active_run(console, at_work, now)
         if unfinished:
             table = Rows("unfinished pack of", "models", "step", "of", left=("unfinished pack of",))
             for cell, n, step in unfinished:

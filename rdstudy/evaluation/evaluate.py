@@ -17,7 +17,9 @@ import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
-from rdstudy.evaluation import active_units, importance_weighted_nll, pooled, split_rate
+from rdstudy.evaluation.gaussian import active_units
+from rdstudy.evaluation.importance_sampling import importance_weighted_nll, pooled
+from rdstudy.evaluation.mutual_information import decompose_rate
 from rdstudy.models.objective import Posterior, distortion, rate
 from rdstudy.models.vae import VAE
 from rdstudy.storage.schema import DIVERGED, OK
@@ -132,7 +134,7 @@ def _batch(images: Tensor, indices: Int64[np.ndarray, " batch"], like: Tensor) -
 def _information(posterior: Posterior, asked: Information, rng: np.random.Generator) -> dict[str, Any]:
     """Columns of the mutual information, the marginal KL and the active units."""
     m = None if asked.examples == "all" else asked.examples
-    split = split_rate(posterior.mean[:m], posterior.log_std[:m], generator=rng, draws_per_example=asked.draws)
+    split = decompose_rate(posterior.mean[:m], posterior.log_std[:m], generator=rng, draws_per_example=asked.draws)
     return {
         "mi_nats": split.mutual_information.value,
         "mi_se": split.mutual_information.standard_error,

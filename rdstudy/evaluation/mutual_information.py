@@ -27,7 +27,7 @@ The standard error is then itself known to about 2%; less well where few example
 
 
 @dataclass(frozen=True)
-class RateSplit:
+class RateDecomposition:
     """Where a population's rate goes: rate = mutual_information + marginal_kl, to rounding.
 
     Attributes:
@@ -43,7 +43,7 @@ class RateSplit:
     ceiling: float
 
 
-def split_rate(
+def decompose_rate(
     mean: Float[Tensor, "examples latent"],
     log_std: Float[Tensor, "examples latent"],
     *,
@@ -51,7 +51,7 @@ def split_rate(
     draws_per_example: int = 1,
     examples: int | None = None,
     chunk_size: int | None = None,
-) -> RateSplit:
+) -> RateDecomposition:
     """Split the rate of a population into mutual information and marginal KL, from shared draws.
 
         I = E_n E_q(z|x_n)[log q(z|x_n) - log q(z)],    KL(q(z) || p(z)) = R - I,    q(z) = 1/N sum_n q(z|x_n)
@@ -121,7 +121,7 @@ def split_rate(
 
     value, error = terms.mean().item(), math.sqrt(variance / chosen)
     closed = rate(Posterior(mean, log_std)).mean().item()
-    return RateSplit(
+    return RateDecomposition(
         rate=Estimate(closed, 0.0, total),
         mutual_information=Estimate(value, error, terms.numel()),
         marginal_kl=Estimate(closed - value, error, terms.numel()),
@@ -138,7 +138,7 @@ def mutual_information(
     examples: int | None = None,
     chunk_size: int | None = None,
 ) -> Estimate:
-    """I_q(x; z) of a population in nats, at most log N: one part of `split_rate`, where everything is said.
+    """I_q(x; z) of a population in nats, at most log N: one part of `decompose_rate`, where everything is said.
 
     >>> import math, numpy, torch
     >>> mean = 100.0 * torch.arange(8)[:, None]  # eight codes that cannot be mistaken for each other
@@ -146,7 +146,7 @@ def mutual_information(
     >>> round(found.value, 6), round(math.log(8), 6)
     (2.079442, 2.079442)
     """
-    return split_rate(
+    return decompose_rate(
         mean,
         log_std,
         generator=generator,
@@ -165,8 +165,8 @@ def marginal_kl(
     examples: int | None = None,
     chunk_size: int | None = None,
 ) -> Estimate:
-    """KL(q(z) || p(z)) of a population in nats: the other part of `split_rate`, where everything is said."""
-    return split_rate(
+    """KL(q(z) || p(z)) of a population in nats: the other part of `decompose_rate`, where everything is said."""
+    return decompose_rate(
         mean,
         log_std,
         generator=generator,

@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_info
 
 from rdstudy.errors import UserError
 from rdstudy.models.shape import ModelShape, model_shape
-from rdstudy.storage.location import Location
+from rdstudy.storage.location import StoragePath
 from rdstudy.study import Cell, Study
 from rdstudy.training.packs import Pack, flop
 
@@ -106,7 +106,7 @@ class ProductRate(NamedTuple):
     """Share of the wall-clock time that a CPU's threads were at work; in the rest, cores had other programs' work."""
 
 
-def product_rate(seconds: float = 0.3) -> ProductRate:
+def matmul_flops(seconds: float = 0.3) -> ProductRate:
     """How fast this CPU multiplies matrices now; by NumPy, which loads faster than PyTorch."""
     a = np.ones((512, 1024), dtype=np.float32)
     b = np.ones((1024, 1024), dtype=np.float32)
@@ -140,7 +140,7 @@ def gpu_rate() -> ProductRate:
     from rdstudy.training import throughput
 
     try:
-        return ProductRate(throughput.product_rate(torch.device("cuda")), 1.0)
+        return ProductRate(throughput.matmul_flops(torch.device("cuda")), 1.0)
     except torch.OutOfMemoryError as error:
         raise UserError(
             "the GPU's memory is in use, so its speed cannot be seen: plan when it is free, or for this machine's CPU "
@@ -148,7 +148,7 @@ def gpu_rate() -> ProductRate:
         ) from error
 
 
-def measured_rate(results: Location, costs: Costs, cells: Mapping[str, Cell]) -> float | None:
+def measured_rate(results: StoragePath, costs: Costs, cells: Mapping[str, Cell]) -> float | None:
     """Operations per second and pack that finished cells of the study took; None where there are none."""
     from rdstudy.storage.table import load_measurements
 

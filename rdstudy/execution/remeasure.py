@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from rdstudy.errors import UserError
 from rdstudy.evaluation.evaluate import measure
 from rdstudy.execution.provenance import provenance
-from rdstudy.execution.status import standing
-from rdstudy.execution.worker import Progress, Workplace, as_tensor, cell_columns, populations_of
+from rdstudy.execution.status import study_status
+from rdstudy.execution.worker import Progress, RunContext, as_tensor, cell_columns, populations_of
 from rdstudy.storage.files import StorageError
-from rdstudy.storage.location import Location
+from rdstudy.storage.location import StoragePath
 from rdstudy.storage.schema import OK, Measurement
 from rdstudy.storage.table import load_measurements, measured_cells, stage_again
 from rdstudy.storage.weights import load_model, model_path
@@ -65,12 +65,12 @@ class Remaining:
     without_weights: list[Cell]
 
 
-def remaining(study: Study, results: Location) -> Remaining:
+def remaining(study: Study, results: StoragePath) -> Remaining:
     """Which cells have no rows yet of the study's evaluation. Diverged and failed ones have nothing to measure."""
     rows = load_measurements(results, columns=["cell_id", "is_final", "status"])
     fine = set(rows[rows["is_final"] & (rows["status"] == OK)]["cell_id"])
     done = measured_cells(results / "measurements", study.evaluation.evaluation_id)
-    cells = standing(study, results).cells
+    cells = study_status(study, results).cells
     wanted = [cell for cell_id, cell in cells.items() if cell_id in fine - done]
     there = {cell.id for cell in wanted if model_path(results, cell.id).exists()}
     return Remaining(
@@ -86,7 +86,7 @@ def measuring_packs(cells: Sequence[Cell]) -> list[Pack]:
     return [Pack(tuple(ordered[i : i + CELLS_AT_ONCE])) for i in range(0, len(ordered), CELLS_AT_ONCE)]
 
 
-def measure_pack(pack: Pack, at: Workplace) -> Iterator[Progress]:
+def measure_pack(pack: Pack, at: RunContext) -> Iterator[Progress]:
     """Measure the cells of a pack one after the other. One that cannot be measured does not stop the others.
 
     Raises:
@@ -98,7 +98,7 @@ def measure_pack(pack: Pack, at: Workplace) -> Iterator[Progress]:
     rows: list[Measurement] = []
 
     def progress(
-        done: int, cells: Sequence[str], staged: Location | None = None, failure: str | None = None
+        done: int, cells: Sequence[str], staged: StoragePath | None = None, failure: str | None = None
     ) -> Progress:
         seconds = time.monotonic() - started
         return Progress(done, len(pack), tuple(cells), seconds, staged=staged.name if staged else None, failure=failure)

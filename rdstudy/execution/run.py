@@ -16,10 +16,10 @@ from typing import Any, Protocol, runtime_checkable
 from rdstudy.errors import UserError
 from rdstudy.execution.budget import Budget
 from rdstudy.execution.remeasure import measure_pack
-from rdstudy.execution.worker import Progress, Workplace, failure_rows, run_pack, use_threads
+from rdstudy.execution.worker import Progress, RunContext, failure_rows, run_pack, use_threads
 from rdstudy.storage.checkpoints import Checkpoints
-from rdstudy.storage.files import make_folder, remove_leftovers, write_whole
-from rdstudy.storage.location import Location
+from rdstudy.storage.files import atomic_write, make_folder, remove_leftovers
+from rdstudy.storage.location import StoragePath
 from rdstudy.storage.lock import locked
 from rdstudy.storage.study_record import load_study_record, recorded_study
 from rdstudy.storage.table import Table
@@ -44,17 +44,17 @@ class Executor(Protocol):
     """
 
     def __call__(
-        self, packs: list[Pack], at: Workplace, listener: Listener, budget: Budget, more: More | None = None
+        self, packs: list[Pack], at: RunContext, listener: Listener, budget: Budget, more: More | None = None
     ) -> str | None: ...
 
 
-class Recorder:
+class TableWriter:
     """Commits what packs stage, and records what failed: the only writer of the table."""
 
     def __init__(
         self,
         study: Study,
-        results: Location,
+        results: StoragePath,
         table: Table,
         listener: Listener | None = None,
         *,
@@ -96,7 +96,7 @@ class Recorder:
 
 
 @contextmanager
-def opened(study: Study, results: Location, fingerprint: str, *, record: bool = True) -> Iterator[Table]:
+def open_results(study: Study, results: StoragePath, fingerprint: str, *, record: bool = True) -> Iterator[Table]:
     """Hold a results folder for writing: lock it, tidy what a killed run left, check that it belongs to this data.
 
     Args:
@@ -114,7 +114,7 @@ def opened(study: Study, results: Location, fingerprint: str, *, record: bool = 
             remove_leftovers(results / name)
         _check_data(results, study, fingerprint)
         if record:
-            write_whole(results / "study.json", lambda file: file.write(_study_record(study, fingerprint)))
+            atomic_write(results / "study.json", lambda file: file.write(_study_record(study, fingerprint)))
         table = Table(results, still_locked)
         table.commit_staged()
         checkpoints = Checkpoints(results)
@@ -133,7 +133,7 @@ def _study_record(study: Study, fingerprint: str) -> bytes:
     return json.dumps(record, indent=1).encode()
 
 
-def _check_data(results: Location, study: Study, fingerprint: str) -> None:
+def _check_data(results: StoragePath, study: Study, fingerprint: str) -> None:
     if not (results / "study.json").exists():
         return
     record = load_study_record(results)
@@ -146,13 +146,13 @@ def _check_data(results: Location, study: Study, fingerprint: str) -> None:
         )
 
 
-def work(pack: Pack, at: Workplace) -> Iterator[Progress]:
+def work(pack: Pack, at: RunContext) -> Iterator[Progress]:
     """What is to be done with a pack: train it and measure it, or only measure it again."""
     return measure_pack(pack, at) if at.again else run_pack(pack, at)
 
 
 def run_inline(
-    packs: list[Pack], at: Workplace, listener: Listener, budget: Budget, more: More | None = None
+    packs: list[Pack], at: RunContext, listener: Listener, budget: Budget, more: More | None = None
 ) -> str | None:
     """An executor: the packs one after the other in this process, without Ray."""
     use_threads(at.study)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from rdstudy.storage.location import Location
+from rdstudy.storage.location import StoragePath
 from rdstudy.storage.table import failed_cells, finished_cells, stopped_cells
 from rdstudy.study import Cell, Study
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Standing:
+class StudyStatus:
     """Which of a study's cells are finished, which failed last time, and which are to be trained.
 
     `stopped`: those that the study's own search stopped early. To a grid, and to a search that stops none, they are
@@ -42,7 +42,7 @@ class Standing:
         return f"{len(self.cells)} cells so far"
 
 
-def standing(study: Study, results: Location) -> Standing:
+def study_status(study: Study, results: StoragePath) -> StudyStatus:
     """Read from the table alone how far a study is; a search is replayed."""
     folder = results / "measurements"
     search, stopped = None, {}
@@ -58,4 +58,4 @@ def standing(study: Study, results: Location) -> Standing:
     every = finished_cells(folder)
     finished = every & cells.keys()
     failed = {c: m for c, m in failed_cells(folder).items() if c in cells and c not in finished}
-    return Standing(cells, finished, failed, search, stopped, len(every - finished))
+    return StudyStatus(cells, finished, failed, search, stopped, len(every - finished))

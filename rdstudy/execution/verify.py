@@ -24,10 +24,10 @@ import pandas as pd
 
 from rdstudy.errors import UserError
 from rdstudy.execution.budget import Budget
-from rdstudy.execution.run import Recorder, opened, run_inline
-from rdstudy.execution.status import standing
-from rdstudy.execution.worker import Workplace, pick_device
-from rdstudy.storage.location import Location
+from rdstudy.execution.run import TableWriter, open_results, run_inline
+from rdstudy.execution.status import study_status
+from rdstudy.execution.worker import RunContext, pick_device
+from rdstudy.storage.location import StoragePath
 from rdstudy.storage.schema import COLUMNS
 from rdstudy.storage.study_record import load_study_record, recorded_study
 from rdstudy.storage.table import load_measurements
@@ -104,13 +104,13 @@ class Verified:
 class Recorded:
     """A results folder: its study, all its cells, and which of them are finished."""
 
-    folder: Location
+    folder: StoragePath
     study: Study
     cells: Mapping[str, Cell]
     finished: frozenset[str]
 
     @staticmethod
-    def within(place: Location, overrides: Sequence[str] = ()) -> list[Recorded]:
+    def within(place: StoragePath, overrides: Sequence[str] = ()) -> list[Recorded]:
         """The results folder itself, or those that a folder of results folders holds.
 
         Args:
@@ -135,7 +135,7 @@ class Recorded:
                     raise
                 refusals.append(refusal)
                 study = recorded_study(folder)
-            now = standing(study, folder)
+            now = study_status(study, folder)
             found.append(Recorded(folder, study, now.cells, frozenset(now.finished)))
         if len(refusals) == len(folders):
             raise refusals[0]
@@ -213,9 +213,9 @@ def train_again(
     packs = plan_packs(cells, pixels=dataset.images.shape[1], device=device.type)
     with TemporaryDirectory(prefix="rdstudy-verify-") as folder:
         place = Path(folder)
-        with opened(study, place, dataset.fingerprint) as table, display(packs) as listener:
-            recorder = Recorder(study, place, table, listener, cells={cell.id: cell for cell in cells})
-            run_inline(packs, Workplace(study, dataset, place, device), recorder, Budget())
+        with open_results(study, place, dataset.fingerprint) as table, display(packs) as listener:
+            recorder = TableWriter(study, place, table, listener, cells={cell.id: cell for cell in cells})
+            run_inline(packs, RunContext(study, dataset, place, device), recorder, Budget())
         return load_measurements(place)
 
 

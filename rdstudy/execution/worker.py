@@ -27,9 +27,9 @@ from rdstudy.data.splits import Split, split_dataset
 from rdstudy.errors import UserError
 from rdstudy.evaluation.evaluate import Values, measure, sheet
 from rdstudy.execution.provenance import Commit, provenance
-from rdstudy.storage.checkpoints import Checkpoint, Checkpoints, Saver
-from rdstudy.storage.files import StorageError, write_whole
-from rdstudy.storage.location import Location
+from rdstudy.storage.checkpoints import AsyncCheckpointer, Checkpoint, Checkpoints
+from rdstudy.storage.files import StorageError, atomic_write
+from rdstudy.storage.location import StoragePath
 from rdstudy.storage.schema import DIVERGED, FAILED, OK, POPULATIONS, STOPPED, TEST, TRAIN, Measurement
 from rdstudy.storage.table import stage, stage_stopped
 from rdstudy.storage.weights import save_model
@@ -37,8 +37,8 @@ from rdstudy.study import Cell, Study
 from rdstudy.study.early_stopping import Measured, first_above
 from rdstudy.training.batches import CHUNK
 from rdstudy.training.packs import Pack, flop
-from rdstudy.training.throughput import product_rate
-from rdstudy.training.trainer import PackTraining
+from rdstudy.training.throughput import matmul_flops
+from rdstudy.training.trainer import PackTrainer
 
 _log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class Progress:
     cells: tuple[str, ...]
     seconds: float
     test_distortion_nats: float | None = None
-    product_share: float | None = None  # arithmetic of training per second, over the device's matrix-product rate
+    mfu: float | None = None  # arithmetic of training per second, over the device's matrix-product rate
     staged: str | None = None
     failure: str | None = None
     stopped: bool = False
@@ -63,12 +63,12 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Workplace:
+class RunContext:
     """Where and for whom a pack is trained; or, with `again`, measured once more from its stored weights."""
 
     study: Study
     dataset: Dataset
-    results: Location
+    results: StoragePath
     device: torch.device
     commit: Commit | None = None
     again: bool = False
@@ -96,7 +96,7 @@ def use_threads(study: Study) -> None:
     torch.set_num_threads(study.resources.cpus_per_pack)
 
 
-def run_pack(pack: Pack, at: Workplace, *, attempts: int | None = None) -> Iterator[Progress]:
+def run_pack(pack: Pack, at: RunContext, *, attempts: int | None = None) -> Iterator[Progress]:
     """Train and measure a pack.
 
     An error is tried again `resources.max_failures` times, from the last checkpoint. After that, and at once where
@@ -146,8 +146,8 @@ def _is_out_of_memory(error: BaseException | None) -> bool:
     return _is_out_of_memory(error.__cause__ or error.__context__)
 
 
-def _run_pack(pack: Pack, at: Workplace) -> Iterator[Progress]:
-    with Saver(Checkpoints(at.results)) as saver:
+def _run_pack(pack: Pack, at: RunContext) -> Iterator[Progress]:
+    with AsyncCheckpointer(Checkpoints(at.results)) as saver:
         run = _PackRun(pack, at, saver)
         yield from run.stop_hopeless()
         for target in at.study.evaluation.steps_of(pack.steps):
@@ -167,12 +167,12 @@ def _run_pack(pack: Pack, at: Workplace) -> Iterator[Progress]:
 class _PackRun:
     """A pack at work: its training, the rows measured so far, and the clock. `cells`: those not stopped early."""
 
-    def __init__(self, pack: Pack, at: Workplace, saver: Saver) -> None:
+    def __init__(self, pack: Pack, at: RunContext, saver: AsyncCheckpointer) -> None:
         self.pack, self.at, self.saver = pack, at, saver
         self.cells = pack.cells
         self.images = as_tensor(at.dataset.images).to(at.device)
         self.populations = populations_of(at.dataset, pack.cells)
-        self.training = PackTraining(pack.cells, self.images, [p[TRAIN] for p in self.populations])
+        self.training = PackTrainer(pack.cells, self.images, [p[TRAIN] for p in self.populations])
         self.rows: list[Measurement] = []
         self.before = 0.0
         saved = saver.checkpoints.load(pack.id, [cell.id for cell in pack.cells], elsewhere=pack.begun)
@@ -184,7 +184,7 @@ class _PackRun:
         elif saved is not None:
             saver.checkpoints.remove(pack.id)  # or those to come, of earlier steps, would count as older
         self.began_at = self.training.step
-        self.product_rate = product_rate(at.device, self.training.stack.product_dtype)
+        self.matmul_flops = matmul_flops(at.device, self.training.stack.product_dtype)
         self.trained_flop, self.trained_seconds = 0.0, 0.0
         self.started = self.saved = time.monotonic()
         self.provenance = {
@@ -214,14 +214,14 @@ class _PackRun:
     def seconds(self) -> float:
         return self.before + time.monotonic() - self.started
 
-    def progress(self, staged: Location | None = None, stopped: Cell | None = None) -> Progress:
+    def progress(self, staged: StoragePath | None = None, stopped: Cell | None = None) -> Progress:
         test = [row.distortion_nats for row in self.rows if row.population == TEST and row.distortion_nats is not None]
         latest = float(np.median(test[-len(self.cells) :])) if test else None
         cells = tuple(cell.id for cell in ([stopped] if stopped else self.cells))
         staged_name = staged.name if staged else None
         share = None
         if self.trained_seconds:
-            share = self.trained_flop / self.trained_seconds / self.product_rate
+            share = self.trained_flop / self.trained_seconds / self.matmul_flops
         return Progress(
             self.training.step,
             self.pack.steps,
@@ -404,9 +404,9 @@ def as_tensor(images: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(images)
 
 
-def save_sheet(results: Location, cell_id: str, images: dict[str, np.ndarray], shape: Sequence[int]) -> None:
+def save_sheet(results: StoragePath, cell_id: str, images: dict[str, np.ndarray], shape: Sequence[int]) -> None:
     """Write a cell's reconstructions and samples, [n, height, width, channels] each."""
     buffer = io.BytesIO()
     shaped = {name: array.reshape(-1, *shape) for name, array in images.items()}
     np.savez_compressed(buffer, allow_pickle=False, **shaped)
-    write_whole(results / "sheets" / f"{cell_id}.npz", lambda file: file.write(buffer.getvalue()))
+    atomic_write(results / "sheets" / f"{cell_id}.npz", lambda file: file.write(buffer.getvalue()))

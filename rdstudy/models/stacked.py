@@ -30,7 +30,7 @@ ROW_MULTIPLE = 32
 """Batches are padded to a multiple of this many rows, of weight 0 (32 = two AVX-512 vectors of float32)."""
 
 
-def initial_row(shape: ModelShape, cell_id: str, dtype: torch.dtype) -> Float[Tensor, " row"]:
+def initial_parameters(shape: ModelShape, cell_id: str, dtype: torch.dtype) -> Float[Tensor, " row"]:
     """A cell's initial parameters: U(-1/sqrt(inputs), 1/sqrt(inputs)), the default of `torch.nn.Linear`."""
     rng = generator(cell_id, "initialisation")
     row = torch.zeros(shape.row, dtype=dtype)

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from rdstudy.errors import UserError
-from rdstudy.report.analyses import Findings
-from rdstudy.report.html import page, write_whole
+from rdstudy.report.analyses import Analyses
+from rdstudy.report.html import atomic_write, page
 from rdstudy.report.illustrations import claim_illustrations, draw, illustrations, remove_drawn
 from rdstudy.report.markdown import document
-from rdstudy.storage.location import Location
+from rdstudy.storage.location import StoragePath
 
 if TYPE_CHECKING:
     from rdstudy.analysis.search_tables import SearchTables
@@ -27,7 +27,7 @@ FORMATS = ("html", "md")
 
 
 def write_report(
-    results: Location,
+    results: StoragePath,
     table: pd.DataFrame,
     study: Mapping[str, Any],
     *,
@@ -72,19 +72,19 @@ def write_report(
     (out / "figures").mkdir(parents=True, exist_ok=True)
     remove_drawn(out / "figures")
 
-    findings = Findings.of(table, planned=planned, compare=compare, search=search)
-    claims = {claim: draw(shown, out / "figures") for claim, shown in claim_illustrations(findings).items()}
-    drawn = [draw(shown, out / "figures") for shown in illustrations(findings, results)]
+    analyses = Analyses.of(table, planned=planned, compare=compare, search=search)
+    claims = {claim: draw(shown, out / "figures") for claim, shown in claim_illustrations(analyses).items()}
+    drawn = [draw(shown, out / "figures") for shown in illustrations(analyses, results)]
 
     pages = []
     if "html" in formats:
-        text = page(findings, study, name=name, claims=claims, drawn=drawn)
-        pages.append(write_whole(out / "index.html", text))
+        text = page(analyses, study, name=name, claims=claims, drawn=drawn)
+        pages.append(atomic_write(out / "index.html", text))
     if "md" in formats:
-        text = document(findings, study, name=name, claims=claims, drawn=drawn)
-        pages.append(write_whole(out / "index.md", text))
+        text = document(analyses, study, name=name, claims=claims, drawn=drawn)
+        pages.append(atomic_write(out / "index.md", text))
     figures = [path for one in (*claims.values(), *drawn) for path in one.files]
-    return [*pages, *figures, *findings.write(out / "analyses")]
+    return [*pages, *figures, *analyses.write(out / "analyses")]
 
 
-__all__ = ["FORMATS", "Findings", "write_report"]
+__all__ = ["FORMATS", "Analyses", "write_report"]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Findings:
+class Analyses:
     """The analyses of one table. All but `table`, `planned`, `published`, `search` are written beside the page."""
 
     table: pd.DataFrame
@@ -52,7 +52,7 @@ class Findings:
         planned: pd.DataFrame | None = None,
         compare: Path | None = None,
         search: SearchTables | None = None,
-    ) -> Findings:
+    ) -> Analyses:
         """Run every analysis. Only learning curves and the count of cells need rows that are not final."""
         finals = replicates(table[table["is_final"].astype(bool)])
         claims = analysis.claims(finals)
@@ -106,4 +106,4 @@ class Findings:
         return paths
 
 
-ANALYSES = tuple(f.name for f in fields(Findings) if f.name not in ("table", "planned", "published", "search"))
+ANALYSES = tuple(f.name for f in fields(Analyses) if f.name not in ("table", "planned", "published", "search"))

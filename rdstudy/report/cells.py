@@ -23,7 +23,7 @@ from rdstudy.analysis import cells as standing_in_table
 from rdstudy.analysis import final_measurements
 from rdstudy.data.split_spec import parse_split
 from rdstudy.errors import UserError
-from rdstudy.storage.location import Location
+from rdstudy.storage.location import StoragePath
 from rdstudy.storage.schema import COLUMNS, DIVERGED, FAILED, OK, POPULATIONS, PROVENANCE, STOPPED
 from rdstudy.storage.table import load_measurements
 from rdstudy.study import Cell
@@ -35,14 +35,14 @@ be trained where another study asks for it: neither is counted as missing here."
 AXES = tuple(field.name for field in dataclasses.fields(Cell))
 FINAL = tuple(f"{population}_{value}" for value in ("distortion_nats", "rate_nats") for population in POPULATIONS)
 """Final values in a list: `train_distortion_nats test_distortion_nats train_rate_nats test_rate_nats`."""
-MOST_NAMED = 8
+MAX_NAMED = 8
 
 _TEXT = {field.name for field in dataclasses.fields(Cell) if field.type == "str"}
 _COMPARISONS = {"=": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt}
 _COMPARISONS[">="] = operator.ge
 
 
-def list_cells(planned: Mapping[str, Cell], results: Location) -> pd.DataFrame:
+def list_cells(planned: Mapping[str, Cell], results: StoragePath) -> pd.DataFrame:
     """One row per planned cell, in the grid's order.
 
     Returns:
@@ -145,8 +145,8 @@ def _check_key(option: str, key: str) -> None:
 
 def _values(column: pd.Series) -> str:
     values = sorted(column.dropna().unique())
-    shown = [f"{value:g}" if isinstance(value, float) else str(value) for value in values[:MOST_NAMED]]
-    more = f" and {len(values) - MOST_NAMED} more" if len(values) > MOST_NAMED else ""
+    shown = [f"{value:g}" if isinstance(value, float) else str(value) for value in values[:MAX_NAMED]]
+    more = f" and {len(values) - MAX_NAMED} more" if len(values) > MAX_NAMED else ""
     return (", ".join(shown) or "not set") + more
 
 
@@ -173,7 +173,7 @@ def find_cell(ids: Iterable[str], prefix: str) -> str:
         return found[0]
     if not found:
         raise UserError(f"{prefix!r}: no cell's id begins with it; `rdstudy ls` lists the cells with their ids")
-    shown = ", ".join(found[:MOST_NAMED]) + (" ..." if len(found) > MOST_NAMED else "")
+    shown = ", ".join(found[:MAX_NAMED]) + (" ..." if len(found) > MAX_NAMED else "")
     raise UserError(f"{prefix!r}: {len(found)} cells' ids begin with it: {shown}; give more digits")
 
 
@@ -191,12 +191,12 @@ class CellRecord:
     """Its final rows, all columns of the table: one per population and evaluation."""
     provenance: dict[str, Any]
     """Of the pack that it was trained in, as far as it is known."""
-    sheet: Location | None
+    sheet: StoragePath | None
     """Stored reconstructions and samples."""
-    weights: Location | None
+    weights: StoragePath | None
 
 
-def cell_record(planned: Mapping[str, Cell], results: Location, prefix: str) -> CellRecord:
+def cell_record(planned: Mapping[str, Cell], results: StoragePath, prefix: str) -> CellRecord:
     """What is known of the cell whose id begins with these digits; it is of the study, or at least in the table.
 
     Raises:
@@ -232,7 +232,7 @@ def cell_record(planned: Mapping[str, Cell], results: Location, prefix: str) -> 
     )
 
 
-def _there(path: Location) -> Location | None:
+def _there(path: StoragePath) -> StoragePath | None:
     return path if path.exists() else None
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from rdstudy.analysis import CLAIMS, CRITERIA
 from rdstudy.report import provenance, sentences, tables
-from rdstudy.report.analyses import ANALYSES, Findings
+from rdstudy.report.analyses import ANALYSES, Analyses
 from rdstudy.report.illustrations import Drawn
 
 # Nothing may be loaded from anywhere: a page that tries is broken, and says so in the console.
@@ -30,7 +30,7 @@ _SECTIONS = (
 
 
 def page(
-    findings: Findings,
+    analyses: Analyses,
     study: Mapping[str, Any],
     *,
     name: str,
@@ -46,12 +46,12 @@ def page(
     """
     title = escape(str(study.get("name") or name))
     body = [
-        _head(findings, study, title),
-        _verdicts(findings, claims),
+        _head(analyses, study, title),
+        _verdicts(analyses, claims),
         _section("figures", "Figures", map(_figure, drawn)),
-        _section("tables", "Tables", map(_details, tables.tables(findings))),
-        _cells(findings, study),
-        _section("provenance", "Provenance", [_facts(provenance.facts(findings, study)), _study(study)]),
+        _section("tables", "Tables", map(_details, tables.tables(analyses))),
+        _cells(analyses, study),
+        _section("provenance", "Provenance", [_facts(provenance.facts(analyses, study)), _study(study)]),
         _section("data", "Data", [_data(name)]),
         _section("cite", "Cite", [_code(provenance.PAPER), _code(provenance.tool())]),
     ]
@@ -68,24 +68,24 @@ def page(
     )
 
 
-def _head(findings: Findings, study: Mapping[str, Any], title: str) -> str:
+def _head(analyses: Analyses, study: Mapping[str, Any], title: str) -> str:
     links = "".join(f'<a href="#{anchor}">{heading}</a>' for anchor, heading in _SECTIONS)
-    notices = [sentences.seeds(findings), sentences.not_measured(findings)]
-    if sentences.running(findings, study):
+    notices = [sentences.seeds(analyses), sentences.not_measured(analyses)]
+    if sentences.running(analyses, study):
         notices.insert(0, "The study is still running: everything here is about the cells that have finished.")
     return (
         f'<header><p class="kind">Rate-distortion study</p><h1>{title}</h1>'
         f'<p class="question">{escape(str(study.get("question") or sentences.QUESTION))}</p>'
-        f'<p class="state">{escape(sentences.state(findings, study))}</p>'
+        f'<p class="state">{escape(sentences.state(analyses, study))}</p>'
         + "".join(f'<p class="notice">{escape(notice)}</p>' for notice in notices if notice)
         + f'<nav aria-label="Sections">{links}</nav></header>'
     )
 
 
-def _verdicts(findings: Findings, claims: Mapping[str, Drawn]) -> str:
+def _verdicts(analyses: Analyses, claims: Mapping[str, Drawn]) -> str:
     cards, lists = [], []
     for claim, statement in CLAIMS.items():
-        rows = findings.claims_summary[findings.claims_summary["claim"] == claim]
+        rows = analyses.claims_summary[analyses.claims_summary["claim"] == claim]
         main = rows[rows["criterion"] == CRITERIA[0]]
         if main.empty:
             continue
@@ -105,9 +105,9 @@ def _verdicts(findings: Findings, claims: Mapping[str, Drawn]) -> str:
             + (_figure(claims[claim], heading=False) if claim in claims else "")
             + "</article>"
         )
-        lists.append(_details(tables.claim_table(findings, claim)))
-    note = f'<p class="note">{sentences.VERDICTS} {sentences.INTERVALS} {sentences.priors_sentence(findings)}</p>'
-    published = tables.published_table(findings)
+        lists.append(_details(tables.claim_table(analyses, claim)))
+    note = f'<p class="note">{sentences.VERDICTS} {sentences.INTERVALS} {sentences.priors_sentence(analyses)}</p>'
+    published = tables.published_table(analyses)
     compared = _table(published) if published.rows else ""
     parts = [f'<div class="claims">{"".join(cards)}</div>', note, *lists, compared]
     return _section("verdicts", "What the study says about the paper's claims", parts)
@@ -126,13 +126,13 @@ def _figure(drawn: Drawn, heading: bool = True) -> str:
     return f"<h3>{escape(shown.heading)}</h3>{figure}" if heading else figure
 
 
-def _cells(findings: Findings, study: Mapping[str, Any]) -> str:
-    trouble, missing = tables.trouble_table(findings), tables.missing_table(findings)
-    parts = [f"<p>{escape(sentences.state(findings, study))}</p>"]
+def _cells(analyses: Analyses, study: Mapping[str, Any]) -> str:
+    trouble, missing = tables.trouble_table(analyses), tables.missing_table(analyses)
+    parts = [f"<p>{escape(sentences.state(analyses, study))}</p>"]
     parts.append(_table(trouble) if trouble.rows else "<p>No cell failed or diverged.</p>")
     if missing.rows:
         parts.append(_table(missing))
-    elif sentences.running(findings, study):
+    elif sentences.running(analyses, study):
         parts.append("<p>Which cells are missing is told by <code>rdstudy status</code>.</p>")
     return _section("cells", "What ran, what failed, what is missing", parts)
 
@@ -210,7 +210,7 @@ def _code(text: str) -> str:
     return f"<pre tabindex=0><code>{escape(text)}</code></pre>"
 
 
-def write_whole(path: Path, text: str) -> Path:
+def atomic_write(path: Path, text: str) -> Path:
     """Write aside, then rename: a reader never sees half a page."""
     aside = path.with_name(f".{path.name}.new")
     aside.write_text(text, encoding="utf-8")

@@ -14,17 +14,17 @@ import pandas as pd
 
 from rdstudy.analysis import CLAIMS, CRITERIA, SETTING, setting_label, varying
 from rdstudy.report import figures, sentences
-from rdstudy.report.analyses import Findings
+from rdstudy.report.analyses import Analyses
 from rdstudy.report.figures.panels import CAPACITY
 from rdstudy.report.image_grids import Sheets, sheets_along
-from rdstudy.storage.location import Location
+from rdstudy.storage.location import StoragePath
 from rdstudy.storage.schema import TEST, TRAIN
 
-MOST_PANELS = 6
-MOST_MINOR_PANELS = 3  # of figures that repeat another by a second criterion
-MOST_SETTINGS = 3  # of figures that show one setting a panel
-MOST_SHEETS = 3
-MOST_EFFECTS = 24
+MAX_PANELS = 6
+MAX_MINOR_PANELS = 3  # of figures that repeat another by a second criterion
+MAX_SETTINGS = 3  # of figures that show one setting a panel
+MAX_SHEETS = 3
+MAX_EFFECTS = 24
 
 Item = TypeVar("Item")
 
@@ -91,21 +91,21 @@ def remove_drawn(folder: Path) -> None:
             path.unlink()
 
 
-def claim_illustrations(findings: Findings) -> dict[str, Illustration]:
+def claim_illustrations(analyses: Analyses) -> dict[str, Illustration]:
     """For each claim that has an effect somewhere, the effects of all settings."""
     found = {}
     for claim, statement in CLAIMS.items():
-        rows = findings.claims
+        rows = analyses.claims
         rows = rows[(rows["claim"] == claim) & (rows["criterion"] == CRITERIA[0])]
         shown = rows[rows["effect_nats"].notna()]
         if shown.empty:
             continue
-        caption = f"Effect in each setting with its 95% interval. {_left_out(len(shown), MOST_EFFECTS, 'settings')}"
-        shown = shown.iloc[_evenly(range(len(shown)), MOST_EFFECTS)]
+        caption = f"Effect in each setting with its 95% interval. {_left_out(len(shown), MAX_EFFECTS, 'settings')}"
+        shown = shown.iloc[_evenly(range(len(shown)), MAX_EFFECTS)]
         alt = f"{statement} " + "; ".join(
             f"{label}: {effect:.1f} nats, {verdict}"
             for label, effect, verdict in zip(
-                sentences.setting_names(findings, shown), shown["effect_nats"], shown["verdict"], strict=True
+                sentences.setting_names(analyses, shown), shown["effect_nats"], shown["verdict"], strict=True
             )
         )
         panel = Panel(partial(figures.claim_effects, shown), alt)
@@ -113,28 +113,28 @@ def claim_illustrations(findings: Findings) -> dict[str, Illustration]:
     return found
 
 
-def illustrations(findings: Findings, results: Location) -> Iterator[Illustration]:
+def illustrations(analyses: Analyses, results: StoragePath) -> Iterator[Illustration]:
     """The report's figures in their order, without those that have nothing to show."""
     makers = (
-        *_search(findings),
-        _rate_distortion(findings, results),
-        *(_criterion(findings, name) for name in CRITERIA),
-        _gap(findings),
-        _saturation(findings),
-        _best_beta(findings),
-        *_sheets(findings, results),
-        _learning(findings),
-        _convergence(findings),
+        *_search(analyses),
+        _rate_distortion(analyses, results),
+        *(_criterion(analyses, name) for name in CRITERIA),
+        _gap(analyses),
+        _saturation(analyses),
+        _best_beta(analyses),
+        *_sheets(analyses, results),
+        _learning(analyses),
+        _convergence(analyses),
     )
     yield from sorted((made for made in makers if made.panels), key=lambda made: made.minor)
 
 
-def _rate_distortion(findings: Findings, results: Location) -> Illustration:
-    spread = figures.panels(findings.frontier)
+def _rate_distortion(analyses: Analyses, results: StoragePath) -> Illustration:
+    spread = figures.panels(analyses.frontier)
     panels = []
-    for title, rows in _evenly(list(spread.rows.items()), MOST_PANELS):
-        images = _reconstructions(findings, results, rows)
-        published = findings.published if _is_published_setting(findings, rows) else None
+    for title, rows in _evenly(list(spread.rows.items()), MAX_PANELS):
+        images = _reconstructions(analyses, results, rows)
+        published = analyses.published if _is_published_setting(analyses, rows) else None
         panels.append(
             Panel(
                 partial(
@@ -154,25 +154,25 @@ def _rate_distortion(findings: Findings, results: Location) -> Illustration:
         "the star beta = 1. Thin straight lines join points of equal -ELBO = distortion + rate. Bars are 95% "
         "intervals over seeds."
     )
-    if findings.published is not None:
+    if analyses.published is not None:
         caption += " Grey curves are the paper's, read off its figure to about 0.3 nats; they have no replicates."
-    caption += _left_out(len(spread.rows), MOST_PANELS, "panels")
+    caption += _left_out(len(spread.rows), MAX_PANELS, "panels")
     return Illustration("rate_distortion", "Rate and distortion", caption, panels)
 
 
-def _reconstructions(findings: Findings, results: Location, rows: pd.DataFrame) -> dict[float, Any] | None:
+def _reconstructions(analyses: Analyses, results: StoragePath, rows: pd.DataFrame) -> dict[float, Any] | None:
     first = rows.sort_values(list(SETTING)).iloc[0]
-    found = sheets_along(results, findings.cells, first)
+    found = sheets_along(results, analyses.cells, first)
     if found is None:
         return None
     return {beta: images[0] for beta, images in found.test_reconstructions.items()}
 
 
-def _is_published_setting(findings: Findings, rows: pd.DataFrame) -> bool:
+def _is_published_setting(analyses: Analyses, rows: pd.DataFrame) -> bool:
     """Whether a panel is the published figure's: checkerboard, the most training data; or all are."""
-    if findings.published is None:
+    if analyses.published is None:
         return False
-    like = findings.frontier
+    like = analyses.frontier
     like = like[(like["dataset"] == "tetrominoes") & (like["split"] == "checkerboard")]
     if like.empty:
         return True
@@ -193,9 +193,9 @@ _CRITERION_HEADINGS = {
 }
 
 
-def _criterion(findings: Findings, name: str) -> Illustration:
-    spread = figures.panels(findings.frontier)
-    most = MOST_PANELS if name == CRITERIA[0] else MOST_MINOR_PANELS
+def _criterion(analyses: Analyses, name: str) -> Illustration:
+    spread = figures.panels(analyses.frontier)
+    most = MAX_PANELS if name == CRITERIA[0] else MAX_MINOR_PANELS
     panels = []
     for title, rows in _evenly(list(spread.rows.items()), most):
         if rows.loc[rows["population"] == TEST, name].isna().all():
@@ -209,7 +209,7 @@ def _criterion(findings: Findings, name: str) -> Illustration:
         )
     caption = (
         f"{_CRITERION_CAPTIONS[name]}, with its 95% band over seeds; the ring marks the best beta. "
-        f"{sentences.shape_sentence(findings, name)}{sentences.reliability_sentence(findings, name)}"
+        f"{sentences.shape_sentence(analyses, name)}{sentences.reliability_sentence(analyses, name)}"
         f"{_left_out(len(spread.rows), most, 'panels')}"
     )
     return Illustration(
@@ -221,11 +221,11 @@ def _criterion(findings: Findings, name: str) -> Illustration:
     )
 
 
-def _gap(findings: Findings) -> Illustration:
-    gaps = findings.gaps[findings.gaps["criterion"] == CRITERIA[0]]
+def _gap(analyses: Analyses) -> Illustration:
+    gaps = analyses.gaps[analyses.gaps["criterion"] == CRITERIA[0]]
     spread = figures.panels(gaps)
     panels = []
-    for title, rows in _evenly(list(spread.rows.items()), MOST_MINOR_PANELS):
+    for title, rows in _evenly(list(spread.rows.items()), MAX_MINOR_PANELS):
         low, high = rows["gap_nats"].min(), rows["gap_nats"].max()
         panels.append(
             Panel(
@@ -235,20 +235,20 @@ def _gap(findings: Findings) -> Illustration:
         )
     caption = (
         "Test minus train distortion, within each seed, with its 95% band. "
-        f"{sentences.gap_sentence(findings)}{_left_out(len(spread.rows), MOST_MINOR_PANELS, 'panels')}"
+        f"{sentences.gap_sentence(analyses)}{_left_out(len(spread.rows), MAX_MINOR_PANELS, 'panels')}"
     )
     return Illustration("gap", "Generalization gap", caption, panels, minor=True)
 
 
-def _saturation(findings: Findings) -> Illustration:
-    record = findings.information
+def _saturation(analyses: Analyses) -> Illustration:
+    record = analyses.information
     population = TRAIN if (record["population"] == TRAIN).any() else TEST
     record = record[record["population"] == population]
     settings = _settings(record)
     panels = []
-    for title, rows in _evenly(settings, MOST_SETTINGS):
-        points = _same_setting(findings.frontier, rows.iloc[0])
-        found = _same_setting(findings.saturation, rows.iloc[0])
+    for title, rows in _evenly(settings, MAX_SETTINGS):
+        points = _same_setting(analyses.frontier, rows.iloc[0])
+        found = _same_setting(analyses.saturation, rows.iloc[0])
         found = found[found["population"] == population]
         where = found["saturates"].iloc[0]
         where = f"at beta = {found['beta'].iloc[0]:.2g}" if where == "at" else where
@@ -264,14 +264,14 @@ def _saturation(findings: Findings) -> Illustration:
         "its ceiling log N and the marginal "
         "KL(q(z) || p(z)) = R - I. Below: test distortion over the same axis. The grey line is the beta at "
         "which I "
-        f"reaches 95% of its ceiling, the grey band its interval. {sentences.saturation_sentence(findings)}"
-        f"{_left_out(len(settings), MOST_SETTINGS, 'settings')}"
+        f"reaches 95% of its ceiling, the grey band its interval. {sentences.saturation_sentence(analyses)}"
+        f"{_left_out(len(settings), MAX_SETTINGS, 'settings')}"
     )
     return Illustration("saturation", "Saturation of the mutual information", caption, panels)
 
 
-def _search(findings: Findings) -> Iterator[Illustration]:
-    search = findings.search
+def _search(analyses: Analyses) -> Iterator[Illustration]:
+    search = analyses.search
     if search is None or search.tried.empty:
         return
     tried, names = search.tried, search.names
@@ -284,7 +284,7 @@ def _search(findings: Findings) -> Iterator[Illustration]:
         yield Illustration("search", "The search", caption, [Panel(partial(figures.search_progress, tried), alt)])
         return
     panels = []
-    for _, row in _evenly(list(search.estimates.iterrows()), MOST_PANELS):
+    for _, row in _evenly(list(search.estimates.iterrows()), MAX_PANELS):
         points, curve = (frame[_of_setting(frame, row, names)] for frame in (tried, search.curves))
         title = setting_label(row, names) if names else ""
         alt = f"beta {row['beta']:.3g}, 95% from {row['beta_low']:.3g} to {row['beta_high']:.3g}{_of(title)}."
@@ -292,7 +292,7 @@ def _search(findings: Findings) -> Iterator[Illustration]:
         panels.append(Panel(draw, alt))
     caption = (
         "The cells that the search chose, the curve that is believed of them (a Gaussian process in log beta, 95%), "
-        f"and the beta that is sought with its 95% interval.{_left_out(len(search.estimates), MOST_PANELS, 'settings')}"
+        f"and the beta that is sought with its 95% interval.{_left_out(len(search.estimates), MAX_PANELS, 'settings')}"
     )
     yield Illustration("search", "The search", caption, panels)
 
@@ -304,31 +304,31 @@ def _of_setting(frame: pd.DataFrame, row: pd.Series, names: Sequence[str]) -> pd
     return same
 
 
-def _best_beta(findings: Findings) -> Illustration:
-    record = findings.best_beta
+def _best_beta(analyses: Analyses) -> Illustration:
+    record = analyses.best_beta
     record = record[record["criterion"] == CRITERIA[0]]
     betas = list(record["best_beta"])
     by_panel = [name for name in varying(record) if name not in (*CAPACITY, "train_size", "steps")]
     panels = []
     if len(record) > 1:
         groups = [((), record)] if not by_panel else list(record.groupby(by_panel, dropna=False, sort=True))
-        for _, rows in _evenly(groups, MOST_MINOR_PANELS):
+        for _, rows in _evenly(groups, MAX_MINOR_PANELS):
             title = setting_label(rows.iloc[0], by_panel)
             alt = "; ".join(
                 f"{name}: best beta {beta:g}"
-                for name, beta in zip(sentences.setting_names(findings, rows), rows["best_beta"], strict=True)
+                for name, beta in zip(sentences.setting_names(analyses, rows), rows["best_beta"], strict=True)
             )
             panels.append(Panel(partial(figures.best_beta, rows, title=title, betas=betas), alt))
     caption = (
         "The beta of the grid with the lowest test distortion, over capacity and amount of training data; "
         "under it "
-        f"the betas that cannot be told from the best (95%). {sentences.best_sentence(findings)}"
+        f"the betas that cannot be told from the best (95%). {sentences.best_sentence(analyses)}"
     )
     return Illustration("best_beta", "The best beta", caption, panels)
 
 
-def _learning(findings: Findings) -> Illustration:
-    record = findings.learning
+def _learning(analyses: Analyses) -> Illustration:
+    record = analyses.learning
     steps = record.groupby(list(SETTING), dropna=False)["step"].nunique() if len(record) else pd.Series(dtype=int)
     settings = _settings(record) if len(steps) and steps.max() > 2 else []
     panels = [
@@ -336,45 +336,45 @@ def _learning(findings: Findings) -> Illustration:
             partial(figures.learning_curves, rows, title=title),
             f"Distortion over training steps{_of(title)}, train and test.",
         )
-        for title, rows in _evenly(settings, MOST_SETTINGS)
+        for title, rows in _evenly(settings, MAX_SETTINGS)
     ]
     caption = (
         "Distortion over training steps, test solid and train dashed, for up to six betas; bands span the "
         "seeds. "
         "Curves that still fall at their end were not trained to it."
-        f"{_left_out(len(settings), MOST_SETTINGS, 'settings')}"
+        f"{_left_out(len(settings), MAX_SETTINGS, 'settings')}"
     )
     return Illustration("learning", "Learning curves", caption, panels, minor=True)
 
 
-def _convergence(findings: Findings) -> Illustration:
-    spread = figures.panels(findings.convergence)
+def _convergence(analyses: Analyses) -> Illustration:
+    spread = figures.panels(analyses.convergence)
     panels = [
         Panel(
             partial(figures.convergence, rows, marks=spread.marks, title=title),
             f"Slope of the training curves against beta{_of(title)}.",
         )
-        for title, rows in _evenly(list(spread.rows.items()), MOST_MINOR_PANELS)
+        for title, rows in _evenly(list(spread.rows.items()), MAX_MINOR_PANELS)
         if (rows["slope"] > 0).any()
     ]
     caption = (
         "A check of the training. Converged training curves have the slope -dD/dR = beta, so every step "
         "should cross "
         "the diagonal; crosses mark those that do not, with confidence. "
-        f"{sentences.convergence_sentence(findings)}"
-        f"{_left_out(len(spread.rows), MOST_MINOR_PANELS, 'panels')}"
+        f"{sentences.convergence_sentence(analyses)}"
+        f"{_left_out(len(spread.rows), MAX_MINOR_PANELS, 'panels')}"
     )
     return Illustration("convergence", "Were the models trained to their end?", caption, panels, minor=True)
 
 
-def _sheets(findings: Findings, results: Location) -> tuple[Illustration, Illustration]:
-    settings = _settings(findings.frontier)
+def _sheets(analyses: Analyses, results: StoragePath) -> tuple[Illustration, Illustration]:
+    settings = _settings(analyses.frontier)
     found: list[tuple[str, Sheets]] = []
-    for title, rows in _evenly(settings, MOST_SHEETS):
-        sheets = sheets_along(results, findings.cells, rows.iloc[0])
+    for title, rows in _evenly(settings, MAX_SHEETS):
+        sheets = sheets_along(results, analyses.cells, rows.iloc[0])
         if sheets is not None:
             found.append((title, sheets))
-    rebuilt = [
+    reconstructions = [
         Panel(
             partial(figures.reconstruction_sheet, sheets.test_images, sheets.test_reconstructions, title=title),
             f"Test examples and their reconstructions{_of(title)}, from the largest beta to the smallest.",
@@ -395,7 +395,7 @@ def _sheets(findings: Findings, results: Location) -> tuple[Illustration, Illust
             "reconstructions",
             "Reconstructions",
             f"Test examples (left) and their reconstructions by one seed, beta falling to the right.{left_out}",
-            rebuilt,
+            reconstructions,
         ),
         Illustration(
             "samples",

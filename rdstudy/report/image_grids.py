@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 from jaxtyping import UInt8
 
-from rdstudy.storage.location import Location
+from rdstudy.storage.location import StoragePath
 
 Images = UInt8[np.ndarray, "images height width channels"]
 
-MOST_IMAGES = 5
+MAX_IMAGES = 5
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Sheets:
     samples: dict[float, Images]
 
 
-def sheets_along(results: Location, cells: pd.DataFrame, setting: pd.Series) -> Sheets | None:
+def sheets_along(results: StoragePath, cells: pd.DataFrame, setting: pd.Series) -> Sheets | None:
     """The sheets of one setting's finished cells, the smallest seed of each beta; None where there are none.
 
     Cells whose sheet is missing, cannot be read or shows other images than the first are left out.
@@ -39,28 +39,28 @@ def sheets_along(results: Location, cells: pd.DataFrame, setting: pd.Series) -> 
         chosen = chosen[chosen[name].isna() if pd.isna(value) else chosen[name] == value]
     chosen = chosen.sort_values(["beta", "seed"], ascending=[False, True])
     originals: Images | None = None
-    rebuilt: dict[float, Images] = {}
+    reconstructions: dict[float, Images] = {}
     samples: dict[float, Images] = {}
     for beta, cell_id in zip(chosen["beta"], chosen["cell_id"], strict=True):
-        if beta in rebuilt:
+        if beta in reconstructions:
             continue
         sheet = read_sheet(folder / f"{cell_id}.npz")
         if not {"test_images", "test_reconstructions"} <= sheet.keys():
             continue
-        images = sheet["test_images"][:MOST_IMAGES]
+        images = sheet["test_images"][:MAX_IMAGES]
         if originals is None:
             originals = images
         if not np.array_equal(originals, images):
             continue
-        rebuilt[float(beta)] = sheet["test_reconstructions"][:MOST_IMAGES]
+        reconstructions[float(beta)] = sheet["test_reconstructions"][:MAX_IMAGES]
         if "samples" in sheet:
-            samples[float(beta)] = sheet["samples"][:MOST_IMAGES]
+            samples[float(beta)] = sheet["samples"][:MAX_IMAGES]
     if originals is None or not len(originals):
         return None
-    return Sheets(originals, rebuilt, samples)
+    return Sheets(originals, reconstructions, samples)
 
 
-def read_sheet(path: Location) -> dict[str, Images]:
+def read_sheet(path: StoragePath) -> dict[str, Images]:
     """The images of one cell's sheet by name, `test_images test_reconstructions samples ...`; {} if it is damaged."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as sheet:

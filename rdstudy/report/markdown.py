@@ -7,12 +7,12 @@ from typing import Any
 
 from rdstudy.analysis import CLAIMS, CRITERIA
 from rdstudy.report import provenance, sentences, tables
-from rdstudy.report.analyses import Findings
+from rdstudy.report.analyses import Analyses
 from rdstudy.report.illustrations import Drawn
 
 
 def document(
-    findings: Findings,
+    analyses: Analyses,
     study: Mapping[str, Any],
     *,
     name: str,
@@ -21,40 +21,40 @@ def document(
 ) -> str:
     """The whole report, for the folder that holds `figures/`."""
     blocks = [f"# {study.get('name') or name}", str(study.get("question") or sentences.QUESTION)]
-    blocks.append(f"**{sentences.state(findings, study)}**")
-    if sentences.running(findings, study):
+    blocks.append(f"**{sentences.state(analyses, study)}**")
+    if sentences.running(analyses, study):
         blocks.append("The study is still running: everything here is about the cells that have finished.")
-    blocks += [notice for notice in (sentences.seeds(findings), sentences.not_measured(findings)) if notice]
+    blocks += [notice for notice in (sentences.seeds(analyses), sentences.not_measured(analyses)) if notice]
 
     blocks.append("## Verdicts")
     for claim, statement in CLAIMS.items():
-        rows = findings.claims_summary[findings.claims_summary["claim"] == claim]
+        rows = analyses.claims_summary[analyses.claims_summary["claim"] == claim]
         if rows.empty:
             continue
         first = rows[rows["criterion"] == CRITERIA[0]].iloc[0]
         blocks += [f"### {statement} {first['verdict'].capitalize()}", first["sentence"]]
         if claim in claims:
             blocks += _pictures(claims[claim])
-        blocks.append(_table(tables.claim_table(findings, claim)))
-    published = tables.published_table(findings)
+        blocks.append(_table(tables.claim_table(analyses, claim)))
+    published = tables.published_table(analyses)
     if published.rows:
         blocks += [f"### {published.heading}", published.note, _table(published)]
-    blocks.append(f"{sentences.VERDICTS} {sentences.INTERVALS} {sentences.priors_sentence(findings)}")
+    blocks.append(f"{sentences.VERDICTS} {sentences.INTERVALS} {sentences.priors_sentence(analyses)}")
 
     blocks.append("## Figures")
     for one in drawn:
         blocks += [f"### {one.illustration.heading}", *_pictures(one), one.illustration.caption]
 
     blocks.append("## Tables")
-    for shown in tables.tables(findings):
+    for shown in tables.tables(analyses):
         if shown.name != "frontier":  # every point of every curve: in analyses/frontier.csv
             blocks += [f"### {shown.heading}", shown.note, _table(shown)]
 
     blocks.append("## Cells")
-    for shown in (tables.trouble_table(findings), tables.missing_table(findings)):
+    for shown in (tables.trouble_table(analyses), tables.missing_table(analyses)):
         if shown.rows:
             blocks += [f"### {shown.heading}", shown.note, _table(shown)]
-    blocks += ["## Provenance", _facts(provenance.facts(findings, study))]
+    blocks += ["## Provenance", _facts(provenance.facts(analyses, study))]
     blocks += ["## Data", f"```python\n{provenance.loading(name)}\n```"]
     blocks += ["## Cite", f"```bibtex\n{provenance.PAPER}\n\n{provenance.tool()}\n```"]
     return "\n\n".join(blocks) + "\n"

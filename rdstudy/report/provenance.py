@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from rdstudy.report.analyses import Findings
+from rdstudy.report.analyses import Analyses
 from rdstudy.storage.schema import TEST
 
 PAPER = """\
@@ -56,9 +56,9 @@ import rdstudy                                       # or: analyse again; needs 
 rdstudy.analysis.claims(rdstudy.load_measurements("{name}"))"""
 
 
-def facts(findings: Findings, study: Mapping[str, Any]) -> list[tuple[str, str]]:
+def facts(analyses: Analyses, study: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What ran where and when, as name and value; what the table does not say is left out."""
-    table = findings.table
+    table = analyses.table
     finals = table[table["is_final"].astype(bool)]
     measured = finals[finals["population"] == TEST]
     listed = [
@@ -80,15 +80,15 @@ def facts(findings: Findings, study: Mapping[str, Any]) -> list[tuple[str, str]]
     return [(name, value) for name, value in listed if value]
 
 
-_MOST_LISTED = 4
+_MAX_LISTED = 4
 
 
 def _listed(frame: pd.DataFrame, column: str) -> str:
     if column not in frame.columns:
         return ""
     counts = frame[column].dropna().value_counts()
-    values = [f"{int(v):,}" if isinstance(v, (int, float)) else str(v) for v in counts.index[:_MOST_LISTED]]
-    more = len(counts) - _MOST_LISTED
+    values = [f"{int(v):,}" if isinstance(v, (int, float)) else str(v) for v in counts.index[:_MAX_LISTED]]
+    more = len(counts) - _MAX_LISTED
     return ", ".join(values) + (f" and {more} more" if more > 0 else "")
 
 
@@ -100,8 +100,8 @@ def _commits(frame: pd.DataFrame) -> str:
         f"{commit[:10]}{' with uncommitted changes' if dirty is True or dirty == 1 else ''}"
         for commit, dirty in zip(known["git_commit"], known["git_dirty"].fillna(False), strict=True)
     ]
-    more = len(words) - _MOST_LISTED
-    return ", ".join(words[:_MOST_LISTED]) + (f" and {more} more" if more > 0 else "")
+    more = len(words) - _MAX_LISTED
+    return ", ".join(words[:_MAX_LISTED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _hours(frame: pd.DataFrame) -> str:

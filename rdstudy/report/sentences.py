@@ -9,7 +9,7 @@ import pandas as pd
 
 from rdstudy.analysis.contrasts import MIN_SEEDS, SMALLEST_EFFECT_NATS
 from rdstudy.analysis.replicates import setting_label
-from rdstudy.report.analyses import Findings
+from rdstudy.report.analyses import Analyses
 from rdstudy.storage.schema import TEST
 
 QUESTION = "Does regularizing the rate of a variational autoencoder improve how it generalizes?"
@@ -22,7 +22,7 @@ INTERVALS = (
     "another test set would."
 )
 
-MOST_UNRELIABLE = 0.1
+MAX_UNRELIABLE = 0.1
 """Share of examples from which on an NLL is called rough."""
 
 VERDICTS = (
@@ -34,12 +34,12 @@ VERDICTS = (
 )
 
 
-def state(findings: Findings, study: Mapping[str, Any]) -> str:
+def state(analyses: Analyses, study: Mapping[str, Any]) -> str:
     """How far the study is: "96 of 120 cells finished, 2 of them diverged; 24 are still to come"."""
-    counts = findings.cells["status"].value_counts()
+    counts = analyses.cells["status"].value_counts()
     ok, diverged = int(counts.get("ok", 0)), int(counts.get("diverged", 0))
-    total = len(findings.planned) if findings.planned is not None else study.get("n_cells")
-    done, stopped = ok + diverged, _stopped(findings)
+    total = len(analyses.planned) if analyses.planned is not None else study.get("n_cells")
+    done, stopped = ok + diverged, _stopped(analyses)
     text = f"{done:,} of {total:,} cells finished" if isinstance(total, int) else f"{done:,} cells finished"
     if diverged:
         text += f", {diverged:,} of them diverged"
@@ -50,16 +50,16 @@ def state(findings: Findings, study: Mapping[str, Any]) -> str:
     return "; ".join([text, *parts]) + "."
 
 
-def running(findings: Findings, study: Mapping[str, Any]) -> bool:
+def running(analyses: Analyses, study: Mapping[str, Any]) -> bool:
     """Whether cells of the study are missing from the table."""
-    done = int(findings.cells["status"].isin(["ok", "diverged"]).sum())
-    total = len(findings.planned) if findings.planned is not None else study.get("n_cells")
-    return isinstance(total, int) and total > done + _stopped(findings)
+    done = int(analyses.cells["status"].isin(["ok", "diverged"]).sum())
+    total = len(analyses.planned) if analyses.planned is not None else study.get("n_cells")
+    return isinstance(total, int) and total > done + _stopped(analyses)
 
 
-def stopped(findings: Findings) -> str:
+def stopped(analyses: Analyses) -> str:
     """How many cells the search stopped early, and what becomes of them."""
-    n = _stopped(findings)
+    n = _stopped(analyses)
     if not n:
         return ""
     were = "1 cell was" if n == 1 else f"{n:,} cells were"
@@ -69,17 +69,17 @@ def stopped(findings: Findings) -> str:
     )
 
 
-def _stopped(findings: Findings) -> int:
+def _stopped(analyses: Analyses) -> int:
     """Cells that the search stopped early, less those that another study has since trained in full."""
-    if findings.search is None:
+    if analyses.search is None:
         return 0
-    marked = findings.cells.loc[findings.cells["status"] == "stopped", "cell_id"]
-    return len(findings.search.stopped & set(marked))
+    marked = analyses.cells.loc[analyses.cells["status"] == "stopped", "cell_id"]
+    return len(analyses.search.stopped & set(marked))
 
 
-def seeds(findings: Findings) -> str:
+def seeds(analyses: Analyses) -> str:
     """How many seeds the settings have, and what follows from it."""
-    counts = findings.claims.groupby("claim")["n_seeds"].max()
+    counts = analyses.claims.groupby("claim")["n_seeds"].max()
     most = int(counts.max()) if len(counts) else 0
     if most >= MIN_SEEDS:
         return ""
@@ -90,21 +90,21 @@ def seeds(findings: Findings) -> str:
     )
 
 
-def not_measured(findings: Findings) -> str:
+def not_measured(analyses: Analyses) -> str:
     """What the study did not ask to be measured."""
     absent = []
-    if findings.information.empty:
+    if analyses.information.empty:
         absent.append("the mutual information (and with it saturation, and two of the three claims)")
-    if findings.frontier["nll_nats"].isna().all():
+    if analyses.frontier["nll_nats"].isna().all():
         absent.append("the NLL")
     if not absent:
         return ""
     return f"Not measured in this study: {' and '.join(absent)}."
 
 
-def shape_sentence(findings: Findings, criterion: str = "distortion_nats") -> str:
+def shape_sentence(analyses: Analyses, criterion: str = "distortion_nats") -> str:
     """ "Test distortion is U-shaped in 4 of 8 settings and falling in 4." """
-    rows = findings.shapes
+    rows = analyses.shapes
     rows = rows[(rows["population"] == TEST) & (rows["criterion"] == criterion)]
     if rows.empty:
         return ""
@@ -117,12 +117,12 @@ def shape_sentence(findings: Findings, criterion: str = "distortion_nats") -> st
     )
 
 
-def gap_sentence(findings: Findings) -> str:
+def gap_sentence(analyses: Analyses) -> str:
     """Where the distortion's generalization gap is largest and smallest."""
-    rows = findings.gaps[findings.gaps["criterion"] == "distortion_nats"]
+    rows = analyses.gaps[analyses.gaps["criterion"] == "distortion_nats"]
     if rows.empty:
         return ""
-    names = findings.names
+    names = analyses.names
     ends = []
     ordered = rows.sort_values("gap_nats", kind="stable")
     for word, row in (("largest", ordered.iloc[-1]), ("smallest", ordered.iloc[0])):
@@ -131,12 +131,12 @@ def gap_sentence(findings: Findings) -> str:
     return f"The gap is {_joined(ends)}."
 
 
-def saturation_sentence(findings: Findings) -> str:
+def saturation_sentence(analyses: Analyses) -> str:
     """In how many settings the mutual information saturates within the grid, and between which betas."""
-    rows = findings.saturation[findings.saturation["population"] == "train"]
+    rows = analyses.saturation[analyses.saturation["population"] == "train"]
     rows = rows[rows["saturates"] != "not measured"]
     if rows.empty:
-        rows = findings.saturation[findings.saturation["saturates"] != "not measured"]
+        rows = analyses.saturation[analyses.saturation["saturates"] != "not measured"]
     if rows.empty:
         return ""
     parts = []
@@ -152,13 +152,13 @@ def saturation_sentence(findings: Findings) -> str:
     return f"The mutual information {_joined(parts)} of {len(rows)} settings."
 
 
-def reliability_sentence(findings: Findings, criterion: str) -> str:
+def reliability_sentence(analyses: Analyses, criterion: str) -> str:
     """That the NLL is rough, where it is; with the space before it."""
     if criterion != "nll_nats":
         return ""
-    table = findings.table[findings.table["population"] == TEST]
+    table = analyses.table[analyses.table["population"] == TEST]
     share = table["nll_unreliable_share"].astype(float).mean()
-    if not share > MOST_UNRELIABLE:
+    if not share > MAX_UNRELIABLE:
         return ""
     return (
         f" Rough: the importance weights of {share:.0%} of the examples are unreliable (Pareto tail index above 0.7), "
@@ -167,9 +167,9 @@ def reliability_sentence(findings: Findings, criterion: str) -> str:
     )
 
 
-def best_sentence(findings: Findings) -> str:
+def best_sentence(analyses: Analyses) -> str:
     """The range of best betas, and how many of them lie at the edge of the grid."""
-    rows = findings.best_beta[findings.best_beta["criterion"] == "distortion_nats"]
+    rows = analyses.best_beta[analyses.best_beta["criterion"] == "distortion_nats"]
     if rows.empty:
         return ""
     low, high, edge = rows["best_beta"].min(), rows["best_beta"].max(), int(rows["at_edge"].sum())
@@ -182,9 +182,9 @@ def best_sentence(findings: Findings) -> str:
     return text + "."
 
 
-def convergence_sentence(findings: Findings) -> str:
+def convergence_sentence(analyses: Analyses) -> str:
     """How many points fail the check of the training."""
-    rows = findings.convergence
+    rows = analyses.convergence
     if rows.empty:
         return ""
     not_converged = rows[rows["converged"] == "no"]
@@ -194,7 +194,7 @@ def convergence_sentence(findings: Findings) -> str:
         return "No training curve contradicts that its models were trained to their end" + (
             f"; with {most} seeds only gross failures would, so look at the learning curves too." if most < 5 else "."
         )
-    names = findings.names
+    names = analyses.names
     worst = not_converged.sort_values("regret_nats").iloc[-1] if len(not_converged) else None
     text = (
         f"{len(not_converged)} of {len(rows)} points are not converged: a model trained with another beta "
@@ -208,9 +208,9 @@ def convergence_sentence(findings: Findings) -> str:
     return text
 
 
-def priors_sentence(findings: Findings) -> str:
+def priors_sentence(analyses: Analyses) -> str:
     """The paper's open question, and whether this study says anything about it."""
-    priors = findings.frontier["prior"].dropna().unique()
+    priors = analyses.frontier["prior"].dropna().unique()
     if len(priors) > 1:
         return f"This study compares {len(priors)} priors ({', '.join(map(str, sorted(priors)))})."
     return (
@@ -219,9 +219,9 @@ def priors_sentence(findings: Findings) -> str:
     )
 
 
-def setting_names(findings: Findings, frame: pd.DataFrame) -> list[str]:
+def setting_names(analyses: Analyses, frame: pd.DataFrame) -> list[str]:
     """One name per row, in the columns that tell the study's settings apart."""
-    return [setting_label(row, findings.names) or "the setting" for _, row in frame.iterrows()]
+    return [setting_label(row, analyses.names) or "the setting" for _, row in frame.iterrows()]
 
 
 def _joined(parts: list[str]) -> str:

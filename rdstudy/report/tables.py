@@ -11,7 +11,7 @@ import pandas as pd
 from rdstudy.analysis import CLAIMS, CRITERIA, SETTING
 from rdstudy.analysis.replicates import setting_label
 from rdstudy.report import sentences
-from rdstudy.report.analyses import Findings
+from rdstudy.report.analyses import Analyses
 from rdstudy.storage.schema import TEST
 
 CRITERION_NAMES = {
@@ -35,7 +35,7 @@ class Shown:
     left_out: int = 0
 
 
-MOST_ROWS = 200
+MAX_ROWS = 200
 
 
 def shown(
@@ -52,32 +52,32 @@ def shown(
     header, rows = list(columns), []
     if names:
         header = ["setting", *header]
-    for _, row in frame.head(MOST_ROWS).iterrows():
+    for _, row in frame.head(MAX_ROWS).iterrows():
         cells = [write(row) for write in columns.values()]
         rows.append([setting_label(row, names), *cells] if names else cells)
     numeric = [column not in ("setting", *text) for column in header]
-    return Shown(name, heading, note, header, rows, numeric, left_out=max(len(frame) - MOST_ROWS, 0))
+    return Shown(name, heading, note, header, rows, numeric, left_out=max(len(frame) - MAX_ROWS, 0))
 
 
-def tables(findings: Findings) -> Iterator[Shown]:
+def tables(analyses: Analyses) -> Iterator[Shown]:
     """The report's tables in their order, without empty ones."""
     makers = (_search, _importance, _shapes, _best_beta, _saturation, _hypervolumes, _not_converged, _points)
     for maker in makers:
-        made = maker(findings)
+        made = maker(analyses)
         if made.rows:
             yield made
 
 
-def _search(findings: Findings) -> Shown:
-    search = findings.search
+def _search(analyses: Analyses) -> Shown:
+    search = analyses.search
     sought = "" if search is None else f"{'Saturation' if search.of == 'saturation' else CRITERION_OF[search.of]}. "
     ended = "It goes on." if search is None or search.ended is None else f"It ended by {search.ended}."
-    stopped = sentences.stopped(findings)
+    stopped = sentences.stopped(analyses)
     return shown(
         "search_estimates",
         "What the search believes",
         f"{sought}Posterior median of the beta that is sought, and its 95% interval. {ended} {stopped}".strip(),
-        findings.search_estimates,
+        analyses.search_estimates,
         {
             "beta": lambda r: short(r["beta"]),
             "95% interval": lambda r: beta_range(r["beta_low"], r["beta_high"]),
@@ -94,12 +94,12 @@ CRITERION_OF = {
 }
 
 
-def _importance(findings: Findings) -> Shown:
+def _importance(analyses: Analyses) -> Shown:
     return shown(
         "search_importance",
         "What moves the frontier",
         "Share of each axis in what makes rate, and distortion, low (PED-ANOVA, Watanabe et al. 2023).",
-        findings.search_importance,
+        analyses.search_importance,
         {
             "axis": lambda r: r["axis"].replace("_", " "),
             "rate": lambda r: share(r["rate"]),
@@ -109,8 +109,8 @@ def _importance(findings: Findings) -> Shown:
     )
 
 
-def _shapes(findings: Findings) -> Shown:
-    rows = findings.shapes
+def _shapes(analyses: Analyses) -> Shown:
+    rows = analyses.shapes
     rows = rows[(rows["population"] == TEST) & (rows["criterion"] == CRITERIA[0])]
     return shown(
         "shapes",
@@ -129,18 +129,18 @@ def _shapes(findings: Findings) -> Shown:
             "seeds": lambda r: str(r["n_seeds"]),
         },
         text=("shape",),
-        names=findings.names,
+        names=analyses.names,
     )
 
 
-def _best_beta(findings: Findings) -> Shown:
+def _best_beta(analyses: Analyses) -> Shown:
     return shown(
         "best_beta",
         "Best beta by each criterion",
         "May be as good: the range of betas that are not worse than the best with 95% confidence. Edge: the "
         "best is the "
         "smallest or largest beta of the grid, so a better one may lie beyond.",
-        findings.best_beta,
+        analyses.best_beta,
         {
             "criterion": lambda r: CRITERION_NAMES[r["criterion"]],
             "best beta": lambda r: short(r["best_beta"]),
@@ -150,12 +150,12 @@ def _best_beta(findings: Findings) -> Shown:
             "seeds": lambda r: str(r["n_seeds"]),
         },
         text=("criterion", "edge"),
-        names=findings.names,
+        names=analyses.names,
     )
 
 
-def _saturation(findings: Findings) -> Shown:
-    rows = findings.saturation[findings.saturation["saturates"] != "not measured"]
+def _saturation(analyses: Analyses) -> Shown:
+    rows = analyses.saturation[analyses.saturation["saturates"] != "not measured"]
     return shown(
         "saturation",
         "Saturation of the mutual information",
@@ -176,12 +176,12 @@ def _saturation(findings: Findings) -> Shown:
             "change to least beta": lambda r: interval(r, "distortion_change"),
         },
         text=("population",),
-        names=findings.names,
+        names=analyses.names,
     )
 
 
-def _hypervolumes(findings: Findings) -> Shown:
-    rows = findings.hypervolumes.sort_values(["dataset", "split", "population", "rank"], kind="stable")
+def _hypervolumes(analyses: Analyses) -> Shown:
+    rows = analyses.hypervolumes.sort_values(["dataset", "split", "population", "rank"], kind="stable")
     return shown(
         "hypervolumes",
         "Settings ranked by their whole curve",
@@ -200,12 +200,12 @@ def _hypervolumes(findings: Findings) -> Shown:
             ),
         },
         text=("population",),
-        names=findings.names,
+        names=analyses.names,
     )
 
 
-def _not_converged(findings: Findings) -> Shown:
-    rows = findings.convergence
+def _not_converged(analyses: Analyses) -> Shown:
+    rows = analyses.convergence
     rows = rows[(rows["converged"] == "no") | (rows["slope_fits"].astype("boolean").fillna(True) == False)]  # noqa: E712
     return shown(
         "convergence",
@@ -222,18 +222,18 @@ def _not_converged(findings: Findings) -> Shown:
             "should lie in": lambda r: beta_range(r["beta_next"], r["beta"]),
         },
         text=("converged",),
-        names=findings.names,
+        names=analyses.names,
     )
 
 
-def _points(findings: Findings) -> Shown:
+def _points(analyses: Analyses) -> Shown:
     return shown(
         "frontier",
         "Every point of every curve",
         "Means over seeds with 95% intervals, nats per example. Hull: on the lower convex hull of its "
         "curve. Dominated: "
         "another point of its curve has no more rate and no more distortion.",
-        findings.frontier,
+        analyses.frontier,
         {
             "population": lambda r: r["population"],
             "beta": lambda r: short(r["beta"]),
@@ -245,13 +245,13 @@ def _points(findings: Findings) -> Shown:
             "seeds": lambda r: str(r["n_seeds"]),
         },
         text=("population", ""),
-        names=findings.names,
+        names=analyses.names,
     )
 
 
-def claim_table(findings: Findings, claim: str) -> Shown:
+def claim_table(analyses: Analyses, claim: str) -> Shown:
     """All settings and criteria of one claim."""
-    rows = findings.claims[findings.claims["claim"] == claim]
+    rows = analyses.claims[analyses.claims["claim"] == claim]
     return shown(
         f"claim_{claim}",
         f"{CLAIMS[claim]} Each setting",
@@ -266,7 +266,7 @@ def claim_table(findings: Findings, claim: str) -> Shown:
             "in words": lambda r: _capital(r["sentence"].split(": ", 1)[1]),
         },
         text=("criterion", "verdict", "in words"),
-        names=findings.names,
+        names=analyses.names,
     )
 
 
@@ -274,7 +274,7 @@ def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def trouble_table(findings: Findings) -> Shown:
+def trouble_table(analyses: Analyses) -> Shown:
     """Cells that diverged or failed, by what they said."""
     return shown(
         "trouble",
@@ -282,7 +282,7 @@ def trouble_table(findings: Findings) -> Shown:
         "A diverged cell is a result and is not trained again; a failed one is tried again by the next run. "
         "Neither "
         "enters a mean: intervals are over the cells that are left.",
-        findings.trouble,
+        analyses.trouble,
         {
             "status": lambda r: r["status"],
             "cells": lambda r: str(r["n_cells"]),
@@ -292,13 +292,13 @@ def trouble_table(findings: Findings) -> Shown:
             "one of them": lambda r: r["cell_id"],
         },
         text=("status", "betas", "seeds", "why", "one of them"),
-        names=findings.names,
+        names=analyses.names,
     )
 
 
-def missing_table(findings: Findings) -> Shown:
+def missing_table(analyses: Analyses) -> Shown:
     """Planned cells that are not finished, counted by setting."""
-    frame = findings.missing
+    frame = analyses.missing
     names = [name for name in SETTING if name in frame.columns]
     if frame.empty:
         return Shown("missing", "What is missing", "", [], [], [])
@@ -310,17 +310,17 @@ def missing_table(findings: Findings) -> Shown:
         counted,
         {"status": lambda r: r["status"], "cells": lambda r: f"{r['n_cells']:,}"},
         text=("status",),
-        names=findings.names,
+        names=analyses.names,
     )
 
 
-def published_table(findings: Findings) -> Shown:
+def published_table(analyses: Analyses) -> Shown:
     """The published curves beside ours, in the plane where they can be compared."""
-    rows = findings.published_shapes
+    rows = analyses.published_shapes
     if rows.empty:
         return Shown("published", "", "", [], [], [])
     rows = rows[rows["criterion"] == CRITERIA[0]]
-    ours = findings.shapes
+    ours = analyses.shapes
     ours = ours[(ours["criterion"] == CRITERIA[0]) & (ours["split"] == "checkerboard")]
     ours = ours[(ours["dataset"] == "tetrominoes") & (ours["train_size"] == ours["train_size"].max())]
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
 
-from rdstudy.storage.files import remove, remove_folder, write_whole
-from rdstudy.storage.location import Location, list_files, list_folders, local_copy
+from rdstudy.storage.files import atomic_write, remove, remove_folder
+from rdstudy.storage.location import StoragePath, list_files, list_folders, local_copy
 from rdstudy.storage.schema import Measurement
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ READERS = 16
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
-    """A pack's state at one step: what `training.PackTraining.state` gave, and the rows measured up to it."""
+    """A pack's state at one step: what `PackTrainer.state` gave, and the rows measured up to it."""
 
     tensors: dict[str, Tensor]
     record: dict[str, Any]
@@ -39,14 +39,14 @@ class Checkpoint:
 class Checkpoints:
     """The unfinished packs in one results folder."""
 
-    def __init__(self, root: Location) -> None:
+    def __init__(self, root: StoragePath) -> None:
         self.folder = root / "checkpoints"
 
     def save(self, pack_id: str, checkpoint: Checkpoint) -> None:
         """Write a checkpoint, then remove all but the newest two."""
         folder = self.folder / pack_id
         path = folder / f"{checkpoint.record['step']:012d}.safetensors"
-        write_whole(path, lambda file: file.writelines(_in_pieces(checkpoint)))
+        atomic_write(path, lambda file: file.writelines(_in_pieces(checkpoint)))
         for old in self._files(folder)[KEPT:]:
             remove(old)
 
@@ -87,10 +87,10 @@ class Checkpoints:
             if newest is None or set(newest[0]) <= finished:
                 remove_folder(folder)
 
-    def _newest(self) -> list[tuple[Location, tuple[list[str], int] | None]]:
+    def _newest(self) -> list[tuple[StoragePath, tuple[list[str], int] | None]]:
         """Every begun pack's folder, with the members and step of its newest whole checkpoint."""
 
-        def newest(folder: Location) -> tuple[list[str], int] | None:
+        def newest(folder: StoragePath) -> tuple[list[str], int] | None:
             for path in self._files(folder):
                 members = _members(path)
                 if members is not None:
@@ -101,16 +101,16 @@ class Checkpoints:
         with ThreadPoolExecutor(READERS) as readers:  # a bucket takes its time for each answer
             return list(zip(folders, readers.map(newest, folders), strict=True))
 
-    def _folders(self) -> list[Location]:
+    def _folders(self) -> list[StoragePath]:
         return list_folders(self.folder)
 
     @staticmethod
-    def _files(folder: Location) -> list[Location]:
+    def _files(folder: StoragePath) -> list[StoragePath]:
         """Checkpoints of one pack, newest first."""
         return [folder / name for name in reversed(list_files(folder, ".safetensors"))]
 
 
-class Saver:
+class AsyncCheckpointer:
     """Saves the checkpoints of a pack while it trains on. As a context it ends when the last one is written."""
 
     def __init__(self, checkpoints: Checkpoints) -> None:
@@ -118,7 +118,7 @@ class Saver:
         self._writer = ThreadPoolExecutor(1, "checkpoint")
         self._written: Future[None] | None = None
 
-    def __enter__(self) -> Saver:
+    def __enter__(self) -> AsyncCheckpointer:
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -177,7 +177,7 @@ def _in_pieces(checkpoint: Checkpoint) -> Iterator[bytes | memoryview]:
         yield array.data
 
 
-def _members(path: Location) -> list[str] | None:
+def _members(path: StoragePath) -> list[str] | None:
     """Cell ids in a checkpoint; None where the file is damaged or gone."""
     try:
         with path.open("rb") as file:
@@ -194,7 +194,7 @@ def _members(path: Location) -> list[str] | None:
         return None
 
 
-def _load(path: Location) -> Checkpoint | None:
+def _load(path: StoragePath) -> Checkpoint | None:
     """A checkpoint; None where the file is damaged or gone."""
     try:
         with local_copy(path) as copy, safe_open(copy, "pt") as file:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from rdstudy.errors import UserError
-from rdstudy.storage.location import PASSING, Location, in_bucket, patiently, storage_errors
+from rdstudy.storage.location import PASSING, StoragePath, in_bucket, retry, storage_errors
 
 ASIDE = ".aside-"
 """Prefix of files being written; readers ignore them, and a later run removes what a killed one left."""
@@ -24,7 +24,7 @@ class StorageError(UserError):
 
 
 @contextmanager
-def explained(path: Location, doing: str) -> Iterator[None]:
+def explained(path: StoragePath, doing: str) -> Iterator[None]:
     """Turn the storage's error into one message that names the path and the mend."""
     try:
         yield
@@ -46,7 +46,7 @@ def explained(path: Location, doing: str) -> Iterator[None]:
         ) from error
 
 
-def make_folder(path: Location) -> None:
+def make_folder(path: StoragePath) -> None:
     """Make a folder and its parents. A bucket needs none."""
     if in_bucket(path):
         return
@@ -54,7 +54,7 @@ def make_folder(path: Location) -> None:
         path.mkdir(parents=True, exist_ok=True)
 
 
-def write_whole(path: Location, write: Callable[[IO[bytes]], object]) -> None:
+def atomic_write(path: StoragePath, write: Callable[[IO[bytes]], object]) -> None:
     """Call `write` on a file that takes the name `path` only once it is complete and on disk.
 
     Raises:
@@ -65,7 +65,7 @@ def write_whole(path: Location, write: Callable[[IO[bytes]], object]) -> None:
         write(buffer)
         with explained(path, "writing"):
             try:
-                patiently(lambda: path.fs.pipe_file(path.path, buffer.getvalue()))
+                retry(lambda: path.fs.pipe_file(path.path, buffer.getvalue()))
             except FileNotFoundError as error:  # a bucket has no folders that could be missing
                 raise OSError("the bucket is not there") from error
         return
@@ -83,41 +83,41 @@ def write_whole(path: Location, write: Callable[[IO[bytes]], object]) -> None:
             aside.unlink(missing_ok=True)
 
 
-def move_whole(source: Location, target: Location) -> None:
+def move_whole(source: StoragePath, target: StoragePath) -> None:
     """Give a finished file its final name, in one step. In a bucket it may then stand under both for a moment."""
     if in_bucket(source) or in_bucket(target):
         with explained(target, "copying a finished file into place"):
-            data = patiently(source.read_bytes)
-        write_whole(target, lambda file: file.write(data))
+            data = retry(source.read_bytes)
+        atomic_write(target, lambda file: file.write(data))
         remove(source)
         return
     with explained(target, "moving a finished file into place"):
-        patiently(lambda: target.parent.mkdir(parents=True, exist_ok=True), only=PASSING)
-        patiently(lambda: os.replace(source, target), only=PASSING)
-        patiently(lambda: _sync_folder(target.parent), only=PASSING)
+        retry(lambda: target.parent.mkdir(parents=True, exist_ok=True), only=PASSING)
+        retry(lambda: os.replace(source, target), only=PASSING)
+        retry(lambda: _sync_folder(target.parent), only=PASSING)
 
 
-def remove(path: Location) -> None:
+def remove(path: StoragePath) -> None:
     """Remove a file that may be gone already."""
     with explained(path, "removing"):
         if in_bucket(path):
             with suppress(FileNotFoundError):  # asked again, because the answer to the first request was lost
-                patiently(lambda: path.unlink(missing_ok=True))
+                retry(lambda: path.unlink(missing_ok=True))
         else:
-            patiently(lambda: path.unlink(missing_ok=True), only=PASSING)
+            retry(lambda: path.unlink(missing_ok=True), only=PASSING)
 
 
-def remove_folder(folder: Location) -> None:
+def remove_folder(folder: StoragePath) -> None:
     """Remove a folder with all that is in it; in a bucket, all whose names begin with its."""
     with explained(folder, "removing"):
         if in_bucket(folder):
             with suppress(FileNotFoundError):
-                patiently(lambda: folder.fs.rm(folder.path, recursive=True))
+                retry(lambda: folder.fs.rm(folder.path, recursive=True))
         else:
             shutil.rmtree(folder)
 
 
-def remove_leftovers(folder: Location) -> None:
+def remove_leftovers(folder: StoragePath) -> None:
     """Remove what killed writers left in a folder. Only for the holder of the lock, when no writer is at work."""
     if in_bucket(folder):
         return

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from typing_extensions import TypeIs
     from upath import UPath
 
-    Location: TypeAlias = Path | UPath
+    StoragePath: TypeAlias = Path | UPath
 else:
-    Location: TypeAlias = Any  # importing upath takes a quarter of a second, and few need it
+    StoragePath: TypeAlias = Any  # importing upath takes a quarter of a second, and few need it
 
 BUCKETS = {"s3": "s3fs", "gs": "gcsfs"}
 """Kinds of buckets, and the library that reads each."""
@@ -40,7 +40,7 @@ _FINAL = (FileNotFoundError, FileExistsError, IsADirectoryError)
 Result = TypeVar("Result")
 
 
-def location(results: str | Path | Location) -> Location:
+def location(results: str | Path | StoragePath) -> StoragePath:
     """The place that a results argument names.
 
     Raises:
@@ -60,12 +60,12 @@ def location(results: str | Path | Location) -> Location:
     return UPath(text.rstrip("/"), use_listings_cache=False)
 
 
-def in_bucket(path: Location) -> TypeIs[UPath]:
+def in_bucket(path: StoragePath) -> TypeIs[UPath]:
     """Whether a location is in a bucket, where there is no rename and no lock."""
     return not isinstance(path, Path)
 
 
-def absolute(results: Location) -> str:
+def absolute(results: StoragePath) -> str:
     """The location as text that means the same on every machine that shares it."""
     return str(results) if in_bucket(results) else str(results.resolve())
 
@@ -94,7 +94,7 @@ def is_forbidden(error: Exception) -> bool:
     )
 
 
-def patiently(request: Callable[[], Result], *, only: frozenset[int] | None = None) -> Result:
+def retry(request: Callable[[], Result], *, only: frozenset[int] | None = None) -> Result:
     """What a request to a bucket or a folder gives, tried again with growing waits while that is out of order.
 
     What trying again cannot mend (no such bucket, no permission) is raised at once, and so is, for a folder, all that
@@ -115,7 +115,7 @@ def patiently(request: Callable[[], Result], *, only: frozenset[int] | None = No
             wait = min(2 * wait, LONGEST_WAIT)
 
 
-def list_files(folder: Location, suffix: str) -> dict[str, int]:
+def list_files(folder: StoragePath, suffix: str) -> dict[str, int]:
     """Names and sizes in bytes of the files directly in a folder, in the order of names. No folder, no files.
 
     Files that are being written aside (names with a leading dot) are left out.
@@ -123,7 +123,7 @@ def list_files(folder: Location, suffix: str) -> dict[str, int]:
     found: dict[str, int] = {}
     if in_bucket(folder):
         try:
-            listed = patiently(lambda: folder.fs.ls(folder.path, detail=True))
+            listed = retry(lambda: folder.fs.ls(folder.path, detail=True))
         except FileNotFoundError:
             return {}
         found = {Path(one["name"]).name: int(one["size"]) for one in listed if one["type"] == "file"}
@@ -136,11 +136,11 @@ def list_files(folder: Location, suffix: str) -> dict[str, int]:
     return {name: found[name] for name in sorted(found) if name.endswith(suffix) and not name.startswith(".")}
 
 
-def list_folders(folder: Location) -> list[Location]:
+def list_folders(folder: StoragePath) -> list[StoragePath]:
     """The folders directly in a folder, in the order of names."""
     if in_bucket(folder):
         try:
-            listed = patiently(lambda: folder.fs.ls(folder.path, detail=True))
+            listed = retry(lambda: folder.fs.ls(folder.path, detail=True))
         except FileNotFoundError:
             return []
         return [folder / Path(one["name"]).name for one in listed if one["type"] == "directory"]
@@ -148,12 +148,12 @@ def list_folders(folder: Location) -> list[Location]:
 
 
 @contextmanager
-def local_copy(path: Location) -> Iterator[Path]:
+def local_copy(path: StoragePath) -> Iterator[Path]:
     """A file of this machine with the same content, for libraries that read nothing else."""
     if not in_bucket(path):
         yield path
         return
     with TemporaryDirectory(prefix="rdstudy-") as folder:
         copy = Path(folder) / path.name
-        copy.write_bytes(patiently(path.read_bytes))
+        copy.write_bytes(retry(path.read_bytes))
         yield copy

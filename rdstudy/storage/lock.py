@@ -22,7 +22,7 @@ from typing import Any
 
 from rdstudy.errors import UserError
 from rdstudy.storage.files import explained, make_folder
-from rdstudy.storage.location import Location, in_bucket
+from rdstudy.storage.location import StoragePath, in_bucket
 
 LOOK_SECONDS = 1.0
 """How long a lock is asked for again: far longer than anybody looks at it."""
@@ -33,7 +33,7 @@ class LockedError(UserError):
 
 
 @contextmanager
-def locked(results: Location) -> Iterator[Callable[[], None]]:
+def locked(results: StoragePath) -> Iterator[Callable[[], None]]:
     """Hold the lock of a results location. Gives a check that it is still held, to be made before every commit.
 
     Raises:
@@ -44,7 +44,7 @@ def locked(results: Location) -> Iterator[Callable[[], None]]:
         yield check
 
 
-def holder(results: Location) -> dict[str, Any] | None:
+def holder(results: StoragePath) -> dict[str, Any] | None:
     """Who writes to a results location now: `host`, `pid`, `user` and `since`. None: nobody; empty: not said yet.
 
     Writes nothing to a folder, so it may be read-only. In a bucket a holder that died counts until its lease is stale.
@@ -121,7 +121,7 @@ def _flocked(folder: Path) -> Iterator[Callable[[], None]]:
         os.close(descriptor)
 
 
-def _refusal(results: Location, holder: Mapping[str, Any]) -> str:
+def _refusal(results: StoragePath, holder: Mapping[str, Any]) -> str:
     return (
         f"{results} is being written by {name_of(holder)}. Wait for it or end it; `rdstudy status {results}` shows how "
         "far it is. Another --results location can be used at the same time."

@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.dataset
 import pyarrow.parquet as pq
 
-from rdstudy.storage.files import StorageError, explained, remove, write_whole
-from rdstudy.storage.location import Location, in_bucket, list_files
+from rdstudy.storage.files import StorageError, atomic_write, explained, remove
+from rdstudy.storage.location import StoragePath, in_bucket, list_files
 from rdstudy.storage.schema import COLUMNS, Measurement
 
 _ARROW = {
@@ -51,12 +51,12 @@ def to_arrow(rows: Sequence[Measurement]) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=SCHEMA)
 
 
-def write_part(path: Location, table: pa.Table) -> None:
+def write_part(path: StoragePath, table: pa.Table) -> None:
     """Write a part, whole or not at all."""
-    write_whole(path, lambda file: pq.write_table(table, file, compression="zstd"))
+    atomic_write(path, lambda file: pq.write_table(table, file, compression="zstd"))
 
 
-def read_parts(folder: Location, columns: Iterable[str] = SCHEMA.names) -> pa.Table:
+def read_parts(folder: StoragePath, columns: Iterable[str] = SCHEMA.names) -> pa.Table:
     """All parts of a folder as one table; columns that a part of an older version lacks are null there.
 
     Raises:
@@ -77,7 +77,7 @@ def read_parts(folder: Location, columns: Iterable[str] = SCHEMA.names) -> pa.Ta
                     raise
 
 
-def bundle_parts(folder: Location) -> int:
+def bundle_parts(folder: StoragePath) -> int:
     """Copy loose parts into bundles while there are enough of them, and remove bundles that are out of date.
 
     Only for the one writer of the table.
@@ -101,13 +101,13 @@ def bundle_parts(folder: Location) -> int:
     return PARTS_PER_BUNDLE - len(loose)
 
 
-def _bundle_folder(folder: Location) -> Location:
+def _bundle_folder(folder: StoragePath) -> StoragePath:
     return folder.parent / "bundles"
 
 
-def _bundles(folder: Location, sizes: dict[str, int]) -> dict[Location, list[str]]:
+def _bundles(folder: StoragePath, sizes: dict[str, int]) -> dict[StoragePath, list[str]]:
     """The parts in each bundle, of those bundles whose parts are all there as they were."""
-    found: dict[Location, list[str]] = {}
+    found: dict[StoragePath, list[str]] = {}
     bundled: set[str] = set()
     for path in (_bundle_folder(folder) / name for name in list_files(_bundle_folder(folder), ".parquet")):
         try:
@@ -123,7 +123,7 @@ def _bundles(folder: Location, sizes: dict[str, int]) -> dict[Location, list[str
     return found
 
 
-def _read(files: Sequence[Location], schema: pa.Schema) -> pa.Table:
+def _read(files: Sequence[StoragePath], schema: pa.Schema) -> pa.Table:
     if not files:
         return schema.empty_table()
     try:
@@ -146,7 +146,7 @@ def _read(files: Sequence[Location], schema: pa.Schema) -> pa.Table:
     return table.cast(schema)
 
 
-def _not_a_part(path: Location, error: Exception) -> StorageError:
+def _not_a_part(path: StoragePath, error: Exception) -> StorageError:
     reason = str(error).splitlines()[0]
     if path.parent.name == "bundles":
         return StorageError(f"{path}: damaged: {reason}. It is a copy of parts of the table: remove it.")

@@ -9,13 +9,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from rdstudy.errors import UserError
-from rdstudy.storage.location import Location
+from rdstudy.storage.location import StoragePath
 from rdstudy.study import Study, parse_study
 
 _FIX = "Remove it and run the study again: finished cells are not trained again."
 
 
-def load_study_record(results: Location) -> dict[str, Any]:
+def load_study_record(results: StoragePath) -> dict[str, Any]:
     """The study as it was last run into this folder, with `n_cells` and `data_fingerprint`.
 
     Raises:
@@ -35,7 +35,7 @@ def load_study_record(results: Location) -> dict[str, Any]:
     return record
 
 
-def recorded_study(results: Location, *, overrides: Sequence[str] = ()) -> Study:
+def recorded_study(results: StoragePath, *, overrides: Sequence[str] = ()) -> Study:
     """The study that was last run into this folder.
 
     Args:

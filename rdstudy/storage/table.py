@@ -20,7 +20,7 @@ import pyarrow.compute
 import pyarrow.parquet as pq
 
 from rdstudy.storage.files import StorageError, explained, move_whole, remove
-from rdstudy.storage.location import PASSING, Location, list_files, local_copy, location, patiently
+from rdstudy.storage.location import PASSING, StoragePath, list_files, local_copy, location, retry
 from rdstudy.storage.parts import FAILED_PART, SCHEMA, STOPPED_PART, bundle_parts, read_parts, to_arrow, write_part
 from rdstudy.storage.schema import FAILED, KEY, STOPPED, UNFINISHED, Measurement
 
@@ -33,7 +33,7 @@ _AGAIN_PART = "again-"
 class Table:
     """The measurements in one results folder, for the holder of its lock."""
 
-    def __init__(self, root: Location, check: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, root: StoragePath, check: Callable[[], None] = lambda: None) -> None:
         """`check` is called before every change of the table, and raises if the lock was lost."""
         self.folder = root / "measurements"
         self.staging = root / "staging"
@@ -63,7 +63,7 @@ class Table:
             self._stopped = set(_ids(self.folder, STOPPED_PART))
         return self._stopped
 
-    def commit(self, staged: Location) -> list[str]:
+    def commit(self, staged: StoragePath) -> list[str]:
         """Move a staged part into the table, and return the ids of the cells it finished, or measured again.
 
         Cells that are finished already, or have rows of that evaluation already, are left out; recorded failures and
@@ -121,7 +121,7 @@ class Table:
         self._forget_stopped(cell_id)
         write_part(self._failure(cell_id), to_arrow(rows))
 
-    def _commit_stopped(self, staged: Location, cell_id: str) -> None:
+    def _commit_stopped(self, staged: StoragePath, cell_id: str) -> None:
         """A cell that was stopped early, unless it is finished: in place of what was there of it."""
         self._check()
         if cell_id in self.finished:
@@ -136,42 +136,42 @@ class Table:
             remove(self._stopped_part(cell_id))
             self.stopped.discard(cell_id)
 
-    def _stopped_part(self, cell_id: str) -> Location:
+    def _stopped_part(self, cell_id: str) -> StoragePath:
         return self.folder / f"{STOPPED_PART}{cell_id}.parquet"
 
-    def _failure(self, cell_id: str) -> Location:
+    def _failure(self, cell_id: str) -> StoragePath:
         return self.folder / f"{FAILED_PART}{cell_id}.parquet"
 
 
-def _read_staged(staged: Location) -> pa.Table:
+def _read_staged(staged: StoragePath) -> pa.Table:
     with explained(staged, "reading a finished pack"):
         try:
             with local_copy(staged) as copy:
-                return patiently(lambda: pq.read_table(copy, schema=SCHEMA), only=PASSING)
+                return retry(lambda: pq.read_table(copy, schema=SCHEMA), only=PASSING)
         except (pa.ArrowException, ValueError) as error:
             raise StorageError(f"{staged}: not a part of the table: {error}") from error
 
 
-def stage(root: Location, name: str, rows: Sequence[Measurement]) -> Location:
+def stage(root: StoragePath, name: str, rows: Sequence[Measurement]) -> StoragePath:
     """Write the rows of a finished pack where the driver finds them."""
     path = root / "staging" / f"{name}.parquet"
     write_part(path, to_arrow(rows))
     return path
 
 
-def stage_stopped(root: Location, rows: Sequence[Measurement]) -> Location:
+def stage_stopped(root: StoragePath, rows: Sequence[Measurement]) -> StoragePath:
     """Write the rows of one cell that was stopped early where the driver finds them."""
     assert {(row.cell_id, row.status) for row in rows} == {(rows[0].cell_id, STOPPED)}
     return stage(root, f"{STOPPED_PART}{rows[0].cell_id}", rows)
 
 
-def stage_again(root: Location, rows: Sequence[Measurement]) -> Location:
+def stage_again(root: StoragePath, rows: Sequence[Measurement]) -> StoragePath:
     """Write rows of finished cells that were measured again, all by one evaluation, where the driver finds them."""
     assert len({row.evaluation_id for row in rows}) == 1
     return stage(root, f"{_AGAIN_PART}{rows[0].evaluation_id}-{min(row.cell_id for row in rows)}", rows)
 
 
-def measured_cells(folder: Location, evaluation_id: str) -> set[str]:
+def measured_cells(folder: StoragePath, evaluation_id: str) -> set[str]:
     """Ids of the cells that have final rows of this evaluation in the parts of `folder`."""
     table = read_parts(folder, ["cell_id", "is_final", "status", "evaluation_id"])
     final = pa.compute.and_(table["is_final"], _to_its_end(table))
@@ -179,24 +179,24 @@ def measured_cells(folder: Location, evaluation_id: str) -> set[str]:
     return set(pa.compute.unique(table.filter(pa.compute.and_(final, of_evaluation))["cell_id"]).to_pylist())
 
 
-def finished_cells(folder: Location) -> set[str]:
+def finished_cells(folder: StoragePath) -> set[str]:
     """Ids of the cells whose final rows are in the parts of `folder`."""
     table = read_parts(folder, ["cell_id", "is_final", "status"])
     final = table.filter(pa.compute.and_(table["is_final"], _to_its_end(table)))
     return set(pa.compute.unique(final["cell_id"]).to_pylist())
 
 
-def failed_cells(folder: Location) -> dict[str, str]:
+def failed_cells(folder: StoragePath) -> dict[str, str]:
     """Recorded failures by cell id, with their messages."""
     return _messages(folder, FAILED_PART, FAILED)
 
 
-def stopped_cells(folder: Location) -> dict[str, str]:
+def stopped_cells(folder: StoragePath) -> dict[str, str]:
     """Cells that were stopped early, by cell id, with their messages."""
     return _messages(folder, STOPPED_PART, STOPPED)
 
 
-def _messages(folder: Location, prefix: str, status: str) -> dict[str, str]:
+def _messages(folder: StoragePath, prefix: str, status: str) -> dict[str, str]:
     if not _ids(folder, prefix):
         return {}
     table = read_parts(folder, ["cell_id", "status", "message"])
@@ -204,7 +204,7 @@ def _messages(folder: Location, prefix: str, status: str) -> dict[str, str]:
     return {row["cell_id"]: row["message"] for row in rows}
 
 
-def _ids(folder: Location, prefix: str) -> list[str]:
+def _ids(folder: StoragePath, prefix: str) -> list[str]:
     """Ids of the cells that have a part of their own of this kind."""
     names = [name for name in list_files(folder, ".parquet") if name.startswith(prefix)]
     return [name.removeprefix(prefix).removesuffix(".parquet") for name in names]
@@ -215,7 +215,7 @@ def _to_its_end(table: pa.Table) -> pa.ChunkedArray:
     return pa.compute.invert(pa.compute.is_in(table["status"], pa.array(UNFINISHED, pa.string())))
 
 
-def load_measurements(results: str | Location, *, columns: Iterable[str] | None = None) -> pd.DataFrame:
+def load_measurements(results: str | StoragePath, *, columns: Iterable[str] | None = None) -> pd.DataFrame:
     """The table of a results folder: one row per cell, evaluation step, population and `evaluation_id`.
 
     Args:
@@ -245,7 +245,7 @@ def load_measurements(results: str | Location, *, columns: Iterable[str] | None 
     return frame
 
 
-def _check_unique(table: pa.Table, folder: Location) -> None:
+def _check_unique(table: pa.Table, folder: StoragePath) -> None:
     counts = table.group_by(list(KEY)).aggregate([([], "count_all")])
     repeated = counts.filter(pa.compute.greater(counts["count_all"], 1))
     if repeated.num_rows:

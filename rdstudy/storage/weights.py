@@ -12,23 +12,23 @@ from safetensors.torch import save
 from rdstudy.errors import UserError
 from rdstudy.models.shape import ModelShape
 from rdstudy.models.vae import VAE
-from rdstudy.storage.files import write_whole
-from rdstudy.storage.location import Location, local_copy, location
+from rdstudy.storage.files import atomic_write
+from rdstudy.storage.location import StoragePath, local_copy, location
 
 
-def model_path(results: Location, cell_id: str) -> Location:
+def model_path(results: StoragePath, cell_id: str) -> StoragePath:
     """Where a cell's weights lie, if they were kept."""
     return results / "models" / f"{cell_id}.safetensors"
 
 
-def save_model(results: Location, cell_id: str, model: VAE) -> None:
+def save_model(results: StoragePath, cell_id: str, model: VAE) -> None:
     """Write a trained model as `<results>/models/<cell_id>.safetensors`."""
     tensors = {name: value.detach().cpu().clone() for name, value in model.named_parameters()}
     data = save(tensors, {"shape": json.dumps(asdict(model.shape)), "cell_id": cell_id})
-    write_whole(model_path(results, cell_id), lambda file: file.write(data))
+    atomic_write(model_path(results, cell_id), lambda file: file.write(data))
 
 
-def load_model(results: str | Location, cell_id: str) -> VAE:
+def load_model(results: str | StoragePath, cell_id: str) -> VAE:
     """The trained model of a cell.
 
     Args:

@@ -16,9 +16,9 @@ from rdstudy.study import Study, parse_study, study_schema
 from rdstudy.study.examples import SCHEMA_FILE
 from rdstudy.study.search_section import SearchSpec
 
-LEAST_IMAGES = 10
+MIN_IMAGES = 10
 """Of fewer images, a fifth for test is one, and a mean over it says nothing."""
-MOST_TRAIN, MOST_TEST = 2000, 500
+MAX_TRAIN, MAX_TEST = 2000, 500
 """Sizes that a draft asks for at most, so that it runs in minutes; more may be there."""
 
 
@@ -183,11 +183,11 @@ def _start(dataset: str, path: str | None) -> _Start:
         n = load_dataset(dataset, path=path).n_examples
     except ValueError as error:
         raise UserError(str(error)) from error
-    if n < LEAST_IMAGES:
-        raise UserError(f"{path}: holds {n} images; a study needs at least {LEAST_IMAGES}")
+    if n < MIN_IMAGES:
+        raise UserError(f"{path}: holds {n} images; a study needs at least {MIN_IMAGES}")
     n_test = (n + 4) // 5  # as `split_dataset` divides one's own images
-    largest = min(n - n_test, MOST_TRAIN)
+    largest = min(n - n_test, MAX_TRAIN)
     sizes = [largest // 4, largest] if largest >= 32 else [largest]
     quoted = json.dumps(path, ensure_ascii=False)
-    spec = {"name": dataset, "path": quoted, "seed": "0", "test_size": str(min(n_test, MOST_TEST))}
+    spec = {"name": dataset, "path": quoted, "seed": "0", "test_size": str(min(n_test, MAX_TEST))}
     return _Start(spec, "random", sizes, min(64, sizes[0]))

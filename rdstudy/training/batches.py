@@ -23,7 +23,7 @@ from rdstudy.study.seeding import generator
 
 CHUNK = 64
 """Steps whose noise is drawn at once, and after which weights are checked to be finite."""
-MOST_THREADS = 16
+MAX_THREADS = 16
 """That draw for one pack; more wait for Python more than they draw."""
 
 
@@ -53,7 +53,7 @@ def batch_indices(
     return sequence[: last - first].reshape(stop - start, batch_size)
 
 
-class Draws:
+class BatchSampler:
     """Order and noise of one chunk of steps of a pack, on the device that trains; always in the same memory.
 
     Attributes:
@@ -161,7 +161,7 @@ class _Ahead:
         self._arrived = torch.empty_like(order, device=device), torch.empty_like(noise, device=device)
         self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._taken = torch.cuda.Event()  # type: ignore[no-untyped-call]
-        self._threads = ThreadPoolExecutor(min(MOST_THREADS, len(os.sched_getaffinity(0))), "draws")
+        self._threads = ThreadPoolExecutor(min(MAX_THREADS, len(os.sched_getaffinity(0))), "draws")
         self._sender = ThreadPoolExecutor(1, "draws-sender")
         self._next: tuple[int, Future[None]] | None = None
 

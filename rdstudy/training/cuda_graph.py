@@ -13,7 +13,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 
-class Replay:
+class CudaGraphStep:
     """A step that was recorded, and can be taken again and again.
 
     What it reads and writes lies where it lay when it was recorded: whoever replaces one of its tensors, or changes

@@ -18,7 +18,7 @@ from rdstudy.study.early_stopping import Limits
 FAST_PACK = {"cpu": 8, "mps": 32, "cuda": 128}
 """Most models in an automatic pack. On a CPU larger packs fall out of the caches and gain nothing; on an H100, of sizes
 from 1 to 512, 128 is within an eighth of the fastest at widths of 64 and 512 and depths of 1 and 3."""
-MOST_STATE = 2 * 2**30
+MAX_STATE = 2 * 2**30
 """Bytes of parameters and moments in an automatic pack on a GPU: so much is written at each checkpoint, and lies in
 the host's memory up to four times meanwhile. With 3,072 pixels that is some 50 models, a tenth slower than 128."""
 
@@ -92,7 +92,7 @@ def plan_packs(
         cells: what is to be trained.
         pixels: numbers per image.
         pack_size: most models per pack; auto: as many as are fast on `device` and fit into `memory_bytes` (on a GPU
-            also into `MOST_STATE`), but few enough that every worker has a pack.
+            also into `MAX_STATE`), but few enough that every worker has a pack.
         workers: packs that train side by side.
         memory_bytes: memory for one pack, its data not counted.
         kept: members (cell ids) of packs already begun: they stay together as long as they are wanted.
@@ -140,7 +140,7 @@ def _pack_size(
         )
     held = len(group)
     if device == "cuda":
-        held = int(MOST_STATE // (3 * number * model_shape(cell, pixels).row))
+        held = int(MAX_STATE // (3 * number * model_shape(cell, pixels).row))
     return max(1, min(fits, held, FAST_PACK[device]))
 
 

@@ -15,7 +15,7 @@ AT_ONCE = {"cpu": 4, "mps": 64, "cuda": 8}
 
 
 @lru_cache(8)
-def product_rate(device: torch.device, dtype: torch.dtype = torch.float32) -> float:
+def matmul_flops(device: torch.device, dtype: torch.dtype = torch.float32) -> float:
     """Floating-point operations per second of matrix products, on as many threads as PyTorch has now. Timed once."""
     side = SIDE[device.type]
     a = torch.linspace(-1, 1, side * side, device=device).view(side, side).to(dtype)

@@ -21,16 +21,16 @@ from torch import Tensor
 
 from rdstudy.models.kernels import intensities_into
 from rdstudy.models.shape import model_shape
-from rdstudy.models.stacked import StackedVAE, initial_row
+from rdstudy.models.stacked import StackedVAE, initial_parameters
 from rdstudy.models.vae import VAE
 from rdstudy.study import Cell
-from rdstudy.training.batches import CHUNK, Draws
-from rdstudy.training.cuda_graph import Replay
+from rdstudy.training.batches import CHUNK, BatchSampler
+from rdstudy.training.cuda_graph import CudaGraphStep
 from rdstudy.training.optimizers import FlatOptimizer
 from rdstudy.training.packs import packing_key
 
 
-class PackTraining:
+class PackTrainer:
     """The models of one pack, somewhere between their first and their last step."""
 
     def __init__(
@@ -66,14 +66,14 @@ class PackTraining:
         device = images.device
         dtype = torch.float64 if first.precision == "float64" else torch.float32
         shape = model_shape(first, images.shape[1])
-        rows = torch.stack([initial_row(shape, cell.id, dtype) for cell in cells]).to(device)
+        rows = torch.stack([initial_parameters(shape, cell.id, dtype) for cell in cells]).to(device)
         product = torch.bfloat16 if first.precision == "bfloat16" else None
         self.stack = StackedVAE(shape, rows, batch_size=first.batch_size, product_dtype=product)
         self._beta = torch.tensor([cell.beta for cell in cells], dtype=dtype, device=device).view(-1, 1, 1)
         self._train_indices = [np.asarray(indices) for indices in train_indices]
         self._optimizer = FlatOptimizer(first.optimizer, rows, self.stack.grad, first.learning_rate)
         n_rows = self.stack.n_rows
-        self._draws = Draws(
+        self._draws = BatchSampler(
             self._ids,
             self._train_indices,
             batch_size=first.batch_size,
@@ -86,7 +86,7 @@ class PackTraining:
         self._bytes = images.new_empty(len(cells) * n_rows, images.shape[1])
         self._batch = torch.empty(len(cells), n_rows, images.shape[1], dtype=dtype, device=device)
         self._replays = replays and device.type == "cuda"
-        self._replay: Replay | None = None
+        self._replay: CudaGraphStep | None = None
 
     def advance(self, until: int) -> None:
         """Train every model up to step `until`."""
@@ -108,7 +108,7 @@ class PackTraining:
             steps = steps[len(one_by_one) :]
             if not steps:
                 return
-            self._replay = Replay(self._step_number, self.images.device)
+            self._replay = CudaGraphStep(self._step_number, self.images.device)
         self._replay(steps)
 
     def _step(self, order: Int32[Tensor, " models_rows"], noise: Float[Tensor, "models rows latent"]) -> None:
@@ -158,7 +158,7 @@ class PackTraining:
         }
         self._replay = None
 
-    def without(self, members: Collection[int]) -> PackTraining:
+    def without(self, members: Collection[int]) -> PackTrainer:
         """The training of the other members, from where it stands; there must be some. This one is to be left alone.
 
         What these members become does not depend on those that are left behind.

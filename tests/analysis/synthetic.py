@@ -212,14 +212,14 @@ def write_study(results: Path, table: pd.DataFrame, study: Mapping[str, Any]) ->
     for cell_id, beta in zip(finals["cell_id"], finals["beta"], strict=True):
         blur = min(1.0, float(beta) / 5)
         images = squares(8)
-        rebuilt = (images * (1 - blur) + images.mean(axis=0) * blur).astype(np.uint8)
+        reconstructions = (images * (1 - blur) + images.mean(axis=0) * blur).astype(np.uint8)
         np.savez_compressed(
             sheets / f"{cell_id}.npz",
             train_images=images,
-            train_reconstructions=rebuilt,
+            train_reconstructions=reconstructions,
             test_images=images[::-1],
-            test_reconstructions=rebuilt[::-1],
-            samples=rebuilt,
+            test_reconstructions=reconstructions[::-1],
+            samples=reconstructions,
         )
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from rdstudy.analysis.contrasts import ABSENT, NO_EFFECT, OPEN, PRESENT, Effect, above_best, effect
+from rdstudy.analysis.contrasts import ABSENT, NO_EFFECT, OPEN, PRESENT, Effect, cross_fitted_contrast, effect
 from tests.analysis import PROPERTY
 
 values = st.tuples(st.integers(1, 5), st.integers(2, 6)).flatmap(
@@ -16,13 +16,13 @@ values = st.tuples(st.integers(1, 5), st.integers(2, 6)).flatmap(
 
 def test_with_one_candidate_it_is_the_plain_difference():
     curve = np.random.default_rng(0).standard_normal((5, 3))
-    np.testing.assert_allclose(above_best(curve, 0, [2]), curve[:, 0] - curve[:, 2])
+    np.testing.assert_allclose(cross_fitted_contrast(curve, 0, [2]), curve[:, 0] - curve[:, 2])
 
 
 def test_a_candidate_that_stands_out_is_the_one_compared_with():
     curve = np.random.default_rng(0).standard_normal((5, 4))
     curve[:, 2] -= 1000
-    np.testing.assert_allclose(above_best(curve, 0, [1, 2, 3]), curve[:, 0] - curve[:, 2])
+    np.testing.assert_allclose(cross_fitted_contrast(curve, 0, [1, 2, 3]), curve[:, 0] - curve[:, 2])
 
 
 def test_a_seed_does_not_choose_what_it_is_compared_with():
@@ -30,7 +30,7 @@ def test_a_seed_does_not_choose_what_it_is_compared_with():
     curve = np.zeros((4, 3))
     curve[:, 1] = [5.0, 5.1, 4.9, 5.0]
     curve[:, 2] = [6.0, 6.1, -50.0, 6.0]  # the third seed is lucky at the last point
-    differences = above_best(curve, 0, [1, 2])
+    differences = cross_fitted_contrast(curve, 0, [1, 2])
     assert differences[2] < 0
 
 
@@ -39,10 +39,10 @@ def test_a_seed_does_not_choose_what_it_is_compared_with():
 def test_the_order_of_seeds_and_of_candidates_does_not_matter(curve, random):
     seeds = list(range(len(curve)))
     candidates = list(range(1, curve.shape[1]))
-    before = above_best(curve, 0, candidates)
+    before = cross_fitted_contrast(curve, 0, candidates)
     random.shuffle(seeds)
     random.shuffle(candidates)
-    np.testing.assert_allclose(above_best(curve[seeds], 0, candidates), before[seeds], atol=1e-6)
+    np.testing.assert_allclose(cross_fitted_contrast(curve[seeds], 0, candidates), before[seeds], atol=1e-6)
 
 
 @PROPERTY
@@ -51,13 +51,15 @@ def test_what_shifts_a_whole_curve_of_a_seed_changes_nothing(curve, shift):
     shifted = curve.copy()
     shifted += shift * np.arange(len(curve))[:, None]
     if np.isfinite(curve).all():
-        np.testing.assert_allclose(above_best(shifted, 0, [1]), above_best(curve, 0, [1]), atol=1e-6)
+        np.testing.assert_allclose(
+            cross_fitted_contrast(shifted, 0, [1]), cross_fitted_contrast(curve, 0, [1]), atol=1e-6
+        )
 
 
 @PROPERTY
 @given(values)
 def test_a_difference_exists_where_its_seed_has_both_ends(curve):
-    differences = above_best(curve, 0, range(1, curve.shape[1]))
+    differences = cross_fitted_contrast(curve, 0, range(1, curve.shape[1]))
     others = [np.delete(curve, s, axis=0) if len(curve) > 1 else curve for s in range(len(curve))]
     for seed, own in enumerate(curve):
         comparable = np.isfinite(own[1:]) & np.isfinite(others[seed][:, 1:]).any(axis=0)
@@ -65,8 +67,8 @@ def test_a_difference_exists_where_its_seed_has_both_ends(curve):
 
 
 def test_without_candidates_or_seeds_there_is_nothing_to_say():
-    assert np.isnan(above_best(np.zeros((3, 2)), 0, [])).all()
-    assert above_best(np.zeros((0, 2)), 0, [1]).shape == (0,)
+    assert np.isnan(cross_fitted_contrast(np.zeros((3, 2)), 0, [])).all()
+    assert cross_fitted_contrast(np.zeros((0, 2)), 0, [1]).shape == (0,)
     assert effect(np.array([np.nan])) == NO_EFFECT
 
 
@@ -106,7 +108,7 @@ NOISES = ["even", "shared by a seed", "growing along the curve", "correlated alo
 def test_with_no_effect_the_interval_lies_above_0_in_at_most_5_percent(seeds, kind):
     """1,500 studies of 12 betas each; the expected share is 2.5 to 3.5%, its standard error 0.5%."""
     generator = np.random.default_rng(11)
-    found = [effect(above_best(_noise(kind, generator, (seeds, 12)), 0, range(1, 12))) for _ in range(1500)]
+    found = [effect(cross_fitted_contrast(_noise(kind, generator, (seeds, 12)), 0, range(1, 12))) for _ in range(1500)]
     assert np.mean([one.low > 0 for one in found]) <= 0.05
 
 
@@ -117,7 +119,10 @@ def test_with_no_effect_the_interval_lies_above_0_in_at_most_5_percent(seeds, ki
 def test_with_no_effect_the_error_stays_under_5_percent_for_any_number_of_betas(seeds, points, kind):
     """4,000 studies each: 4.5% is three standard errors above the largest share expected, 3.5%."""
     generator = np.random.default_rng(12)
-    found = [effect(above_best(_noise(kind, generator, (seeds, points)), 0, range(1, points))) for _ in range(4000)]
+    found = [
+        effect(cross_fitted_contrast(_noise(kind, generator, (seeds, points)), 0, range(1, points)))
+        for _ in range(4000)
+    ]
     assert np.mean([one.low > 0 for one in found]) <= 0.045
 
 
@@ -128,5 +133,5 @@ def test_an_effect_that_is_there_is_found():
     for _ in range(200):
         curve = generator.standard_normal((5, 12))
         curve[:, 4] -= 5
-        found += effect(above_best(curve, 0, range(1, 12))).decided() == PRESENT
+        found += effect(cross_fitted_contrast(curve, 0, range(1, 12))).decided() == PRESENT
     assert found >= 180

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rdstudy.analysis.contrasts import OPEN, Effect, effect
-from rdstudy.analysis.power import MOST_SEEDS, seeds_needed
+from rdstudy.analysis.power import MAX_SEEDS, seeds_needed
 
 
 def _effect(nats: float, sd: float, seeds: int = 2) -> Effect:
@@ -35,7 +35,7 @@ def test_it_is_not_told_where_it_would_take_too_many_or_nothing_is_known():
     assert seeds_needed(_effect(0.6, 50.0)) is None
     assert seeds_needed(_effect(2.0, math.nan)) is None
     assert seeds_needed(_effect(math.nan, 1.0)) is None
-    assert MOST_SEEDS == 100
+    assert MAX_SEEDS == 100
 
 
 def test_a_single_seed_borrows_the_spread_of_others():

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 import rdstudy
-from rdstudy.evaluation import importance_weighted_nll
+from rdstudy.evaluation.importance_sampling import importance_weighted_nll
 from rdstudy.execution.worker import populations_of
 from rdstudy.study.data import load_data
 from tests.benchmarks.rivals import in_pythae

@@ -28,25 +28,25 @@ from rdstudy.execution.provenance import device_name
 from rdstudy.models.shape import ModelShape
 from rdstudy.training.batches import CHUNK
 from rdstudy.training.packs import FAST_PACK
-from rdstudy.training.trainer import PackTraining
+from rdstudy.training.trainer import PackTrainer
 from tests.benchmarks.machine import Report, ratios, spread
 from tests.benchmarks.rivals import BATCH, LATENT, Train
 from tests.benchmarks.training_speed import EXAMPLES, SHAPES, floor, random_images, rivals, study_of
 
 SIDE = 8192
 """Of the floor's square products."""
-PACKS, MOST_BYTES = (1, 8, 32, 128, 512), 8e9
+PACKS, MAX_BYTES = (1, 8, 32, 128, 512), 8e9
 """Models in a pack, and what their parameters, gradients and moments may take."""
 PROFILED = FAST_PACK["cuda"]
 
 
 def packed(
     pixels: int, depth: int, width: int, models: int, precision: str = "float32", *, replays: bool = True
-) -> PackTraining:
+) -> PackTrainer:
     """A pack of models on the GPU."""
     cells = list(study_of(depth, width, models, precision=precision).cells.values())
     images = random_images(pixels).cuda()
-    return PackTraining(cells, images, [np.arange(EXAMPLES)] * models, replays=replays)
+    return PackTrainer(cells, images, [np.arange(EXAMPLES)] * models, replays=replays)
 
 
 def synchronized(train: Train) -> Train:
@@ -72,7 +72,7 @@ def rival(make: Callable[..., tuple[Train, object]], pixels: int, depth: int, wi
     return synchronized(make(random_images(pixels), depth, width, device="cuda")[0])
 
 
-def product_rate(dtype: torch.dtype) -> float:
+def matmul_flops(dtype: torch.dtype) -> float:
     """Operations per second of large square products."""
     a, b, out = (torch.randn(SIDE, SIDE, dtype=dtype, device="cuda") for _ in range(3))
     torch.mm(a, b, out=out)
@@ -103,7 +103,7 @@ def speed(report: Report, size: tuple[int, int, int], rounds: int, seconds: floa
     makers["pack of 1, one by one"] = (partial(train_packed, *size, 1, replays=False), 1, CHUNK)
     pixels, depth, width = size
     shape = ModelShape(pixels, depth, width, LATENT)
-    packs = [n for n in PACKS if 16 * n * shape.row < MOST_BYTES]
+    packs = [n for n in PACKS if 16 * n * shape.row < MAX_BYTES]
     for n in packs:
         makers[f"pack of {n}"] = (partial(train_packed, *size, n), n, CHUNK)
     makers[f"pack of {PROFILED}, one by one"] = (partial(train_packed, *size, PROFILED, replays=False), PROFILED, CHUNK)
@@ -118,7 +118,7 @@ def speed(report: Report, size: tuple[int, int, int], rounds: int, seconds: floa
     for _ in range(rounds):
         for name, train in cases.items():
             rates[name].append(rate(train, *makers[name][1:], seconds))
-    products = {"float32": product_rate(torch.float32), "bfloat16": product_rate(torch.bfloat16)}
+    products = {"float32": matmul_flops(torch.float32), "bfloat16": matmul_flops(torch.bfloat16)}
     flop = BATCH * shape.flop_per_example
     report.line(f"\n{pixels} pixels, {depth}x{width}, batch {BATCH}, float32 unless said\n")
     report.line(
@@ -185,7 +185,7 @@ def main() -> None:
     report.line(f"{device_name(torch.device('cuda'))}, CUDA {torch.version.cuda}")
     report.line(
         ", ".join(
-            f"{str(dtype).removeprefix('torch.')} products {product_rate(dtype) / 1e12:.0f} TFLOP/s"
+            f"{str(dtype).removeprefix('torch.')} products {matmul_flops(dtype) / 1e12:.0f} TFLOP/s"
             for dtype in (torch.float32, torch.bfloat16)
         )
     )

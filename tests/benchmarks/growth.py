@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from rdstudy.models.shape import ModelShape
-from rdstudy.training.trainer import PackTraining
+from rdstudy.training.trainer import PackTrainer
 from tests.benchmarks.machine import Report, spread
 from tests.benchmarks.rivals import BATCH, LATENT, Train
 from tests.benchmarks.training_speed import SIDE, study_of
@@ -26,7 +26,7 @@ PIXELS, IMAGES = 784, 10_000
 def _training(models: int, depth: int, width: int, images: int) -> Train:
     generator = torch.Generator().manual_seed(0)
     data = torch.randint(0, 256, (images, PIXELS), dtype=torch.uint8, generator=generator)
-    training = PackTraining(list(study_of(depth, width, models).cells.values()), data, [np.arange(images)] * models)
+    training = PackTrainer(list(study_of(depth, width, models).cells.values()), data, [np.arange(images)] * models)
     return lambda steps: training.advance(training.step + steps)
 
 

@@ -27,7 +27,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rdstudy.evaluation import log_aggregate_posterior, mutual_information
+from rdstudy.evaluation.aggregate_posterior import log_aggregate_posterior
+from rdstudy.evaluation.mutual_information import mutual_information
 
 REGIMES = {
     "collapsed (std 1)": (0.1, 1.0, 0.02),

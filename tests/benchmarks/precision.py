@@ -21,7 +21,7 @@ from rdstudy.execution.worker import as_tensor, populations_of
 from rdstudy.models.stacked import StackedVAE
 from rdstudy.study import parse_study
 from rdstudy.study.data import load_data
-from rdstudy.training.trainer import PackTraining
+from rdstudy.training.trainer import PackTrainer
 from tests.benchmarks.machine import Report
 
 SHAPES, BETAS, SEEDS = ((1, 64), (1, 512)), (0.1, 1.0, 5.0), 8
@@ -54,7 +54,7 @@ class Task:
     rounded: bool
 
 
-def with_rounded_products(training: PackTraining) -> None:
+def with_rounded_products(training: PackTrainer) -> None:
     """Let a pack that has not begun multiply in bfloat16, all else unchanged: its weights, order and noise."""
     stack = training.stack
     training.stack = StackedVAE(stack.shape, stack.rows, batch_size=stack.batch_size, product_dtype=torch.bfloat16)
@@ -68,7 +68,7 @@ def trained(task: Task) -> dict[str, list[float]]:
     study = parse_study(STUDY.format(**sizes, seeds=SEEDS))
     dataset, cells = load_data(study), list(study.cells.values())
     images, populations = as_tensor(dataset.images), populations_of(dataset, cells)
-    training = PackTraining(cells, images, [each["train"] for each in populations])
+    training = PackTrainer(cells, images, [each["train"] for each in populations])
     if task.rounded:
         with_rounded_products(training)
     before = training.stack.rows.clone()

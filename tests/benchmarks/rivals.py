@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from rdstudy.models.objective import distortion, lagrangian, rate
 from rdstudy.models.shape import ModelShape
-from rdstudy.models.stacked import initial_row
+from rdstudy.models.stacked import initial_parameters
 from rdstudy.models.vae import VAE
 
 BATCH, LEARNING_RATE, LATENT = 128, 1e-3, 10
@@ -25,7 +25,7 @@ Train = Callable[[int], None]
 def fresh(images: Tensor, depth: int, width: int, seed: int) -> VAE:
     """A model at its start."""
     shape = ModelShape(images.shape[1], depth, width, LATENT)
-    return VAE(shape, initial_row(shape, f"seed {seed}", torch.float32))
+    return VAE(shape, initial_parameters(shape, f"seed {seed}", torch.float32))
 
 
 class _Images(Dataset):

@@ -19,7 +19,7 @@ import numpy as np
 
 from rdstudy.execution.search import Search
 from rdstudy.execution.search.frontier_search import hypervolume
-from rdstudy.execution.search.gaussian_process import Surrogate, lowest
+from rdstudy.execution.search.gaussian_process import GaussianProcess, lowest
 from rdstudy.study import Cell, Study
 from tests.benchmarks.machine import Report, spread
 from tests.execution.search.objective import BEST, believed, distortion, play, rate, study, trained
@@ -69,7 +69,7 @@ def by_grid(world: int, *, betas: int) -> tuple[int, float, bool]:
             seeds.append(seed)
         if seed < 2:
             continue
-        surrogate = Surrogate(np.array(x), np.array(y), np.array(seeds))
+        surrogate = GaussianProcess(np.array(x), np.array(y), np.array(seeds))
         found = surrogate.locate(lowest, np.random.default_rng(world), draws=1000)
         at = [LOW * math.exp(RANGE * value) for value in (found.at, found.low, found.high)]
         if at[2] / at[1] <= WIDTH:

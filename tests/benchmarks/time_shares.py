@@ -23,13 +23,13 @@ from torch.profiler import ProfilerActivity, profile
 from rdstudy.execution import worker
 from rdstudy.execution.budget import Budget
 from rdstudy.execution.provenance import device_name
-from rdstudy.execution.run import Recorder, opened, run_inline
-from rdstudy.execution.worker import Workplace
-from rdstudy.storage.checkpoints import Saver
+from rdstudy.execution.run import TableWriter, open_results, run_inline
+from rdstudy.execution.worker import RunContext
+from rdstudy.storage.checkpoints import AsyncCheckpointer
 from rdstudy.study import load_study
 from rdstudy.study.data import load_data
 from rdstudy.training.packs import FAST_PACK, plan_packs
-from rdstudy.training.trainer import PackTraining
+from rdstudy.training.trainer import PackTrainer
 from tests.benchmarks.machine import Report
 from tests.benchmarks.training_speed import SHAPES, packed, random_images
 
@@ -55,20 +55,20 @@ def shares(report: Report, name: str, overrides: list[str], device: torch.device
         return lambda: setattr(owner, method, plain)
 
     undo = [
-        timed("training", PackTraining, "advance"),
+        timed("training", PackTrainer, "advance"),
         timed("measuring", worker, "measure"),
-        timed("checkpoints", Saver, "save"),
+        timed("checkpoints", AsyncCheckpointer, "save"),
         timed("models, sheets, rows", worker._PackRun, "finish"),
-        timed("table", Recorder, "__call__"),
+        timed("table", TableWriter, "__call__"),
     ]
     dataset = load_data(study)
     with tempfile.TemporaryDirectory() as folder:
         results = Path(folder)
-        at = Workplace(study, dataset, results, device)
+        at = RunContext(study, dataset, results, device)
         packs = plan_packs(study.cells.values(), pixels=dataset.images.shape[1], device=device.type)
         began = time.perf_counter()
-        with opened(study, results, dataset.fingerprint) as table:
-            run_inline(packs, at, Recorder(study, results, table), Budget())
+        with open_results(study, results, dataset.fingerprint) as table:
+            run_inline(packs, at, TableWriter(study, results, table), Budget())
         total = time.perf_counter() - began
     for each in undo:
         each()

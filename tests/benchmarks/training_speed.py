@@ -29,7 +29,7 @@ from rdstudy.models.shape import ModelShape
 from rdstudy.models.vae import VAE
 from rdstudy.study import Evaluation, Information, Likelihood, Study, parse_study
 from rdstudy.training.packs import FAST_PACK
-from rdstudy.training.trainer import PackTraining
+from rdstudy.training.trainer import PackTrainer
 from tests.benchmarks.machine import Case, Report, compare, ratios, spread
 from tests.benchmarks.rivals import BATCH, LATENT, Train, conventional, pythae
 
@@ -54,10 +54,10 @@ def study_of(depth: int, width: int, models: int, *, steps: int = 10**6, precisi
     )
 
 
-def packed(images: Tensor, depth: int, width: int, models: int, precision: str = "float32") -> PackTraining:
+def packed(images: Tensor, depth: int, width: int, models: int, precision: str = "float32") -> PackTrainer:
     """A pack of models."""
     cells = list(study_of(depth, width, models, precision=precision).cells.values())
-    return PackTraining(cells, images, [np.arange(EXAMPLES)] * models)
+    return PackTrainer(cells, images, [np.arange(EXAMPLES)] * models)
 
 
 def _packed(pixels: int, depth: int, width: int, models: int, precision: str = "float32") -> Train:

@@ -87,7 +87,7 @@ def plain_tune(study_file: Path, output: Path, *, loop: bool) -> None:
     from rdstudy.execution.worker import as_tensor, populations_of
     from rdstudy.study import Cell, load_study
     from rdstudy.study.data import load_data
-    from rdstudy.training.trainer import PackTraining
+    from rdstudy.training.trainer import PackTrainer
     from tests.benchmarks.rivals import conventional
 
     class OneCell(tune.Trainable):  # type: ignore[misc]
@@ -109,7 +109,7 @@ def plain_tune(study_file: Path, output: Path, *, loop: bool) -> None:
                 train, model = conventional(mine, cell.depth, cell.width, cell.seed, beta=cell.beta)
                 train(cell.steps)
             else:
-                training = PackTraining([cell], images, [populations["train"]])
+                training = PackTrainer([cell], images, [populations["train"]])
                 training.advance(cell.steps)
                 model = training.model(0)
             rows = []

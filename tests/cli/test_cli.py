@@ -17,10 +17,10 @@ import rdstudy
 from rdstudy.execution import worker
 from rdstudy.storage import StorageError, locked
 from rdstudy.storage import stage as real_stage
-from rdstudy.storage.location import Location
+from rdstudy.storage.location import StoragePath
 from rdstudy.storage.schema import columns_markdown
 from rdstudy.study import study_schema
-from rdstudy.training.trainer import PackTraining
+from rdstudy.training.trainer import PackTrainer
 from tests.command import contents, refused, values
 
 # --- plan, run, status ---
@@ -112,10 +112,10 @@ def test_ctrl_c_ends_a_run_cleanly_and_the_status_shows_its_unfinished_packs(com
     def stop(self, until):
         if self.step >= 64:
             signal.raise_signal(signal.SIGINT)
-        PackTraining.advance(self, until)
+        PackTrainer.advance(self, until)
 
     with monkeypatch.context() as stopped:
-        stopped.setattr(worker, "PackTraining", type("Stopping", (PackTraining,), {"advance": stop}))
+        stopped.setattr(worker, "PackTrainer", type("Stopping", (PackTrainer,), {"advance": stop}))
         ran = command("run", study_file, "--inline", "--set", "resources.checkpoint_seconds=1e-9")
     assert ran.code == 130
     assert ran.err.startswith(
@@ -140,10 +140,10 @@ def test_a_failed_cell_is_named_and_the_exit_code_is_one(command, study_file, tm
     def fail(self, until):
         if any(cell.beta == 0.1 and cell.seed == 1 for cell in self.cells):
             raise ZeroDivisionError("a poisoned cell")
-        PackTraining.advance(self, until)
+        PackTrainer.advance(self, until)
 
     with monkeypatch.context() as poison:
-        poison.setattr(worker, "PackTraining", type("Faulty", (PackTraining,), {"advance": fail}))
+        poison.setattr(worker, "PackTrainer", type("Faulty", (PackTrainer,), {"advance": fail}))
         ran = command("run", study_file, "--inline", "--set", "resources.max_failures=0")
     assert ran.code == 1
     assert "4 cells, 3 finished, 1 missing, 1 failed last time" in ran.out
@@ -165,7 +165,7 @@ def test_a_diverged_cell_is_named_and_counts_as_finished(command, study_file):
 
 
 def test_a_disk_that_fills_up_during_a_run_loses_nothing(command, study_file, tmp_path, monkeypatch):
-    staged: list[Location] = []
+    staged: list[StoragePath] = []
 
     def stage(*arguments):
         if staged:

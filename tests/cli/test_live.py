@@ -33,7 +33,7 @@ def report(n: int, step: int, members: tuple[int, ...] = (0, 1), **how: Any) -> 
 
 
 def test_a_pack_that_ends_has_a_line_with_what_it_was_and_how_far_the_run_is():
-    [line] = said(report(0, 10), report(0, CELL.steps, staged="x", test_distortion_nats=81.26, product_share=0.5))
+    [line] = said(report(0, 10), report(0, CELL.steps, staged="x", test_distortion_nats=81.26, mfu=0.5))
     assert line.startswith("pack 1/3 finished: 2 models 1x9, latent 3, ")
     assert "2 s, test D 81.3 nats | 2/6 cells, " in line
     assert "model-steps/s on 2 workers (50% of the matrix-product rate), time left " in line

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rdstudy.cli.progress import Tally
+from rdstudy.cli.progress import ProgressTracker
 from rdstudy.execution.worker import Progress
 from rdstudy.training.packs import Pack
 from tests.conftest import CELL
@@ -28,8 +28,8 @@ def told(of: Pack, step: int, cells: tuple[str, ...] | None = None, **how: Any) 
 
 
 @pytest.fixture
-def two() -> tuple[Tally, Pack, Pack]:
-    tally, first, second = Tally(), pack(0, 1), pack(2)
+def two() -> tuple[ProgressTracker, Pack, Pack]:
+    tally, first, second = ProgressTracker(), pack(0, 1), pack(2)
     tally.add([first, second])
     return tally, first, second
 
@@ -87,7 +87,7 @@ def test_what_is_said_twice_counts_once(two):
     assert tally.ended == {"finished": 2}
     assert tally.done == 2 * STEPS
     one, _ = ids(first)
-    halves = Tally()
+    halves = ProgressTracker()
     halves.add([first])
     for _ in range(2):
         halves.hear(first, told(first, STEPS, (one,), staged="half"))
@@ -96,7 +96,7 @@ def test_what_is_said_twice_counts_once(two):
 
 
 def test_a_pack_that_has_ended_leaves_nothing_behind():
-    tally, packs = Tally(), [pack(2 * n, 2 * n + 1) for n in range(200)]
+    tally, packs = ProgressTracker(), [pack(2 * n, 2 * n + 1) for n in range(200)]
     tally.add(packs)
     for each in packs:
         tally.hear(each, told(each, 10))

@@ -7,7 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rdstudy.evaluation import AggregatePosterior, log_aggregate_posterior, log_posterior
+from rdstudy.evaluation.aggregate_posterior import AggregatePosterior, log_aggregate_posterior
+from rdstudy.evaluation.gaussian import log_posterior
 
 EXTREMES = {
     "std 1e-6, means to 1e3": (1e3, 1e-6, 0.5),

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from rdstudy.evaluation import log_aggregate_posterior, log_posterior, mutual_information
+from rdstudy.evaluation.aggregate_posterior import log_aggregate_posterior
+from rdstudy.evaluation.gaussian import log_posterior
+from rdstudy.evaluation.mutual_information import mutual_information
 
 EXAMPLES, BATCH, LATENT = 1000, 50, 2
 

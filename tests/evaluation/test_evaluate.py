@@ -5,16 +5,17 @@ import numpy as np
 import pytest
 import torch
 
-from rdstudy import evaluation
-from rdstudy.evaluation import importance_weighted_nll, split_rate
+from rdstudy.evaluation import evaluate as evaluation
 from rdstudy.evaluation.evaluate import Values, measure, sheet
+from rdstudy.evaluation.importance_sampling import importance_weighted_nll
+from rdstudy.evaluation.mutual_information import decompose_rate
 from rdstudy.models.shape import ModelShape
-from rdstudy.models.stacked import initial_row
+from rdstudy.models.stacked import initial_parameters
 from rdstudy.models.vae import VAE
 from rdstudy.storage.schema import DIVERGED, OK
 from rdstudy.study import Evaluation
 from rdstudy.study.seeding import generator
-from rdstudy.training.trainer import PackTraining
+from rdstudy.training.trainer import PackTrainer
 
 SHAPE = ModelShape(15, 1, 9, 3)
 POPULATION = np.random.default_rng(3).permutation(100)[:37]
@@ -27,7 +28,7 @@ def images(dataset) -> torch.Tensor:
 
 def model(cell_id: str = "a", scale: float = 1.5) -> VAE:
     """An untrained model, with larger weights than training starts from."""
-    return VAE(SHAPE, scale * initial_row(SHAPE, cell_id, torch.float32))
+    return VAE(SHAPE, scale * initial_parameters(SHAPE, cell_id, torch.float32))
 
 
 def measured(vae: VAE, images: torch.Tensor, indices: np.ndarray = POPULATION, **changes: Any) -> Values:
@@ -106,7 +107,7 @@ def test_draws_depend_on_cell_step_and_population_and_on_nothing_else(images):
 def test_values_do_not_depend_on_the_pack(images, make_cell):
     cells = [make_cell(seed=seed, precision="bfloat16", steps=20) for seed in range(3)]
     train = [np.arange(40)] * 3
-    pack, alone = PackTraining(cells, images, train), PackTraining(cells[1:2], images, train[1:2])
+    pack, alone = PackTrainer(cells, images, train), PackTrainer(cells[1:2], images, train[1:2])
     pack.advance(20)
     alone.advance(20)
     assert measured(pack.model(1), images).columns == measured(alone.model(0), images).columns
@@ -168,7 +169,7 @@ def test_the_columns_of_the_information_are_those_of_the_whole_population_in_flo
     columns = measured(model(), images, step=100, evaluation=asked(information={"draws": 3})).columns
     posterior = model().encode(images[torch.from_numpy(POPULATION)] / 255)
     rng = generator("a", "information", 100, "test")
-    split = split_rate(posterior.mean.detach(), posterior.log_std.detach(), generator=rng, draws_per_example=3)
+    split = decompose_rate(posterior.mean.detach(), posterior.log_std.detach(), generator=rng, draws_per_example=3)
     assert columns["mi_nats"] == pytest.approx(split.mutual_information.value, rel=1e-5)
     assert columns["marginal_kl_nats"] == pytest.approx(split.marginal_kl.value, rel=1e-5)
     assert columns["mi_nats"] + columns["marginal_kl_nats"] == pytest.approx(columns["rate_nats"], rel=1e-6)

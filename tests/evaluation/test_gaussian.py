@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from rdstudy.evaluation import active_units, log_posterior, log_prior
+from rdstudy.evaluation.gaussian import active_units, log_posterior, log_prior
 
 
 def test_the_prior_is_the_standard_normal():

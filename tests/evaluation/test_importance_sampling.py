@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from rdstudy.evaluation import importance_sampling as likelihood_module
-from rdstudy.evaluation import importance_weighted_nll, importance_weighted_nlls, log_posterior, log_prior
+from rdstudy.evaluation.gaussian import log_posterior, log_prior
+from rdstudy.evaluation.importance_sampling import importance_weighted_nll, importance_weighted_nlls
 from rdstudy.evaluation.pareto import pareto_shape, tail_length
 from rdstudy.models.objective import Posterior, distortion
 

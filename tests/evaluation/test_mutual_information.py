@@ -6,15 +6,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rdstudy.evaluation import (
-    log_aggregate_posterior,
-    log_posterior,
-    log_prior,
-    marginal_kl,
-    mutual_information,
-    split_rate,
-)
 from rdstudy.evaluation import mutual_information as mutual_module
+from rdstudy.evaluation.aggregate_posterior import log_aggregate_posterior
+from rdstudy.evaluation.gaussian import log_posterior, log_prior
+from rdstudy.evaluation.mutual_information import decompose_rate, marginal_kl, mutual_information
 
 
 def philox(seed=0):
@@ -72,7 +67,7 @@ def test_a_linear_gaussian_code_has_its_closed_form_information_and_marginal_kl(
     variance = tensor(slope).square() + tensor(std).square()  # of q(z), a Gaussian
     information = 0.5 * (variance / tensor(std).square()).log().sum().item()
     kl = 0.5 * (variance - 1 - variance.log()).sum().item()
-    found = split_rate(mean, log_std, generator=philox(1), draws_per_example=4)
+    found = decompose_rate(mean, log_std, generator=philox(1), draws_per_example=4)
     # 64 midpoints an axis stand for a normal population with an error of about 1e-3 nats at these widths
     assert found.mutual_information.value == pytest.approx(
         information, abs=3 * found.mutual_information.standard_error + 2e-3
@@ -93,7 +88,7 @@ def test_a_code_whose_aggregate_is_the_prior_has_no_marginal_kl():
 def test_rate_is_information_plus_marginal_kl_also_between_calls_that_share_draws(draws, examples):
     mean, log_std = some_codes()
     settings = {"draws_per_example": draws, "examples": examples}
-    whole = split_rate(mean, log_std, generator=philox(5), **settings)
+    whole = decompose_rate(mean, log_std, generator=philox(5), **settings)
     information = mutual_information(mean, log_std, generator=philox(5), **settings)
     kl = marginal_kl(mean, log_std, generator=philox(5), **settings)
     assert (information, kl) == (whole.mutual_information, whole.marginal_kl)
@@ -154,7 +149,7 @@ def test_no_draws_make_information_exceed_log_n_or_the_marginal_kl_negative(
     rng = np.random.default_rng(seed)
     mean = tensor(spread * rng.standard_normal((examples, latent)))
     log_stds = tensor(log_std + jitter * rng.standard_normal((examples, latent)))
-    found = split_rate(mean, log_stds, generator=rng, draws_per_example=draws)
+    found = decompose_rate(mean, log_stds, generator=rng, draws_per_example=draws)
     assert found.ceiling == math.log(examples)
     assert found.mutual_information.value <= found.ceiling + 1e-12
     # few draws do not know their own error well: five of them, and a floor for where none was seen
@@ -167,12 +162,12 @@ def test_no_draws_make_information_exceed_log_n_or_the_marginal_kl_negative(
 def test_draws_of_a_subsample_ask_about_the_population_and_a_subpopulation_about_itself():
     mean = 1e3 * torch.arange(50.0)[:, None]
     log_std = torch.zeros(50, 1)
-    subsample = split_rate(mean, log_std, generator=philox(), examples=10)
-    subpopulation = split_rate(mean[:10], log_std[:10], generator=philox())
+    subsample = decompose_rate(mean, log_std, generator=philox(), examples=10)
+    subpopulation = decompose_rate(mean[:10], log_std[:10], generator=philox())
     assert subsample.ceiling == pytest.approx(math.log(50))
     assert subsample.mutual_information.value == pytest.approx(math.log(50))
     assert subsample.mutual_information.count == 10
-    assert subsample.rate == split_rate(mean, log_std, generator=philox(1)).rate  # over all 50, no draws
+    assert subsample.rate == decompose_rate(mean, log_std, generator=philox(1)).rate  # over all 50, no draws
     assert subpopulation.ceiling == pytest.approx(math.log(10))
     assert subpopulation.mutual_information.value == pytest.approx(math.log(10))
 
@@ -198,8 +193,8 @@ def test_second_draws_serve_the_error_and_do_not_touch_the_value(monkeypatch):
 
 def test_float32_codes_give_what_their_values_give_in_float64():
     mean, log_std = (part.float() for part in some_codes())
-    found = split_rate(mean, log_std, generator=philox(6))
-    assert found == split_rate(mean.double(), log_std.double(), generator=philox(6))
+    found = decompose_rate(mean, log_std, generator=philox(6))
+    assert found == decompose_rate(mean.double(), log_std.double(), generator=philox(6))
 
 
 @pytest.mark.parametrize(

@@ -72,4 +72,4 @@ def test_a_gpu_in_use_is_said_so(command, study_file, monkeypatch):
 
 def test_a_machine_without_a_driver_has_no_gpus(monkeypatch):
     monkeypatch.setattr("pathlib.Path.exists", lambda self: False)
-    assert plan.gpus_here() == 0
+    assert estimates.gpus_here() == 0

@@ -12,9 +12,9 @@ from rdstudy.data.dataset import Dataset, make_dataset
 from rdstudy.errors import UserError
 from rdstudy.execution import worker
 from rdstudy.execution.budget import Budget
-from rdstudy.execution.run import Recorder, opened, run_inline
-from rdstudy.execution.status import standing
-from rdstudy.execution.worker import Workplace, run_pack
+from rdstudy.execution.run import TableWriter, open_results, run_inline
+from rdstudy.execution.status import study_status
+from rdstudy.execution.worker import RunContext, run_pack
 from rdstudy.storage import LockedError, load_measurements
 from rdstudy.storage.checkpoints import Checkpoints
 from rdstudy.storage.files import ASIDE
@@ -22,7 +22,7 @@ from rdstudy.storage.schema import PROVENANCE
 from rdstudy.storage.study_record import load_study_record, recorded_study
 from rdstudy.study import Study
 from rdstudy.training.packs import Pack, plan_packs
-from rdstudy.training.trainer import PackTraining
+from rdstudy.training.trainer import PackTrainer
 
 
 def run(study: Study, dataset: Dataset, results: Path, *, pack_size: int = 2) -> list[str]:
@@ -33,15 +33,15 @@ def run(study: Study, dataset: Dataset, results: Path, *, pack_size: int = 2) ->
         if progress.staged is not None:
             trained.extend(progress.cells)
 
-    with opened(study, results, dataset.fingerprint) as table:
+    with open_results(study, results, dataset.fingerprint) as table:
         packs = plan_packs(
-            standing(study, results).missing,
+            study_status(study, results).missing,
             pixels=15,
             pack_size=pack_size,
             kept=Checkpoints(results).begun(),
         )
-        at = Workplace(study, dataset, results, torch.device("cpu"))
-        run_inline(packs, at, Recorder(study, results, table, listen), Budget())
+        at = RunContext(study, dataset, results, torch.device("cpu"))
+        run_inline(packs, at, TableWriter(study, results, table, listen), Budget())
     return trained
 
 
@@ -52,9 +52,9 @@ def values(results: Path) -> pd.DataFrame:
 
 def test_a_study_is_run_once(make_study, dataset, tmp_path):
     study = make_study()
-    assert len(standing(study, tmp_path).missing) == 4
+    assert len(study_status(study, tmp_path).missing) == 4
     assert sorted(run(study, dataset, tmp_path)) == sorted(study.cells)
-    now = standing(study, tmp_path)
+    now = study_status(study, tmp_path)
     assert (now.missing, now.failed, now.finished) == ([], {}, set(study.cells))
     first = load_measurements(tmp_path)
     assert len(first) == 4 * 4 * 2
@@ -110,7 +110,7 @@ def test_other_data_is_refused_and_nothing_is_changed(make_study, dataset, tmp_p
 
 def test_a_second_run_is_refused_while_the_first_is_at_work(make_study, dataset, tmp_path):
     with (
-        opened(make_study(), tmp_path, dataset.fingerprint),
+        open_results(make_study(), tmp_path, dataset.fingerprint),
         pytest.raises(LockedError, match="is being written by process"),
     ):
         run(make_study(), dataset, tmp_path)
@@ -119,16 +119,16 @@ def test_a_second_run_is_refused_while_the_first_is_at_work(make_study, dataset,
 def test_what_a_dead_run_left_is_tidied_and_taken_over(make_study, dataset, tmp_path):
     """It staged a pack that it never committed, and was writing other files when it died."""
     study = make_study()
-    at = Workplace(study, dataset, tmp_path, torch.device("cpu"))
+    at = RunContext(study, dataset, tmp_path, torch.device("cpu"))
     staged = list(run_pack(Pack(tuple(study.cells.values())[:2]), at))[-1]
-    assert standing(study, tmp_path).finished == set()
+    assert study_status(study, tmp_path).finished == set()
     leftovers = [tmp_path / folder / f"{ASIDE}0" for folder in ("measurements", "staging", "models", "sheets", ".")]
     for leftover in leftovers:
         leftover.parent.mkdir(exist_ok=True)
         leftover.write_bytes(b"half")
-    with opened(study, tmp_path, dataset.fingerprint) as table:
+    with open_results(study, tmp_path, dataset.fingerprint) as table:
         assert table.finished == set(staged.cells)
-    assert standing(study, tmp_path).finished == set(staged.cells)
+    assert study_status(study, tmp_path).finished == set(staged.cells)
     assert not any(leftover.exists() for leftover in leftovers)
     assert sorted(run(study, dataset, tmp_path)) == sorted(study.cells.keys() - set(staged.cells))
 
@@ -136,7 +136,7 @@ def test_what_a_dead_run_left_is_tidied_and_taken_over(make_study, dataset, tmp_
 def test_a_begun_pack_keeps_its_members_when_the_plan_changes(make_study, dataset, tmp_path):
     study = make_study("resources.checkpoint_seconds=1e-9")
     members = tuple(list(study.cells.values())[i] for i in (0, 3, 1))
-    running = run_pack(Pack(members), Workplace(study, dataset, tmp_path, torch.device("cpu")))
+    running = run_pack(Pack(members), RunContext(study, dataset, tmp_path, torch.device("cpu")))
     next(running)
     del running
     run(study, dataset, tmp_path, pack_size=2)
@@ -151,13 +151,13 @@ def poisoned(monkeypatch, make_study):
     """One cell of the study raises whenever it is trained, until the poison is taken out."""
     bad = list(make_study().cells)[1]
 
-    class Faulty(PackTraining):
+    class Faulty(PackTrainer):
         def advance(self, until):
             if bad in {cell.id for cell in self.cells}:
                 raise ZeroDivisionError("a poisoned cell")
             super().advance(until)
 
-    monkeypatch.setattr(worker, "PackTraining", Faulty)
+    monkeypatch.setattr(worker, "PackTrainer", Faulty)
     return bad
 
 
@@ -167,15 +167,15 @@ def test_a_failed_cell_is_recorded_and_tried_again_by_the_next_run(
     study = make_study("resources.max_failures=0")
     for _ in range(2):
         run(study, dataset, tmp_path, pack_size=4)
-        now = standing(study, tmp_path)
+        now = study_status(study, tmp_path)
         assert now.failed == {poisoned: "ZeroDivisionError: a poisoned cell"}
         assert [cell.id for cell in now.missing] == [poisoned]
         table = load_measurements(tmp_path)
         assert table[table["status"] == "failed"]["cell_id"].tolist() == [poisoned] * 2
         assert len(table) == 3 * 8 + 2
-    monkeypatch.setattr(worker, "PackTraining", PackTraining)
+    monkeypatch.setattr(worker, "PackTrainer", PackTrainer)
     assert run(study, dataset, tmp_path) == [poisoned]
-    assert standing(study, tmp_path).failed == {}
+    assert study_status(study, tmp_path).failed == {}
     table = load_measurements(tmp_path)
     assert table["status"].unique().tolist() == ["ok"]
     assert len(table) == 4 * 8
@@ -183,7 +183,7 @@ def test_a_failed_cell_is_recorded_and_tried_again_by_the_next_run(
 
 def test_the_folder_says_which_study_it_holds(make_study, dataset, tmp_path):
     study = make_study("question=Why?")
-    with opened(study, tmp_path, dataset.fingerprint):
+    with open_results(study, tmp_path, dataset.fingerprint):
         pass
     record = load_study_record(tmp_path)
     assert (record["name"], record["question"], record["n_cells"]) == ("tiny", "Why?", 4)
@@ -206,6 +206,6 @@ def test_a_damaged_record_of_the_study_is_named(tmp_path, content):
 
 def test_a_standing_is_of_the_studys_own_cells_only(make_study, dataset, tmp_path):
     run(make_study("grid.beta=[1]"), dataset, tmp_path)
-    now = standing(make_study("grid.beta=[0.1]"), tmp_path)
+    now = study_status(make_study("grid.beta=[0.1]"), tmp_path)
     assert (now.finished, len(now.missing)) == (set(), 2)
     assert dataclasses.replace(now, finished=set(now.cells)).missing == []

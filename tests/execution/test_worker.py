@@ -11,24 +11,24 @@ import torch
 
 from rdstudy.evaluation.evaluate import measure
 from rdstudy.execution import worker
-from rdstudy.execution.worker import Progress, Workplace, pick_device, run_pack
+from rdstudy.execution.worker import Progress, RunContext, pick_device, run_pack
 from rdstudy.storage import StorageError
-from rdstudy.storage.checkpoints import Checkpoints, Saver
-from rdstudy.storage.location import Location
+from rdstudy.storage.checkpoints import AsyncCheckpointer, Checkpoints
+from rdstudy.storage.location import StoragePath
 from rdstudy.storage.schema import COLUMNS, PROVENANCE
 from rdstudy.storage.weights import load_model
 from rdstudy.study import Cell
 from rdstudy.study.early_stopping import Limit, Limits
 from rdstudy.training.packs import Pack
-from rdstudy.training.trainer import PackTraining
+from rdstudy.training.trainer import PackTrainer
 
 
 @pytest.fixture
 def workplace(dataset, make_study, tmp_path):
     """Where the tiny study is trained: `workplace("folder", settings)`."""
 
-    def make(name: str = "results", *settings: str) -> Workplace:
-        return Workplace(make_study(*settings), dataset, tmp_path / name, torch.device("cpu"))
+    def make(name: str = "results", *settings: str) -> RunContext:
+        return RunContext(make_study(*settings), dataset, tmp_path / name, torch.device("cpu"))
 
     return make
 
@@ -36,27 +36,27 @@ def workplace(dataset, make_study, tmp_path):
 @pytest.fixture
 def whole_checkpoints(monkeypatch):
     """Every checkpoint that is due is made: the one before is written by then, however slow the disk."""
-    plain = Saver.save
+    plain = AsyncCheckpointer.save
 
     def save(self, pack_id, checkpoint):
         plain(self, pack_id, checkpoint)
         self.wait()
 
-    monkeypatch.setattr(Saver, "save", save)
+    monkeypatch.setattr(AsyncCheckpointer, "save", save)
 
 
-def pack_of(at: Workplace) -> Pack:
+def pack_of(at: RunContext) -> Pack:
     return Pack(tuple(at.study.cells.values()))
 
 
-def begin(at: Workplace) -> Generator[Progress, None, None]:
+def begin(at: RunContext) -> Generator[Progress, None, None]:
     """The study's cells as one pack, to be interrupted with `close`."""
     running = run_pack(pack_of(at), at)
     assert isinstance(running, Generator)
     return running
 
 
-def rows(results: Location, staged: Sequence[Progress]) -> dict[tuple, dict]:
+def rows(results: StoragePath, staged: Sequence[Progress]) -> dict[tuple, dict]:
     """Staged rows by cell, step and population, without their provenance."""
     found = {}
     for progress in staged:
@@ -68,7 +68,7 @@ def rows(results: Location, staged: Sequence[Progress]) -> dict[tuple, dict]:
     return found
 
 
-def trained(at: Workplace) -> dict[tuple, dict]:
+def trained(at: RunContext) -> dict[tuple, dict]:
     """Rows of an uninterrupted run of the study's cells as one pack."""
     return rows(at.results, list(run_pack(pack_of(at), at)))
 
@@ -76,7 +76,7 @@ def trained(at: Workplace) -> dict[tuple, dict]:
 @pytest.fixture(scope="module")
 def expected(dataset, make_study, tmp_path_factory) -> dict[tuple, dict]:
     """Rows of the tiny study, trained without interruption as one pack."""
-    return trained(Workplace(make_study(), dataset, tmp_path_factory.mktemp("expected"), torch.device("cpu")))
+    return trained(RunContext(make_study(), dataset, tmp_path_factory.mktemp("expected"), torch.device("cpu")))
 
 
 # --- one pack ---
@@ -321,7 +321,7 @@ def test_time_is_counted_over_all_interruptions(workplace):
 # --- cells stopped early ---
 
 
-def hopeless(at: Workplace, *positions: int, step: int = 64) -> Pack:
+def hopeless(at: RunContext, *positions: int, step: int = 64) -> Pack:
     """The study's cells as one pack, of which some are above their limit at a step, and the others are below theirs."""
     limits: dict[str, Limits] = {}
     for k, cell_id in enumerate(at.study.cells):
@@ -392,12 +392,12 @@ def test_a_pack_interrupted_beside_a_stop_gives_the_same_rows(workplace, expecte
 
 @pytest.fixture
 def fault(monkeypatch):
-    """Make `PackTraining` raise for some packs; the sizes of the packs that it was asked for."""
+    """Make `PackTrainer` raise for some packs; the sizes of the packs that it was asked for."""
 
     def inject(when, error: Exception) -> list[int]:
         asked = []
 
-        class Faulty(PackTraining):
+        class Faulty(PackTrainer):
             def __init__(self, cells, images, train_indices, **options):
                 asked.append(len(cells))
                 super().__init__(cells, images, train_indices, **options)
@@ -407,7 +407,7 @@ def fault(monkeypatch):
                     raise error
                 super().advance(until)
 
-        monkeypatch.setattr(worker, "PackTraining", Faulty)
+        monkeypatch.setattr(worker, "PackTrainer", Faulty)
         return asked
 
     return inject

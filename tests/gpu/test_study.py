@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import rdstudy
-from rdstudy.execution.worker import Workplace, run_pack
+from rdstudy.execution.worker import RunContext, run_pack
 from rdstudy.storage.schema import PROVENANCE
 from rdstudy.study import parse_study
 from rdstudy.study.data import load_data
@@ -28,8 +28,8 @@ pytestmark = pytest.mark.gpu
 def at(dataset, make_study, tmp_path, cuda):
     """Where the tiny study is trained: `at("folder")`."""
 
-    def make(name: str = "results", device: torch.device = cuda) -> Workplace:
-        return Workplace(make_study(f"resources.device={device.type}"), dataset, tmp_path / name, device)
+    def make(name: str = "results", device: torch.device = cuda) -> RunContext:
+        return RunContext(make_study(f"resources.device={device.type}"), dataset, tmp_path / name, device)
 
     return make
 
@@ -40,7 +40,7 @@ def test_a_pack_trained_twice_gives_the_same_rows(at):
 
 def test_a_pack_interrupted_anywhere_gives_the_same_rows(at):
     expected, place = trained(at("whole")), at("interrupted")
-    place = Workplace(
+    place = RunContext(
         place.study.model_copy(
             update={"resources": place.study.resources.model_copy(update={"checkpoint_seconds": 1e-9})}
         ),
@@ -83,7 +83,7 @@ def test_a_pack_that_the_gpu_has_no_memory_for_is_halved(tmp_path, cuda):
     torch.cuda.empty_cache()
     torch.cuda.set_per_process_memory_fraction(2.5e9 / total, 0)
     try:
-        place = Workplace(study, dataset, tmp_path / "results", cuda)
+        place = RunContext(study, dataset, tmp_path / "results", cuda)
         staged = [p for p in run_pack(Pack(tuple(study.cells.values())), place) if p.staged or p.failure]
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0, 0)

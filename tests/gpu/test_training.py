@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from rdstudy.study import Cell
-from rdstudy.training.batches import CHUNK, Draws
-from rdstudy.training.trainer import PackTraining
+from rdstudy.training.batches import CHUNK, BatchSampler
+from rdstudy.training.trainer import PackTrainer
 from tests.training.test_trainer import some_cells, training_set, weights
 
 pytestmark = pytest.mark.gpu
@@ -22,8 +22,8 @@ def images(dataset, cuda) -> torch.Tensor:
     return torch.from_numpy(dataset.images.copy()).to(cuda)
 
 
-def start(cells: Sequence[Cell], images: torch.Tensor, *, replays: bool = True) -> PackTraining:
-    return PackTraining(cells, images, [training_set(cell) for cell in cells], replays=replays)
+def start(cells: Sequence[Cell], images: torch.Tensor, *, replays: bool = True) -> PackTrainer:
+    return PackTrainer(cells, images, [training_set(cell) for cell in cells], replays=replays)
 
 
 def train(
@@ -106,9 +106,9 @@ def test_those_that_stay_go_on_when_others_leave(make_cell, images):
 
 @pytest.mark.parametrize("chunks", [[0, 1, 2, 3], [3], [0, 1, 3], [2, 1, 3]], ids=str)
 def test_draws_made_ahead_are_those_made_when_they_are_wanted(cuda, chunks):
-    def draws_on(device: torch.device) -> Draws:
+    def draws_on(device: torch.device) -> BatchSampler:
         options: dict[str, Any] = {"batch_size": 10, "n_rows": 32, "latent_dim": 3, "last_step": 10**6}
-        return Draws(["a", "b"], [np.arange(2000), np.arange(7)], **options, dtype=torch.float32, device=device)
+        return BatchSampler(["a", "b"], [np.arange(2000), np.arange(7)], **options, dtype=torch.float32, device=device)
 
     ahead, wanted = draws_on(cuda), draws_on(torch.device("cpu"))
     for chunk in chunks:

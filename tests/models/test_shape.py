@@ -4,7 +4,7 @@ import torch
 from rdstudy.models.shape import ALIGNMENT, ModelShape, model_shape
 from rdstudy.models.vae import VAE
 from rdstudy.training.packs import plan_packs
-from rdstudy.training.trainer import PackTraining
+from rdstudy.training.trainer import PackTrainer
 
 SHAPES = [
     ModelShape(784, 1, 512, 10),
@@ -68,7 +68,7 @@ def test_a_model_takes_no_more_memory_than_is_planned_for_it(make_cell, dataset,
         for seed in range(3)
     ]
     images = torch.from_numpy(dataset.images.copy())
-    training = PackTraining(cells, images, [torch.arange(40).numpy()] * 3)
+    training = PackTrainer(cells, images, [torch.arange(40).numpy()] * 3)
     training.advance(1)
     stack = training.stack
     tensors = [stack.rows, stack.grad, training._draws.order, training._draws.noise, training._batch, training._bytes]

@@ -5,7 +5,7 @@ import torch
 
 from rdstudy.models.objective import distortion, lagrangian, rate
 from rdstudy.models.shape import ModelShape
-from rdstudy.models.stacked import ROW_MULTIPLE, StackedVAE, initial_row
+from rdstudy.models.stacked import ROW_MULTIPLE, StackedVAE, initial_parameters
 from rdstudy.models.vae import VAE
 
 MODELS = 3
@@ -13,7 +13,7 @@ BETAS = torch.tensor([1.0, 0.1, 4.0], dtype=torch.float64)
 
 
 def rows_of(shape: ModelShape, dtype: torch.dtype = torch.float64) -> torch.Tensor:
-    return torch.stack([initial_row(shape, f"cell {k}", dtype) for k in range(MODELS)])
+    return torch.stack([initial_parameters(shape, f"cell {k}", dtype) for k in range(MODELS)])
 
 
 def batch_of(
@@ -126,7 +126,7 @@ WIDE = ModelShape(100, 2, 80, 10)
 
 
 def test_a_cell_is_initialised_as_a_linear_layer_is():
-    row = initial_row(WIDE, "a", torch.float32)
+    row = initial_parameters(WIDE, "a", torch.float32)
     for layer in (layer for part in WIDE.layers for layer in part):
         reference = torch.nn.Linear(layer.inputs, layer.outputs)
         bound = 1 / math.sqrt(layer.inputs)
@@ -142,16 +142,16 @@ def test_a_cell_is_initialised_as_a_linear_layer_is():
 
 
 def test_initial_parameters_belong_to_the_cell_alone():
-    first, other = initial_row(WIDE, "a", torch.float32), initial_row(WIDE, "b", torch.float32)
-    assert torch.equal(first, initial_row(WIDE, "a", torch.float32))
+    first, other = initial_parameters(WIDE, "a", torch.float32), initial_parameters(WIDE, "b", torch.float32)
+    assert torch.equal(first, initial_parameters(WIDE, "a", torch.float32))
     used = slice(WIDE.n_parameters)
     assert (first[used] != other[used]).float().mean() > 0.999
 
 
 def test_initial_parameters_are_the_same_in_every_precision():
     torch.testing.assert_close(
-        initial_row(WIDE, "a", torch.float64).float(),
-        initial_row(WIDE, "a", torch.float32),
+        initial_parameters(WIDE, "a", torch.float64).float(),
+        initial_parameters(WIDE, "a", torch.float32),
         rtol=1e-6,
         atol=1e-7,
     )

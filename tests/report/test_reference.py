@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 import rdstudy
-from rdstudy.execution.status import standing
+from rdstudy.execution.status import study_status
 from rdstudy.execution.verify import Recorded, compare, contradictions, draw_cells, train_again
 from rdstudy.storage.study_record import recorded_study
 from rdstudy.study import load_study
@@ -48,7 +48,7 @@ def test_the_table_is_that_of_the_study_file_and_every_cell_is_in_it_once(name):
     study, recorded = load_study(packaged_studies()[name]), recorded_study(FOLDERS[name])
     assert study.cells.keys() == recorded.cells.keys()
     assert study.evaluation == recorded.evaluation
-    now = standing(study, FOLDERS[name])
+    now = study_status(study, FOLDERS[name])
     assert not now.missing
     assert not now.failed
     table = rdstudy.load_measurements(FOLDERS[name])  # refuses a row that is there twice

@@ -11,7 +11,7 @@ import pytest
 
 from rdstudy.analysis import CLAIMS
 from rdstudy.errors import UserError
-from rdstudy.report import Findings, write_report
+from rdstudy.report import Analyses, write_report
 from rdstudy.report.html import page
 from rdstudy.report.illustrations import _DRAWN, illustrations
 from rdstudy.report.markdown import document
@@ -197,9 +197,9 @@ def test_the_published_curves_stand_beside_ours(text):
 
 def _page_of(table: pd.DataFrame, study: dict[str, Any] | None = None) -> str:
     """The page's text without its drawings, which take the time."""
-    findings = Findings.of(table)
-    assert document(findings, study or {}, name="x", claims={}, drawn=[])
-    return _Page(page(findings, study or {}, name="x", claims={}, drawn=[])).words
+    analyses = Analyses.of(table)
+    assert document(analyses, study or {}, name="x", claims={}, drawn=[])
+    return _Page(page(analyses, study or {}, name="x", claims={}, drawn=[])).words
 
 
 def test_one_seed_is_undecided_and_says_how_many_are_needed():
@@ -213,7 +213,7 @@ def test_what_was_not_measured_is_named_and_never_0():
     words = _page_of(table)
     assert "Not measured in this study: the mutual information" in words
     assert "and the NLL" in words
-    names = {shown.name for shown in illustrations(Findings.of(table), Path("nowhere"))}
+    names = {shown.name for shown in illustrations(Analyses.of(table), Path("nowhere"))}
     assert "saturation" not in names
     assert "criterion_nll" not in names
     assert "rate_distortion" in names
@@ -234,15 +234,15 @@ def test_damaged_sheets_and_other_images_are_left_out(tmp_path):
     sheets = sorted((tmp_path / "sheets").iterdir())
     sheets[0].write_bytes(b"not an archive")
     sheets[1].unlink()
-    found = {shown.name: shown for shown in illustrations(Findings.of(table), tmp_path)}
+    found = {shown.name: shown for shown in illustrations(Analyses.of(table), tmp_path)}
     assert "reconstructions" in found
     for sheet in sheets[2:]:
         sheet.unlink()
-    assert "reconstructions" not in {shown.name for shown in illustrations(Findings.of(table), tmp_path)}
+    assert "reconstructions" not in {shown.name for shown in illustrations(Analyses.of(table), tmp_path)}
 
 
 def test_a_second_report_replaces_the_first(tmp_path, monkeypatch):
-    monkeypatch.setattr("rdstudy.report.illustrations", lambda findings, results: iter(()))  # they take the time
+    monkeypatch.setattr("rdstudy.report.illustrations", lambda analyses, results: iter(()))  # they take the time
     table = study_table(SETTINGS[:1], betas=(1.0, 0.1), seeds=3, nll=False, mi=False)
     (tmp_path / "figures").mkdir()
     (tmp_path / "figures" / "saturation-9.svg").write_text("an earlier report's")

@@ -21,7 +21,7 @@ from rdstudy.storage import LockedError, StorageError, Table, finished_cells, ho
 from rdstudy.storage import lease as leases
 from rdstudy.storage import location as locations
 from rdstudy.storage.checkpoints import Checkpoints
-from rdstudy.storage.files import write_whole
+from rdstudy.storage.files import atomic_write
 from rdstudy.storage.location import in_bucket, list_files, location
 from tests.buckets import KINDS, Server, running
 from tests.command import refused, values
@@ -72,7 +72,7 @@ def test_what_is_written_is_whole_or_not_there(url):
         raise RuntimeError("the process dies")
 
     with pytest.raises(RuntimeError):
-        write_whole(path, write)
+        atomic_write(path, write)
     assert list_files(location(url), "") == {}
 
 
@@ -92,7 +92,7 @@ def test_writes_refused_for_a_while_are_waited_for(url, server):
     server.faults(refuse_writes=True)
     threading.Timer(25, server.faults, kwargs={"refuse_writes": False}).start()
     began = time.monotonic()
-    write_whole(location(url) / "file", lambda file: file.write(b"whole"))
+    atomic_write(location(url) / "file", lambda file: file.write(b"whole"))
     assert time.monotonic() - began > 20
     assert (location(url) / "file").read_bytes() == b"whole"
 
@@ -100,14 +100,14 @@ def test_writes_refused_for_a_while_are_waited_for(url, server):
 def test_a_bucket_that_is_not_there_is_one_clear_message(server):
     url = f"{server.kind}://no-such-bucket/x"
     with pytest.raises(StorageError, match=f"{url}/f: writing failed: the bucket is not there"):
-        write_whole(location(url) / "f", lambda file: file.write(b""))
+        atomic_write(location(url) / "f", lambda file: file.write(b""))
 
 
 def test_a_bucket_that_forbids_is_not_waited_for(url, server):
     server.faults(forbid=True)
     began = time.monotonic()
     with pytest.raises(StorageError, match=f"{url}/f: writing failed: .*permission"):
-        write_whole(location(url) / "f", lambda file: file.write(b""))
+        atomic_write(location(url) / "f", lambda file: file.write(b""))
     assert time.monotonic() - began < locations.PATIENCE_SECONDS / 4
 
 
@@ -181,7 +181,7 @@ def test_a_holder_whose_lease_was_taken_over_writes_no_more(url, monkeypatch):
         table = Table(location(url), still_mine)
         table.commit(stage(location(url), "one", rows_of("a")))
         staged = stage(location(url), "two", rows_of("b"))
-        write_whole(location(url) / "lease" / "000002.json", lambda file: file.write(b"{}"))
+        atomic_write(location(url) / "lease" / "000002.json", lambda file: file.write(b"{}"))
         time.sleep(1.5)
         with pytest.raises(StorageError, match="the right to write here was lost"):
             table.commit(staged)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from rdstudy.storage.checkpoints import Checkpoint, Checkpoints, Saver
+from rdstudy.storage.checkpoints import AsyncCheckpointer, Checkpoint, Checkpoints
 from rdstudy.storage.files import ASIDE, StorageError
 from rdstudy.storage.schema import Measurement
 
@@ -160,7 +160,7 @@ def test_the_states_of_one_pack_are_removed_and_no_other_s(checkpoints):
 
 def test_what_is_saved_is_the_state_of_that_moment_whatever_training_does_meanwhile(checkpoints):
     now, expected = checkpoint("a", "b", step=64), checkpoint("a", "b", step=64)
-    with Saver(checkpoints) as saver:
+    with AsyncCheckpointer(checkpoints) as saver:
         saver.save("pack", now)
         for tensor in now.tensors.values():
             tensor.zero_()
@@ -173,7 +173,7 @@ def test_what_is_saved_is_the_state_of_that_moment_whatever_training_does_meanwh
 def test_a_checkpoint_that_cannot_be_written_is_an_error_at_the_next(checkpoints):
     checkpoints.folder.parent.mkdir(parents=True, exist_ok=True)
     checkpoints.folder.write_text("a file where the folder should be")
-    with Saver(checkpoints) as saver:
+    with AsyncCheckpointer(checkpoints) as saver:
         saver.save("pack", checkpoint("a", step=64))
         with pytest.raises(StorageError, match="checkpoints"):
             saver.save("pack", checkpoint("a", step=128))

@@ -11,14 +11,14 @@ import pytest
 
 from rdstudy.errors import UserError
 from rdstudy.storage import StorageError, Table, finished_cells, stage
-from rdstudy.storage.files import ASIDE, make_folder, move_whole, remove, remove_leftovers, write_whole
+from rdstudy.storage.files import ASIDE, atomic_write, make_folder, move_whole, remove, remove_leftovers
 from tests.storage.test_table import rows_of
 
 
 def test_a_file_appears_with_its_folder_and_takes_the_olds_place(tmp_path):
     path = tmp_path / "new" / "folder" / "file"
     for content in (b"first", b"second"):
-        write_whole(path, partial(lambda content, file: file.write(content), content))
+        atomic_write(path, partial(lambda content, file: file.write(content), content))
         assert path.read_bytes() == content
         assert os.listdir(path.parent) == ["file"]
 
@@ -42,7 +42,7 @@ def test_writing_that_fails_leaves_the_old_file_and_says_why(tmp_path, number, w
         raise OSError(number, os.strerror(number))
 
     with pytest.raises(StorageError, match=words) as caught:
-        write_whole(path, write)
+        atomic_write(path, write)
     assert str(caught.value).startswith(f"{path}: writing failed: ")
     assert "--results" in str(caught.value)
     assert isinstance(caught.value, UserError)
@@ -55,7 +55,7 @@ def test_an_error_of_the_writers_own_stays_what_it_is(tmp_path):
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        write_whole(tmp_path / "file", write)
+        atomic_write(tmp_path / "file", write)
     assert os.listdir(tmp_path) == []
 
 
@@ -63,9 +63,9 @@ def test_a_writer_killed_in_the_middle_leaves_the_old_file_and_a_leftover(tmp_pa
     path = tmp_path / "file"
     path.write_bytes(b"old")
     program = (
-        "import os, signal, sys; from pathlib import Path; from rdstudy.storage.files import write_whole\n"
+        "import os, signal, sys; from pathlib import Path; from rdstudy.storage.files import atomic_write\n"
         "def write(file): file.write(b'half'); file.flush(); os.kill(os.getpid(), signal.SIGKILL)\n"
-        "write_whole(Path(sys.argv[1]), write)"
+        "atomic_write(Path(sys.argv[1]), write)"
     )
     killed = subprocess.run([sys.executable, "-c", program, str(path)], check=False)
     assert killed.returncode == -signal.SIGKILL
@@ -81,7 +81,7 @@ def test_a_file_that_stands_where_a_folder_is_needed_is_named(tmp_path):
     for act in (
         lambda: make_folder(tmp_path / "file" / "folder"),
         lambda: make_folder(tmp_path / "file"),
-        lambda: write_whole(tmp_path / "file" / "x", lambda file: file.write(b"")),
+        lambda: atomic_write(tmp_path / "file" / "x", lambda file: file.write(b"")),
     ):
         with pytest.raises(StorageError, match=r"a file stands where a folder is needed"):
             act()
@@ -110,10 +110,10 @@ def test_a_process_that_may_write_no_more_keeps_the_old_file(tmp_path):
     path.write_bytes(b"old")
     program = (
         "import resource, signal, sys; from pathlib import Path\n"
-        "from rdstudy.storage.files import write_whole\n"
+        "from rdstudy.storage.files import atomic_write\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
-        "write_whole(Path(sys.argv[1]), lambda file: file.write(bytes(100_000)))"
+        "atomic_write(Path(sys.argv[1]), lambda file: file.write(bytes(100_000)))"
     )
     ended = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=False)
     assert ended.stderr.splitlines()[-1].startswith(
@@ -141,9 +141,9 @@ def full_disk(tmp_path: Path):
 
 def test_a_disk_that_is_full_keeps_the_old_file(full_disk):
     path = full_disk / "file"
-    write_whole(path, lambda file: file.write(b"old"))
+    atomic_write(path, lambda file: file.write(b"old"))
     with pytest.raises(StorageError, match="the disk is full: free some space"):
-        write_whole(path, lambda file: file.write(bytes(1_000_000)))
+        atomic_write(path, lambda file: file.write(bytes(1_000_000)))
     assert path.read_bytes() == b"old"
     assert os.listdir(full_disk) == ["file"]
 

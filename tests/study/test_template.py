@@ -8,7 +8,7 @@ from rdstudy.data.split_spec import SPLITS
 from rdstudy.study import load_study, parse_study, study_schema
 from rdstudy.study.search_section import SearchSpec
 from rdstudy.study.sections import DatasetSpec, Evaluation, Grid, Information, Likelihood, Resources, Training
-from rdstudy.study.template import LEAST_IMAGES, template
+from rdstudy.study.template import MIN_IMAGES, template
 from tests.command import contents, refused
 
 FITTING = {"tetrominoes": {"root", "download", "path"}, "images": {"size", "root", "download"}}
@@ -85,7 +85,7 @@ def test_a_folder_of_ones_own_images_is_begun_with(command, tmp_path):
 
 def test_nothing_is_overwritten_and_nothing_written_by_a_mistake(command, tmp_path):
     assert command("init", "mine").code == 0
-    images(tmp_path / "few", LEAST_IMAGES - 1)
+    images(tmp_path / "few", MIN_IMAGES - 1)
     (tmp_path / "empty").mkdir()
     before = contents(tmp_path)
     refused(command("init", "mine"), "mine.yaml is there already; remove it, or give another name")
@@ -95,7 +95,7 @@ def test_nothing_is_overwritten_and_nothing_written_by_a_mistake(command, tmp_pa
     refused(command("init", "b", "--dataset", "mnist", "--path", "few"), "belong together")
     refused(command("init", "b", "--path", "gone"), "gone does not exist")
     refused(command("init", "b", "--path", "empty"), "empty holds no image")
-    refused(command("init", "b", "--path", "few"), f"few: holds 9 images; a study needs at least {LEAST_IMAGES}")
+    refused(command("init", "b", "--path", "few"), f"few: holds 9 images; a study needs at least {MIN_IMAGES}")
     assert contents(tmp_path) == before
 
 

@@ -9,17 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rdstudy.study.seeding import generator
-from rdstudy.training.batches import CHUNK, Draws, batch_indices, permutation
+from rdstudy.training.batches import CHUNK, BatchSampler, batch_indices, permutation
 
 
 def order(cell_id: str, n_train: int, batch_size: int, start: int, stop: int) -> np.ndarray:
     return batch_indices(n_train, batch_size, start, stop, partial(permutation, cell_id, n_train))
 
 
-def draws_of(cells: dict[str, int], *, batch_size: int = 10, dtype: torch.dtype = torch.float32) -> Draws:
+def draws_of(cells: dict[str, int], *, batch_size: int = 10, dtype: torch.dtype = torch.float32) -> BatchSampler:
     """Of cells with training sets of these sizes, whose images are numbered from 1000 on."""
     train = [1000 + np.arange(size) for size in cells.values()]
-    return Draws(
+    return BatchSampler(
         list(cells),
         train,
         batch_size=batch_size,

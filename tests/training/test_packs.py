@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from rdstudy.models.shape import model_shape
 from rdstudy.study import Cell
-from rdstudy.training.packs import FAST_PACK, MOST_STATE, Pack, count_by_status, flop, packing_key, plan_packs
+from rdstudy.training.packs import FAST_PACK, MAX_STATE, Pack, count_by_status, flop, packing_key, plan_packs
 
 PIXELS = 15
 
@@ -104,7 +104,7 @@ def test_a_gpus_automatic_pack_has_a_checkpoint_that_can_be_written(make_cell):
     cells = [make_cell(depth=3, width=512, seed=seed) for seed in range(84)]
     each = 3 * 4 * model_shape(cells[0], 3072).n_parameters
     largest = max(len(pack) for pack in plan_packs(cells, pixels=3072, device="cuda"))
-    assert 0.9 * MOST_STATE < largest * each < MOST_STATE
+    assert 0.9 * MAX_STATE < largest * each < MAX_STATE
 
 
 def test_one_model_too_large_for_memory_is_refused_with_what_to_do(make_cell):

@@ -8,12 +8,12 @@ import torch
 
 from rdstudy.models.objective import distortion, lagrangian, rate
 from rdstudy.models.shape import model_shape
-from rdstudy.models.stacked import initial_row
+from rdstudy.models.stacked import initial_parameters
 from rdstudy.models.vae import VAE
 from rdstudy.study import Cell
 from rdstudy.study.seeding import generator
 from rdstudy.training.batches import CHUNK, batch_indices, permutation
-from rdstudy.training.trainer import PackTraining
+from rdstudy.training.trainer import PackTrainer
 
 STEPS = 100
 
@@ -41,8 +41,8 @@ def train(images):
     return run
 
 
-def start(cells: Sequence[Cell], images: torch.Tensor) -> PackTraining:
-    return PackTraining(cells, images, [training_set(cell) for cell in cells])
+def start(cells: Sequence[Cell], images: torch.Tensor) -> PackTrainer:
+    return PackTrainer(cells, images, [training_set(cell) for cell in cells])
 
 
 def training_set(cell: Cell) -> np.ndarray:
@@ -50,7 +50,7 @@ def training_set(cell: Cell) -> np.ndarray:
     return np.random.default_rng(cell.train_size).permutation(100)[: cell.train_size]
 
 
-def weights(training: PackTraining) -> dict[str, torch.Tensor]:
+def weights(training: PackTrainer) -> dict[str, torch.Tensor]:
     return {cell.id: row.clone() for cell, row in zip(training.cells, training.stack.rows.detach(), strict=True)}
 
 
@@ -152,7 +152,7 @@ def test_training_is_a_plain_loop_over_the_plain_module(make_cell, images, optim
     """An independent reference: PyTorch's optimizer on one module, autograd through the objective."""
     cell = make_cell(optimizer=optimizer, beta=0.3, precision="float64", steps=20)
     shape = model_shape(cell, 15)
-    model = VAE(shape, initial_row(shape, cell.id, torch.float64))
+    model = VAE(shape, initial_parameters(shape, cell.id, torch.float64))
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}[optimizer]
     reference = kind(model.parameters(), lr=cell.learning_rate)
     indices = training_set(cell)[batch_indices(40, 10, 0, 20, partial(permutation, cell.id, 40))]

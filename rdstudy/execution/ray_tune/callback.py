@@ -20,7 +20,7 @@ MACHINE_LOST = ("node has died", "node was terminated", "node was preempted", "N
 """Words in Ray's account of an actor's death that blame its machine, not its process."""
 
 
-class Relay(Callback):  # type: ignore[misc]  # Ray is untyped
+class TuneCallback(Callback):  # type: ignore[misc]  # Ray is untyped
     """Passes what trials report to the listener and the queue; stops the run at the first error that ends it."""
 
     def __init__(self, queue: PackQueue, listener: Listener, budget: Budget) -> None:

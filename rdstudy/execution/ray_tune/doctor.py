@@ -10,12 +10,12 @@ from typing import Any
 
 from rdstudy.execution.ray_tune.cluster_config import faults, load_cluster
 from rdstudy.execution.ray_tune.node_checks import Versions, complaint
-from rdstudy.storage.location import Location, absolute
+from rdstudy.storage.location import StoragePath, absolute
 
 SSH_SECONDS = 10
 
 
-def diagnose(cluster_file: Path | None, results: Location, device: str) -> list[str]:
+def diagnose(cluster_file: Path | None, results: StoragePath, device: str) -> list[str]:
     """Everything that is wrong; nothing is started or changed.
 
     Args:

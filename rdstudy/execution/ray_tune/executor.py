@@ -18,14 +18,14 @@ import ray
 from ray import tune
 
 from rdstudy.execution.budget import Budget
-from rdstudy.execution.ray_tune.callback import Relay, reason
+from rdstudy.execution.ray_tune.callback import TuneCallback, reason
 from rdstudy.execution.ray_tune.node_checks import Versions, check_nodes, machines
 from rdstudy.execution.ray_tune.pack_queue import PackQueue
-from rdstudy.execution.ray_tune.resources import Room, device_kind, gpus_per_pack
+from rdstudy.execution.ray_tune.resources import ConcurrencyLimit, device_kind, gpus_per_pack
 from rdstudy.execution.ray_tune.searcher import Packs, PackSearcher
 from rdstudy.execution.ray_tune.trainable import PackTrainable
 from rdstudy.execution.run import Listener, More
-from rdstudy.execution.worker import Workplace
+from rdstudy.execution.worker import RunContext
 from rdstudy.storage.files import StorageError
 from rdstudy.storage.location import absolute
 from rdstudy.training.packs import Pack
@@ -37,7 +37,7 @@ EXPERIMENTS = 100
 
 
 def run_on_ray(
-    packs: list[Pack], at: Workplace, listener: Listener, budget: Budget, more: More | None = None
+    packs: list[Pack], at: RunContext, listener: Listener, budget: Budget, more: More | None = None
 ) -> str | None:
     """An executor: every pack a trial, as many side by side as the cluster has room for.
 
@@ -62,10 +62,10 @@ def run_on_ray(
         driver=ray.get_runtime_context().get_node_id(),
     )
     trainable = tune.with_resources(trainable, {"cpu": at.study.resources.cpus_per_pack, "gpu": gpus})
-    relay = Relay(PackQueue(packs, more), listener, budget)
+    relay = TuneCallback(PackQueue(packs, more), listener, budget)
     for attempt in range(EXPERIMENTS):
         try:
-            _fit(trainable, relay, Room(gpus=gpus, cpus=at.study.resources.cpus_per_pack))
+            _fit(trainable, relay, ConcurrencyLimit(gpus=gpus, cpus=at.study.resources.cpus_per_pack))
         except Exception as error:
             # Tune itself gives up where a worker dies in a way that it does not know. What is left is in the results,
             # so a new experiment takes it from there.
@@ -83,7 +83,7 @@ def run_on_ray(
     return None
 
 
-def _fit(trainable: Any, relay: Relay, room: Callable[[int], int]) -> None:
+def _fit(trainable: Any, relay: TuneCallback, room: Callable[[int], int]) -> None:
     """One Tune experiment over the packs that are left, its files in a temporary folder."""
     files = Path(tempfile.mkdtemp(prefix="rdstudy-ray-"))
     try:

@@ -18,7 +18,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 import rdstudy
 from rdstudy.errors import UserError
 from rdstudy.execution.worker import pick_device
-from rdstudy.storage.files import StorageError, remove, write_whole
+from rdstudy.storage.files import StorageError, atomic_write, remove
 from rdstudy.storage.location import location
 
 NODE_SECONDS = 120.0
@@ -78,7 +78,7 @@ def complaint(driver: Versions, results: str, probe: str | None, device: str) ->
             )
     mark = place / f".aside-probe-{uuid.uuid4().hex}"
     try:
-        write_whole(mark, lambda file: file.write(b"rdstudy was here"))
+        atomic_write(mark, lambda file: file.write(b"rdstudy was here"))
         remove(mark)
     except StorageError as error:
         return f"{host}: {error}"
@@ -92,7 +92,7 @@ def check_nodes(results: str, device: str, *, gpus_per_pack: float) -> None:
         UserError: what is wrong, with every node that complains.
     """
     place, probe = location(results), f".aside-driver-{uuid.uuid4().hex}"
-    write_whole(place / probe, lambda file: file.write(b"rdstudy was here"))
+    atomic_write(place / probe, lambda file: file.write(b"rdstudy was here"))
     try:
         waiting = {}
         for node in ray.nodes():

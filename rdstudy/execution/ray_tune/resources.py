@@ -11,9 +11,9 @@ import ray
 from rdstudy.execution.worker import pick_device
 from rdstudy.study import Study
 
-MOST_WAITING = 128
+MAX_WAITING = 128
 """Packs that wait for room at most."""
-MOST_RESOURCES = 10_000.0
+MAX_RESOURCES = 10_000.0
 """An autoscaler without a limit says so by a huge number."""
 MEMORY_SHARE = 0.7
 """Of what Ray calls a machine's memory, which is some 70% of it, for all packs at once."""
@@ -22,7 +22,7 @@ MEMORY_SHARE = 0.7
 def could_have(resource: str) -> float:
     """How much of a resource the connected cluster has, or its autoscaler may add."""
     most = ray._private.state.state.get_max_resources_from_cluster_config() or {}
-    return max(float(ray.cluster_resources().get(resource, 0)), min(float(most.get(resource, 0)), MOST_RESOURCES))
+    return max(float(ray.cluster_resources().get(resource, 0)), min(float(most.get(resource, 0)), MAX_RESOURCES))
 
 
 def device_kind(study: Study) -> str:
@@ -68,11 +68,11 @@ def memory_per_pack(study: Study) -> float:
     return min(sides, default=math.inf)
 
 
-class Room:
+class ConcurrencyLimit:
     """How many packs may be out at once: those at work, and as many more as may start soon.
 
     So all workers start at once. One pack waits for the next worker, and one for each that a machine not there yet
-    could train: they are what an autoscaling cluster grows for. Never more than `MOST_WAITING`, for a pack that begins
+    could train: they are what an autoscaling cluster grows for. Never more than `MAX_WAITING`, for a pack that begins
     again stands behind them.
     """
 
@@ -90,7 +90,7 @@ class Room:
             missing = could_have(resource) - float(ray.cluster_resources().get(resource, 0))
             self._missing = int(max(0.0, missing) // each)
             self._until = time.monotonic() + 1.0
-        return at_work + min(MOST_WAITING, max(0, self._there - at_work) + 1 + self._missing)
+        return at_work + min(MAX_WAITING, max(0, self._there - at_work) + 1 + self._missing)
 
     def _on(self, node: dict[str, Any]) -> int:
         """How many packs a machine could train."""

@@ -11,14 +11,14 @@ from typing import Any
 from ray.tune.search import Searcher
 from ray.tune.search.search_generator import SearchGenerator
 
-from rdstudy.execution.ray_tune.callback import Relay
+from rdstudy.execution.ray_tune.callback import TuneCallback
 from rdstudy.study.early_stopping import to_json
 
 
 class PackSearcher(Searcher):  # type: ignore[misc]  # Ray is untyped
     """Gives Tune the queue's packs, one a trial, as many at once as there is room for."""
 
-    def __init__(self, relay: Relay, room: Callable[[int], int]) -> None:
+    def __init__(self, relay: TuneCallback, room: Callable[[int], int]) -> None:
         super().__init__()
         self.relay, self.queue, self.room = relay, relay.queue, room
 

@@ -19,7 +19,7 @@ from rdstudy.data.dataset import Dataset
 from rdstudy.execution.provenance import Commit
 from rdstudy.execution.ray_tune.node_checks import Versions, complaint, machines
 from rdstudy.execution.run import work
-from rdstudy.execution.worker import Progress, Workplace, pick_device, use_threads
+from rdstudy.execution.worker import Progress, RunContext, pick_device, use_threads
 from rdstudy.storage.files import StorageError
 from rdstudy.storage.location import location
 from rdstudy.study import Cell, Study
@@ -53,7 +53,7 @@ class PackTrainable(tune.Trainable):  # type: ignore[misc]  # Ray is untyped
         self.unfit = complaint(versions, results, None, device) if elsewhere else None
         if self.unfit is not None:
             return
-        self.at = Workplace(
+        self.at = RunContext(
             study=Study.model_validate_json(study),
             dataset=dataset,
             results=location(results),

@@ -12,7 +12,15 @@ from jaxtyping import Float
 from optuna.distributions import FloatDistribution
 from optuna.trial import Trial, TrialState
 
-from rdstudy.execution.search.gaussian_process import AXIS, LEAST, Curves, Feature, Surrogate, crossing, lowest
+from rdstudy.execution.search.gaussian_process import (
+    AXIS,
+    MIN_POINTS,
+    Curves,
+    Feature,
+    GaussianProcess,
+    crossing,
+    lowest,
+)
 from rdstudy.execution.search.samplers import BETA, SEED, sampler
 from rdstudy.study import SearchSpec
 
@@ -105,7 +113,7 @@ class Curve:
 
     def estimate(self) -> BetaEstimate | None:
         """Where the beta lies by all that was told; None while fewer than three points are."""
-        if len(self._told) < LEAST:
+        if len(self._told) < MIN_POINTS:
             return None
         if self._estimate is None or self._estimate.points != len(self._told):
             found = self._surrogate().locate(feature_of(self.spec), self._rng(), draws=DRAWS)
@@ -117,12 +125,12 @@ class Curve:
         """Betas, and curves over them drawn from what is believed of the curve."""
         return self.low * (self.high / self.low) ** AXIS, self._surrogate().draw(DRAWS, self._rng())
 
-    def _surrogate(self) -> Surrogate:
+    def _surrogate(self) -> GaussianProcess:
         points = sorted(self._told, key=lambda point: (point.beta, point.seed))
         span = math.log(self.high / self.low)
         x = np.array([math.log(point.beta / self.low) / span for point in points])
         y = np.array([self._told[point] for point in points])
-        return Surrogate(x, y, np.array([point.seed for point in points]))
+        return GaussianProcess(x, y, np.array([point.seed for point in points]))
 
     def _rng(self) -> np.random.Generator:
         return np.random.default_rng([_seed_of(self.spec.seed, self._number), len(self._told)])

@@ -15,7 +15,7 @@ from rdstudy.execution.search.samplers import new_record, sampler
 from rdstudy.study import Cell, Study
 from rdstudy.study.search_section import OVER, Range
 
-MOST_TRIES = 20
+MAX_TRIES = 20
 """Proposals of cells that there are already, in a row, after which a search has nothing new to ask."""
 
 
@@ -50,7 +50,7 @@ class Frontier:
         """The next batch of cells that there are not yet."""
         cells: list[Cell] = []
         tries = 0
-        while len(cells) < n and tries < MOST_TRIES:
+        while len(cells) < n and tries < MAX_TRIES:
             trial = self.record.ask(self.space)
             cell = self._free({name: _rounded(value) for name, value in trial.params.items()})
             if cell is None:

@@ -30,9 +30,9 @@ FLAT = 25.0
 """Prior variance of the mean, in the curve's own: as good as flat."""
 GRID = 101
 """Points of the axis at which curves are drawn."""
-LEAST = 3
+MIN_POINTS = 3
 """Points of a curve."""
-LEAST_WEIGHT = 1e-2
+MIN_WEIGHT = 1e-2
 JITTER = 1e-6
 
 _BLAS = ThreadpoolController()
@@ -104,7 +104,7 @@ class _Posterior:
     root: Float[np.ndarray, "points points"]
 
 
-class Surrogate:
+class GaussianProcess:
     """The posterior of a curve, given points of it."""
 
     def __init__(
@@ -126,8 +126,8 @@ class Surrogate:
             self._fit(x, y, seed)
 
     def _fit(self, x: np.ndarray, y: np.ndarray, seed: np.ndarray) -> None:
-        if len(x) < LEAST:
-            raise ValueError(f"a curve needs {LEAST} points at least, found {len(x)}")
+        if len(x) < MIN_POINTS:
+            raise ValueError(f"a curve needs {MIN_POINTS} points at least, found {len(x)}")
         scale = float(np.std(y)) or 1.0
         self._center, self._scale = float(np.mean(y)), scale
         y = (y - self._center) / scale
@@ -141,7 +141,7 @@ class Surrogate:
                 covariance = kernel + offset**2 * same_seed + (noise**2 + 1e-8) * np.eye(len(x))
                 found.append(_choice(length, noise, offset, covariance, y))
         best = max(each.evidence for each in found)
-        self._kept = [each for each in found if math.exp(each.evidence - best) > LEAST_WEIGHT]
+        self._kept = [each for each in found if math.exp(each.evidence - best) > MIN_WEIGHT]
         weights = np.array([math.exp(each.evidence - best) for each in self._kept])
         self._weights = weights / weights.sum()
         self._x, self._y, self._seed = x, y, seed
@@ -178,7 +178,7 @@ class Surrogate:
         found: Float[np.ndarray, " points"] = spread / spread.sum()
         return found
 
-    def most_telling(
+    def most_informative(
         self,
         feature: Feature,
         likely: Float[np.ndarray, " points"],

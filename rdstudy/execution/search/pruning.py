@@ -16,7 +16,7 @@ from rdstudy.execution.search.outcome import Outcome
 from rdstudy.study.early_stopping import Limit, Limits, first_above
 from rdstudy.study.search_section import NOT_BEFORE
 
-LEAST = 4
+MIN_CELLS = 4
 """Fully trained cells of a setting below which nothing is said of the next one."""
 
 
@@ -38,7 +38,7 @@ def limits_of(trained: Iterable[Outcome], of: str, *, steps: int) -> dict[int, L
     return {
         step: Limit(of, (min(there) + max(there)) / 2, len(there))
         for step, there in sorted(values.items())
-        if len(there) >= LEAST and step >= NOT_BEFORE * steps
+        if len(there) >= MIN_CELLS and step >= NOT_BEFORE * steps
     }
 
 

@@ -15,7 +15,7 @@ from optuna.study import Study as OptunaStudy
 from optuna.trial import FrozenTrial, TrialState
 
 from rdstudy.errors import UserError
-from rdstudy.execution.search.gaussian_process import AXIS, LEAST, Feature, Surrogate
+from rdstudy.execution.search.gaussian_process import AXIS, MIN_POINTS, Feature, GaussianProcess
 from rdstudy.study import SearchSpec
 
 SEED, BETA = "seed", "beta"
@@ -51,15 +51,15 @@ def sampler(spec: SearchSpec, feature: Feature | None, *, seed: int) -> BaseSamp
 class DesignSampler(BaseSampler):  # type: ignore[misc]  # Optuna is untyped here
     """Proposes the point that tells most about where the feature lies, given all points told and all being measured.
 
-    The curve is that of `Surrogate`, in log beta. As long as too few points are told, it proposes the middle of the
-    widest gap.
+    The curve is that of `GaussianProcess`, in log beta. As long as too few points are told, it proposes the middle of
+    the widest gap.
     """
 
     def __init__(self, feature: Feature, seed: int) -> None:
         self._feature = feature
         self._rng = np.random.default_rng(seed)
         self._told = -1
-        self._surrogate: Surrogate | None = None
+        self._surrogate: GaussianProcess | None = None
         self._likely: Float[np.ndarray, " points"] = np.zeros(0)
 
     def infer_relative_search_space(self, study: OptunaStudy, trial: FrozenTrial) -> dict[str, BaseDistribution]:
@@ -84,16 +84,16 @@ class DesignSampler(BaseSampler):  # type: ignore[misc]  # Optuna is untyped her
 
         x, seed, told = points(TrialState.COMPLETE)
         pending, pending_seed, _ = points(TrialState.RUNNING)
-        if len(told) < LEAST:
+        if len(told) < MIN_POINTS:
             taken = np.concatenate([x, pending])
             away = np.abs(AXIS[:, None] - taken[None, :]).min(axis=1, initial=1.0)
             return math.exp(low + float(AXIS[away.argmax()]) * (high - low))
         if len(told) != self._told:
-            self._surrogate = Surrogate(x, np.array([each.value for each in told]), seed)
+            self._surrogate = GaussianProcess(x, np.array([each.value for each in told]), seed)
             self._likely = self._surrogate.likely(self._feature, self._rng)
             self._told = len(told)
         assert self._surrogate is not None
-        at = self._surrogate.most_telling(self._feature, self._likely, pending, pending_seed)
+        at = self._surrogate.most_informative(self._feature, self._likely, pending, pending_seed)
         return math.exp(low + at * (high - low))
 
 

@@ -13,7 +13,7 @@ from rdstudy.analysis.search_tables import KNOWN, SearchTables
 from rdstudy.execution.search.outcome import Outcome
 from rdstudy.execution.search.search import Curves, Search
 
-LEAST_FOR_IMPORTANCE = 20
+MIN_FOR_IMPORTANCE = 20
 """Cells below which a share of importance would be noise."""
 
 
@@ -69,7 +69,7 @@ def _believed(search: Search) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def _importance(search: Search) -> pd.DataFrame:
     """Shares by PED-ANOVA (Watanabe et al. 2023), Optuna's."""
-    if isinstance(search.seeker, Curves) or len(search.seeker.told) < LEAST_FOR_IMPORTANCE:
+    if isinstance(search.seeker, Curves) or len(search.seeker.told) < MIN_FOR_IMPORTANCE:
         return pd.DataFrame()
     record = search.seeker.record
     with warnings.catch_warnings():

@@ -15,8 +15,8 @@ import pandas as pd
 from rdstudy.errors import UserError
 from rdstudy.execution.search.outcome import COLUMNS, Outcome, outcomes
 from rdstudy.execution.search.search import Search
-from rdstudy.storage.files import write_whole
-from rdstudy.storage.location import Location
+from rdstudy.storage.files import atomic_write
+from rdstudy.storage.location import StoragePath
 from rdstudy.storage.schema import OK, TEST
 from rdstudy.storage.table import load_measurements
 from rdstudy.study import Cell, Study
@@ -27,14 +27,14 @@ AXES = ("split", "train_size", "depth", "width", "latent_dim", "prior", "beta", 
 RECORD = "search.json"
 
 
-def load_outcomes(results: Location) -> dict[str, Outcome]:
+def load_outcomes(results: StoragePath) -> dict[str, Outcome]:
     """Outcomes of all cells in the table of a results folder, which may have none yet."""
     if not (results / "measurements").is_dir():
         return {}
     return outcomes(load_measurements(results, columns=list(COLUMNS)))
 
 
-def begin(study: Study, results: Location, *, record: bool = True) -> Search:
+def begin(study: Study, results: StoragePath, *, record: bool = True) -> Search:
     """The study's search, with what it knew when it was first begun in this folder.
 
     Args:
@@ -54,7 +54,7 @@ def begin(study: Study, results: Location, *, record: bool = True) -> Search:
         known = [cell_id for cell_id in recorded["known"] if cell_id in found]
     elif record:
         text = json.dumps({"search": course, "known": known}, indent=1)
-        write_whole(path, lambda file: file.write(text.encode()))
+        atomic_write(path, lambda file: file.write(text.encode()))
     if not record:  # only looked at: a running search's record in the storage stays its own
         assert study.search is not None
         study = study.model_copy(update={"search": study.search.model_copy(update={"storage": None})})
@@ -73,7 +73,7 @@ def _course(study: Study) -> str:
     return digest(record, 8)
 
 
-def _read(path: Location) -> dict[str, Any] | None:
+def _read(path: StoragePath) -> dict[str, Any] | None:
     try:
         record = json.loads(path.read_text())
         if isinstance(record, dict) and isinstance(record["known"], list):
@@ -85,7 +85,7 @@ def _read(path: Location) -> dict[str, Any] | None:
     raise UserError(f"{path}: is damaged; remove it, and the search begins from the table")
 
 
-def _fitting(study: Study, results: Location) -> dict[str, tuple[Cell, Outcome]]:
+def _fitting(study: Study, results: StoragePath) -> dict[str, tuple[Cell, Outcome]]:
     """Finished cells of the table that the search could have asked for."""
     if not (results / "measurements").is_dir():
         return {}

@@ -15,13 +15,13 @@ from pathlib import Path
 from rdstudy.errors import UserError
 from rdstudy.report.export.runs import Run, runs_of
 from rdstudy.storage.files import ASIDE, explained
-from rdstudy.storage.location import Location
+from rdstudy.storage.location import StoragePath
 from rdstudy.study import Cell
 
 TARGETS = ("tensorboard", "mlflow", "csv")
 
 
-def export(planned: Mapping[str, Cell], results: Location, *, study: str, to: str, folder: Path) -> int:
+def export(planned: Mapping[str, Cell], results: StoragePath, *, study: str, to: str, folder: Path) -> int:
     """Write every cell that is in the table into a new folder, which appears whole or not at all.
 
     Args:

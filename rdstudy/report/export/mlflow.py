@@ -12,7 +12,7 @@ from rdstudy.errors import UserError
 from rdstudy.report.export.runs import Run
 from rdstudy.storage.schema import FAILED, STOPPED
 
-MOST_AT_ONCE = 1000
+MAX_AT_ONCE = 1000
 """Values that MLflow takes in one request."""
 
 
@@ -46,8 +46,8 @@ def write_mlflow(runs: Sequence[Run], folder: Path, target: Path, study: str) ->
         made = client.create_run(experiment, start_time=started, tags=tags, run_name=run.label)
         params = [Param(name, str(value)) for name, value in run.settings.items() if value is not None]
         client.log_batch(made.info.run_id, params=params)
-        for first in range(0, len(run.points), MOST_AT_ONCE):
-            points = run.points[first : first + MOST_AT_ONCE]
+        for first in range(0, len(run.points), MAX_AT_ONCE):
+            points = run.points[first : first + MAX_AT_ONCE]
             metrics = [Metric(p.name, p.value, round(p.seconds * 1000), p.step) for p in points]
             client.log_batch(made.info.run_id, metrics=metrics)
         status = {FAILED: "FAILED", STOPPED: "KILLED"}.get(run.status, "FINISHED")

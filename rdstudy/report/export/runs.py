@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from rdstudy.report.cells import AXES, list_cells, varying_axes
-from rdstudy.storage.location import Location
+from rdstudy.storage.location import StoragePath
 from rdstudy.storage.schema import COLUMNS, FAILED, STOPPED
 from rdstudy.storage.table import load_measurements
 from rdstudy.study import Cell
@@ -52,7 +52,7 @@ class Run:
         return {point.name: point.value for point in self.points}
 
 
-def runs_of(planned: Mapping[str, Cell], results: Location) -> list[Run]:
+def runs_of(planned: Mapping[str, Cell], results: StoragePath) -> list[Run]:
     """The runs of a study's cells that are in the table, in the grid's order.
 
     Where a cell was measured more than once at a step, the latest value counts.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-MOST_LEFT_OUT = 0.1
+MAX_LEFT_OUT = 0.1
 """Share of the points that may be left out."""
 STRETCH = 3.0
 """They are left out if, with them, the others would have less than one third of the axis."""
@@ -34,7 +34,7 @@ def limits(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
 def _kept(ordered: np.ndarray) -> tuple[float, float]:
     """The first and last of the values that are shown: as many as possible."""
     low, high = float(ordered[0]), float(ordered[-1])
-    for left_out in range(1, int(len(ordered) * MOST_LEFT_OUT) + 1):
+    for left_out in range(1, int(len(ordered) * MAX_LEFT_OUT) + 1):
         for below in range(left_out + 1):
             first, last = float(ordered[below]), float(ordered[below - left_out - 1])
             if 0 < STRETCH * (last - first) < high - low:

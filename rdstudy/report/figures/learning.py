@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from rdstudy.report.figures.style import DASHED, INK, axes_for, figure_of, legend_above, styled
 from rdstudy.storage.schema import TEST, TRAIN
 
-_MOST_BETAS = 6
+_MAX_BETAS = 6
 
 
 @styled
@@ -27,7 +27,7 @@ def learning_curves(record: pd.DataFrame, *, ax: Axes | None = None, title: str 
     """
     axes = axes_for(ax)
     betas = np.sort(record["beta"].unique())[::-1]
-    chosen = betas[np.unique(np.linspace(0, len(betas) - 1, min(_MOST_BETAS, len(betas))).round().astype(int))]
+    chosen = betas[np.unique(np.linspace(0, len(betas) - 1, min(_MAX_BETAS, len(betas))).round().astype(int))]
     handles = []
     for k, beta in enumerate(chosen):
         colour = colormaps["viridis"](0.05 + 0.8 * k / max(len(chosen) - 1, 1))

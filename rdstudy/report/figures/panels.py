@@ -12,7 +12,7 @@ from rdstudy.analysis.replicates import SETTING, setting_label, varying
 from rdstudy.report.figures.style import COLOURS, MARKERS
 
 CAPACITY = ("depth", "width", "latent_dim")
-MOST_CURVES = len(COLOURS)
+MAX_CURVES = len(COLOURS)
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def panels(frame: pd.DataFrame) -> Panels:
         return Panels({}, {})
     different = varying(frame)
     by_colour = [name for name in CAPACITY if name in different]
-    while len(_distinct(frame, by_colour)) > MOST_CURVES:
+    while len(_distinct(frame, by_colour)) > MAX_CURVES:
         by_colour.pop()
     by_panel = [name for name in different if name not in by_colour]
     looks = [_capacity(row, by_colour) for _, row in _distinct(frame, by_colour).iterrows()]
@@ -67,7 +67,7 @@ def curves(frame: pd.DataFrame, marks: Marks | None = None) -> Iterator[tuple[Ma
         return
     names = varying(frame)
     for k, (_, rows) in enumerate(frame.groupby(list(SETTING), dropna=False, sort=True)):
-        alone = Mark(COLOURS[k % MOST_CURVES], MARKERS[k % MOST_CURVES], setting_label(rows.iloc[0], names))
+        alone = Mark(COLOURS[k % MAX_CURVES], MARKERS[k % MAX_CURVES], setting_label(rows.iloc[0], names))
         yield (marks or {}).get(_capacity(rows.iloc[0]), alone), rows
 
 

@@ -164,7 +164,7 @@ def _iso_lines(axes: Axes) -> None:
     axes.set_ylim(bottom, top)
 
 
-_MOST_THUMBNAILS = 7
+_MAX_THUMBNAILS = 7
 
 
 def _thumbnails(axes: Axes, curve: pd.DataFrame, colour: str, images: Mapping[float, Image], scale: float) -> None:
@@ -173,7 +173,7 @@ def _thumbnails(axes: Axes, curve: pd.DataFrame, colour: str, images: Mapping[fl
     points = points[np.isfinite(points["rate_nats"].to_numpy(dtype=np.float64))]
     if points.empty:
         return
-    chosen = np.unique(np.linspace(0, len(points) - 1, min(_MOST_THUMBNAILS, len(points))).round().astype(int))
+    chosen = np.unique(np.linspace(0, len(points) - 1, min(_MAX_THUMBNAILS, len(points))).round().astype(int))
     points = points.iloc[chosen]
     bottom, top = axes.get_ylim()
     axes.set_ylim(bottom, top + 0.24 * (top - bottom))

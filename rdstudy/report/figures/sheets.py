@@ -14,7 +14,7 @@ from rdstudy.report.figures.style import COLUMN_INCHES, figure_of, new_figure, s
 Images = UInt8[np.ndarray, "images height width channels"]
 
 _GAP = 2  # pixels between pictures
-_MOST_BETAS = 8
+_MAX_BETAS = 8
 
 
 @styled
@@ -62,7 +62,7 @@ def cell_sheet(sheet: Mapping[str, Images], *, ax: Axes | None = None, title: st
 def _spread(images: Mapping[float, Images]) -> list[float]:
     """Betas from large to small; of more than eight, eight spread over the grid."""
     betas = sorted(images, reverse=True)
-    chosen = np.unique(np.linspace(0, len(betas) - 1, min(_MOST_BETAS, len(betas))).round().astype(int))
+    chosen = np.unique(np.linspace(0, len(betas) - 1, min(_MAX_BETAS, len(betas))).round().astype(int))
     return [betas[k] for k in chosen]
 
 

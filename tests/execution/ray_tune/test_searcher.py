@@ -15,14 +15,14 @@ pytestmark = pytest.mark.slow  # imports Ray
 
 
 def test_as_many_packs_are_handed_out_as_there_is_room_for_and_the_next_when_one_ends():
-    from rdstudy.execution.ray_tune.callback import Relay
+    from rdstudy.execution.ray_tune.callback import TuneCallback
     from rdstudy.execution.ray_tune.pack_queue import PackQueue
     from rdstudy.execution.ray_tune.searcher import PackSearcher
 
     room = 5
     packs = [Pack((replace(CELL, seed=seed),)) for seed in range(20)]
     queue = PackQueue(packs)
-    search = PackSearcher(Relay(queue, lambda pack, progress: None, Budget()), lambda at_work: room)
+    search = PackSearcher(TuneCallback(queue, lambda pack, progress: None, Budget()), lambda at_work: room)
     given = [search.suggest(f"trial {i}") for i in range(10)]
     assert [each["pack"] for each in given[:5]] == [pack.id for pack in packs[:5]]
     assert given[5:] == [None] * 5
@@ -47,14 +47,14 @@ def test_room_is_for_what_the_machines_can_train_and_for_some_that_wait(monkeypa
         monkeypatch.setattr(resources, "could_have", lambda resource: max(both[resource], most))
 
     cluster((6, 0), (6, 0))
-    assert resources.Room(gpus=0.0, cpus=4)(0) == 2 + 1  # one on each machine, and one that waits
-    assert resources.Room(gpus=0.0, cpus=4)(2) == 2 + 1
+    assert resources.ConcurrencyLimit(gpus=0.0, cpus=4)(0) == 2 + 1  # one on each machine, and one that waits
+    assert resources.ConcurrencyLimit(gpus=0.0, cpus=4)(2) == 2 + 1
     cluster((96, 8))
-    assert resources.Room(gpus=1.0, cpus=16)(0) == 6 + 1  # its CPUs suffice for six
+    assert resources.ConcurrencyLimit(gpus=1.0, cpus=16)(0) == 6 + 1  # its CPUs suffice for six
     cluster((2, 0), most=12)
-    assert resources.Room(gpus=0.0, cpus=1)(2) == 2 + 1 + 10  # ten more could be rented
+    assert resources.ConcurrencyLimit(gpus=0.0, cpus=1)(2) == 2 + 1 + 10  # ten more could be rented
     cluster(*[(8, 0)] * 100)
-    room = resources.Room(gpus=0.0, cpus=1)
+    room = resources.ConcurrencyLimit(gpus=0.0, cpus=1)
     assert [room(n) for n in (0, 100, 800)] == [128, 228, 801]  # never many that wait
 
 

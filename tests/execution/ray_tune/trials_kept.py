@@ -18,9 +18,9 @@ from rdstudy.data.dataset import make_dataset
 from rdstudy.execution.budget import Budget
 from rdstudy.execution.ray_tune.cluster import cluster
 from rdstudy.execution.ray_tune.executor import run_on_ray
-from rdstudy.execution.run import Recorder, opened
-from rdstudy.execution.status import standing
-from rdstudy.execution.worker import Progress, Workplace, pick_device
+from rdstudy.execution.run import TableWriter, open_results
+from rdstudy.execution.status import study_status
+from rdstudy.execution.worker import Progress, RunContext, pick_device
 from rdstudy.study import Study, parse_study
 from rdstudy.training.packs import Pack, plan_packs
 
@@ -52,10 +52,10 @@ def run_small_packs(results: Path, packs: int, ended: Callable[[int], None]) -> 
             n += 1
             ended(n)
 
-    at = Workplace(study, dataset, results, pick_device("cpu"))
-    with opened(study, results, dataset.fingerprint) as table, cluster(None, object_store_bytes=2**20):
-        planned = plan_packs(standing(study, results).missing, pixels=64, pack_size=1)
-        run_on_ray(planned, at, Recorder(study, results, table, listen), Budget())
+    at = RunContext(study, dataset, results, pick_device("cpu"))
+    with open_results(study, results, dataset.fingerprint) as table, cluster(None, object_store_bytes=2**20):
+        planned = plan_packs(study_status(study, results).missing, pixels=64, pack_size=1)
+        run_on_ray(planned, at, TableWriter(study, results, table, listen), Budget())
 
 
 def main(results: Path) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rdstudy.execution.search.gaussian_process import AXIS, FLAT, Surrogate, _matern, crossing, lowest
+from rdstudy.execution.search.gaussian_process import AXIS, FLAT, GaussianProcess, _matern, crossing, lowest
 
 
 def points(curve, n: int, noise: float, world: int):
@@ -19,7 +19,7 @@ def valley(at: float):
 
 def test_a_curve_without_noise_is_found_again():
     x, y, seeds, rng = points(valley(0.3), 20, 0.0, 0)
-    drawn = Surrogate(x, y, seeds).draw(50, rng)
+    drawn = GaussianProcess(x, y, seeds).draw(50, rng)
     inside = (x.min() < AXIS) & (x.max() > AXIS)
     np.testing.assert_allclose(drawn.mean(axis=0)[inside], valley(0.3)(AXIS)[inside], atol=0.02)
 
@@ -29,7 +29,7 @@ def test_the_interval_of_the_lowest_point_covers_it_as_often_as_it_says(at):
     covered, widths = 0, []
     for world in range(60):
         x, y, seeds, rng = points(valley(at), 24, 0.3, world)
-        found = Surrogate(x, y, seeds).locate(lowest, rng)
+        found = GaussianProcess(x, y, seeds).locate(lowest, rng)
         covered += found.low - 0.01 <= at <= found.high + 0.01
         widths.append(found.high - found.low)
     assert covered >= 52, "95% of 60 is 57; less than 52 has a chance of 0.5%"
@@ -40,7 +40,7 @@ def test_the_interval_of_a_crossing_covers_it():
     covered = 0
     for world in range(40):
         x, y, seeds, rng = points(lambda x: 1 / (1 + np.exp(12 * (x - 0.6))), 20, 0.03, world)
-        found = Surrogate(x, y, seeds).locate(crossing(0.5), rng)
+        found = GaussianProcess(x, y, seeds).locate(crossing(0.5), rng)
         covered += found.low - 0.01 <= 0.6 <= found.high + 0.01
     assert covered >= 33
 
@@ -54,7 +54,7 @@ def test_what_the_points_of_a_seed_have_in_common_does_not_move_the_lowest_point
     x = np.tile(np.linspace(0, 1, 9), 4)
     seeds = np.repeat(np.arange(4), 9)
     y = valley(0.5)(x) + np.array([-3.0, 1.0, 0.0, 2.0])[seeds]
-    found = Surrogate(x, y, seeds).locate(lowest, np.random.default_rng(0))
+    found = GaussianProcess(x, y, seeds).locate(lowest, np.random.default_rng(0))
     assert found.low > 0.4
     assert found.high < 0.6
 
@@ -76,10 +76,10 @@ def _by_hand(x: np.ndarray, seeds: np.ndarray, likely: np.ndarray, length: float
 def test_the_most_telling_point_lowers_the_variance_of_the_differences_most(pending, monkeypatch):
     monkeypatch.setattr("rdstudy.execution.search.gaussian_process.LEADING", 1)
     x, y, seeds, rng = points(valley(0.4), 14, 0.1, 3)
-    surrogate = Surrogate(x, y, seeds)
+    surrogate = GaussianProcess(x, y, seeds)
     likely = surrogate.likely(lowest, rng)
     more, more_seeds = np.linspace(0.3, 0.5, pending), np.arange(pending) % 2
-    found = surrogate.most_telling(lowest, likely, more, more_seeds)
+    found = surrogate.most_informative(lowest, likely, more, more_seeds)
     choice = surrogate._kept[int(surrogate._weights.argmax())]
     every, every_seed = np.append(x, more), np.append(seeds, more_seeds)
     assert found == _by_hand(every, every_seed, likely, choice.length, choice.noise, choice.offset)
@@ -87,32 +87,32 @@ def test_the_most_telling_point_lowers_the_variance_of_the_differences_most(pend
 
 def test_what_is_being_measured_is_not_measured_again_at_once():
     x, y, seeds, rng = points(valley(0.4), 14, 0.1, 3)
-    surrogate = Surrogate(x, y, seeds)
+    surrogate = GaussianProcess(x, y, seeds)
     likely = surrogate.likely(lowest, rng)
     asked: list[float] = []
     for _ in range(8):
         at = np.array(asked)
-        asked.append(surrogate.most_telling(lowest, likely, at, np.zeros(len(at), dtype=np.int64)))
+        asked.append(surrogate.most_informative(lowest, likely, at, np.zeros(len(at), dtype=np.int64)))
     assert len(set(asked)) >= 4
     assert min(asked) < 0.4 < max(asked), "a lowest point is told from both sides"
 
 
 def test_a_place_that_is_known_to_the_axis_s_last_point_leaves_something_to_ask():
     x, y, seeds, rng = points(valley(0.4), 40, 0.0, 3)
-    surrogate = Surrogate(x, y, seeds)
+    surrogate = GaussianProcess(x, y, seeds)
     likely = surrogate.likely(lowest, rng)
     assert (likely > 0).sum() >= 2
-    assert np.isfinite(surrogate.most_telling(lowest, likely, np.zeros(0), np.zeros(0, dtype=np.int64)))
+    assert np.isfinite(surrogate.most_informative(lowest, likely, np.zeros(0), np.zeros(0, dtype=np.int64)))
 
 
 def test_the_unit_of_the_values_does_not_matter():
     x, y, seeds, _ = points(valley(0.3), 20, 0.3, 1)
     first, second = (
-        Surrogate(x, scaled, seeds).locate(lowest, np.random.default_rng(5)) for scaled in (y, 1000 * y + 7)
+        GaussianProcess(x, scaled, seeds).locate(lowest, np.random.default_rng(5)) for scaled in (y, 1000 * y + 7)
     )
     assert first == second
 
 
 def test_two_points_are_not_a_curve():
     with pytest.raises(ValueError, match="3 points at least, found 2"):
-        Surrogate(np.array([0.0, 1.0]), np.array([0.0, 1.0]), np.array([0, 0]))
+        GaussianProcess(np.array([0.0, 1.0]), np.array([0.0, 1.0]), np.array([0, 0]))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rdstudy.execution.search import Outcome, Search
-from rdstudy.execution.search.pruning import LEAST, as_stopped, limits_of
+from rdstudy.execution.search.pruning import MIN_CELLS, as_stopped, limits_of
 from rdstudy.execution.search.warm_start import _course
 from rdstudy.study import Cell, StudyError
 from rdstudy.study.early_stopping import Limit, Measured, first_above, from_json, to_json
@@ -66,7 +66,7 @@ def test_an_elbo_is_best_where_it_is_largest():
 
 def test_fewer_than_four_fully_trained_cells_set_no_limit():
     three = [outcome(300.0, 90.0), outcome(500.0, 70.0), outcome(310.0, None)]
-    assert len(three) == LEAST - 1
+    assert len(three) == MIN_CELLS - 1
     others = [replace(outcome(900.0, 900.0), stopped=True), Outcome(failed=True, course=outcome(900.0).course)]
     assert limits_of([*three, *others], "test_distortion", steps=500) == {}
     assert limits_of([*three, outcome(320.0, 95.0)], "test_distortion", steps=500).keys() == {150}

@@ -12,9 +12,9 @@ import pytest
 import rdstudy
 from rdstudy.analysis import final_measurements, frontier, learning
 from rdstudy.execution import worker
-from rdstudy.execution.status import standing
+from rdstudy.execution.status import study_status
 from rdstudy.storage.study_record import recorded_study
-from rdstudy.training.trainer import PackTraining
+from rdstudy.training.trainer import PackTrainer
 from tests.command import refused, values
 from tests.execution.ray_tune.kill_and_resume import Runs
 
@@ -132,7 +132,7 @@ def test_an_export_has_the_curves_of_a_stopped_cell_and_no_final_values(whole, c
     from rdstudy.report.export.runs import runs_of
 
     study = recorded_study(whole.results)
-    runs = {run.cell_id: run for run in runs_of(standing(study, whole.results).cells, whole.results)}
+    runs = {run.cell_id: run for run in runs_of(study_status(study, whole.results).cells, whole.results)}
     for cell_id in stopped_in(whole.results):
         assert runs[cell_id].status == "stopped"
         assert {point.step for point in runs[cell_id].points} <= {15, 30, 50}
@@ -148,11 +148,11 @@ def test_a_search_interrupted_at_any_moments_stops_the_same_cells(whole, command
         calls += 1
         if calls % 7 == 0:
             signal.raise_signal(signal.SIGINT)
-        PackTraining.advance(self, until)
+        PackTrainer.advance(self, until)
 
     results = tmp_path / "interrupted"
     with monkeypatch.context() as interrupted:
-        interrupted.setattr(worker, "PackTraining", type("Interrupted", (PackTraining,), {"advance": interrupt}))
+        interrupted.setattr(worker, "PackTrainer", type("Interrupted", (PackTrainer,), {"advance": interrupt}))
         codes: list[int] = []
         while not codes or codes[-1] == 130:
             codes.append(command("run", whole.study, "--results", results, "--inline").code)
