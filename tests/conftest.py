@@ -29,7 +29,7 @@ grid:
   train_size: [40]
   seed: {count: 2}
 training: {steps: 130, batch_size: 10}
-evaluation: {steps: [40, 64, 100], sheet_examples: 2}
+evaluation: {steps: [40, 64, 100], num_images: 2}
 resources: {device: cpu}
 """
 """Four cells; their training crosses two chunks of 64 steps, and many epochs of 40 examples."""

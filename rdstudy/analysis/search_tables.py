@@ -25,7 +25,7 @@ class SearchTables:
     estimates: pd.DataFrame
     curves: pd.DataFrame
     importance: pd.DataFrame
-    of: str
+    metric: str
     ended: str | None
 
     @property

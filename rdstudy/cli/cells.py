@@ -211,7 +211,7 @@ def _draw(record: CellRecord, png: Path) -> None:
     if record.sheet is None:
         raise UserError(
             f"--png: cell {record.cell_id} has no stored images: it is {record.status}, or the study says "
-            "evaluation.sheet_examples: 0"
+            "evaluation.num_images: 0"
         )
     from rdstudy.report.figures import cell_sheet, png_bytes
     from rdstudy.report.image_grids import read_sheet

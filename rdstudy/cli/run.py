@@ -60,9 +60,9 @@ def run(
     from rdstudy.study.data import check_sizes, load_data
 
     study = load_study(study_file, overrides=settings or ())
-    own = study.search.until.hours if study.search else None
+    own = study.search.stop_when.hours if study.search else None
     if own is not None and (max_hours is None or own < max_hours):
-        budget = Budget(own, max_cost, price, limit="search.until.hours")
+        budget = Budget(own, max_cost, price, limit="search.stop_when.hours")
     else:
         budget = Budget(max_hours, max_cost, price)
     folder = results or usual_place(study)

@@ -23,7 +23,7 @@ from rdstudy.evaluation.mutual_information import decompose_rate
 from rdstudy.models.objective import Posterior, distortion, rate
 from rdstudy.models.vae import VAE
 from rdstudy.storage.schema import DIVERGED, OK
-from rdstudy.study import Evaluation, Information, Likelihood
+from rdstudy.study import NLL, Evaluation, MutualInformation
 from rdstudy.study.seeding import generator
 
 EXAMPLES_AT_ONCE = 1024
@@ -78,12 +78,12 @@ def measure(
         **_mean("elbo", -(seen.distortion + seen.rate)),
     }
     bad = _not_finite(columns)
-    if not bad and evaluation.includes("information", step, final):
+    if not bad and evaluation.includes("mutual_information", step, final):
         rng = generator(cell_id, "information", step, population)
-        columns |= _information(seen.posterior, evaluation.information, rng)
-    if not bad and evaluation.includes("likelihood", step, final):
+        columns |= _information(seen.posterior, evaluation.mutual_information, rng)
+    if not bad and evaluation.includes("nll", step, final):
         rng = generator(cell_id, "likelihood", step, population)
-        columns |= _likelihood(model, images, indices, seen, evaluation.likelihood, rng)
+        columns |= _likelihood(model, images, indices, seen, evaluation.nll, rng)
     bad = _not_finite(columns)
     if bad:
         message = f"{', '.join(bad)} not finite at step {step}"
@@ -131,7 +131,7 @@ def _batch(images: Tensor, indices: Int64[np.ndarray, " batch"], like: Tensor) -
     return intensities(images.index_select(0, torch.from_numpy(indices).to(images.device)), like)
 
 
-def _information(posterior: Posterior, asked: Information, rng: np.random.Generator) -> dict[str, Any]:
+def _information(posterior: Posterior, asked: MutualInformation, rng: np.random.Generator) -> dict[str, Any]:
     """Columns of the mutual information, the marginal KL and the active units."""
     m = None if asked.examples == "all" else asked.examples
     split = decompose_rate(posterior.mean[:m], posterior.log_std[:m], generator=rng, draws_per_example=asked.draws)
@@ -148,7 +148,7 @@ def _information(posterior: Posterior, asked: Information, rng: np.random.Genera
 
 
 def _likelihood(
-    model: VAE, images: Tensor, indices: np.ndarray, seen: _Seen, asked: Likelihood, rng: np.random.Generator
+    model: VAE, images: Tensor, indices: np.ndarray, seen: _Seen, asked: NLL, rng: np.random.Generator
 ) -> dict[str, Any]:
     """Columns of the NLL.
 

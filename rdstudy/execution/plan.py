@@ -63,11 +63,11 @@ class Costs:
         for step in asked.steps_of(final):
             for n in (train_size, self.n_test):
                 total += forward * n
-                if asked.includes("information", step, final):
-                    m = _at_most(asked.information.examples, n)
-                    total += FLOP_PER_PAIR * m * m * asked.information.draws
-                if asked.includes("likelihood", step, final):
-                    draws = _at_most(asked.likelihood.examples, n) * asked.likelihood.importance_samples
+                if asked.includes("mutual_information", step, final):
+                    m = _at_most(asked.mutual_information.examples, n)
+                    total += FLOP_PER_PAIR * m * m * asked.mutual_information.draws
+                if asked.includes("nll", step, final):
+                    draws = _at_most(asked.nll.examples, n) * asked.nll.importance_samples
                     total += (forward / 2 + FLOP_PER_PIXEL * self.pixels) * draws
         return total * MEASURING[self.device]
 
@@ -84,11 +84,11 @@ class Costs:
     def storage(self, cells: Collection[Cell]) -> float:
         """Bytes that the results of these cells take."""
         n_rows = {final: 2 * len(self.study.evaluation.steps_of(final)) for final in {cell.steps for cell in cells}}
-        sheet = 5 * self.study.evaluation.sheet_examples * self.pixels * BYTES_PER_SHEET_PIXEL
+        sheet = 5 * self.study.evaluation.num_images * self.pixels * BYTES_PER_SHEET_PIXEL
         total = 0.0
         for cell in cells:
             total += n_rows[cell.steps] * BYTES_PER_ROW + sheet
-            if self.study.resources.keep_models:
+            if self.study.resources.save_models:
                 total += 4 * model_shape(cell, self.pixels).n_parameters
         return float(math.ceil(total))
 

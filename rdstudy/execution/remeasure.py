@@ -45,8 +45,8 @@ def evaluation_again(
         pydantic.ValidationError: a number that `Evaluation` does not allow.
     """
     said = {
-        "information": {"draws": draws, "examples": examples},
-        "likelihood": {"importance_samples": importance_samples, "examples": importance_examples},
+        "mutual_information": {"draws": draws, "examples": examples},
+        "nll": {"importance_samples": importance_samples, "examples": importance_examples},
     }
     silent = all(value is None for settings in said.values() for value in settings.values())
     asked = study.evaluation.model_dump()

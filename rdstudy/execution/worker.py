@@ -99,14 +99,14 @@ def use_threads(study: Study) -> None:
 def run_pack(pack: Pack, at: RunContext, *, attempts: int | None = None) -> Iterator[Progress]:
     """Train and measure a pack.
 
-    An error is tried again `resources.max_failures` times, from the last checkpoint. After that, and at once where
+    An error is tried again `resources.max_retries` times, from the last checkpoint. After that, and at once where
     memory does not suffice, the pack is halved: what ails one cell ends up with that cell alone, recorded as its
     failure, and its companions finish. What was stopped early is not begun again.
 
     Raises:
         StorageError: the results folder cannot be written; trying again would not help.
     """
-    attempts = at.study.resources.max_failures + 1 if attempts is None else attempts
+    attempts = at.study.resources.max_retries + 1 if attempts is None else attempts
     for attempt in range(attempts):
         try:
             for progress in _run_pack(pack, at):
@@ -338,9 +338,9 @@ class _PackRun:
             if cell.id in diverged:
                 continue
             model = self.training.model(k)
-            if study.resources.keep_models:
+            if study.resources.save_models:
                 save_model(self.at.results, cell.id, model)
-            n = study.evaluation.sheet_examples
+            n = study.evaluation.num_images
             if n:
                 images = sheet(model, self.images, populations[TRAIN], populations[TEST], n=n, cell_id=cell.id)
                 save_sheet(self.at.results, cell.id, images, dataset.shape)

@@ -288,7 +288,7 @@ def _search(analyses: Analyses) -> Iterator[Illustration]:
         points, curve = (frame[_of_setting(frame, row, names)] for frame in (tried, search.curves))
         title = setting_label(row, names) if names else ""
         alt = f"beta {row['beta']:.3g}, 95% from {row['beta_low']:.3g} to {row['beta_high']:.3g}{_of(title)}."
-        draw = partial(figures.search_curve, points, curve, row, search.of, title=title)
+        draw = partial(figures.search_curve, points, curve, row, search.metric, title=title)
         panels.append(Panel(draw, alt))
     caption = (
         "The cells that the search chose, the curve that is believed of them (a Gaussian process in log beta, 95%), "

@@ -70,7 +70,9 @@ def tables(analyses: Analyses) -> Iterator[Shown]:
 
 def _search(analyses: Analyses) -> Shown:
     search = analyses.search
-    sought = "" if search is None else f"{'Saturation' if search.of == 'saturation' else CRITERION_OF[search.of]}. "
+    sought = (
+        "" if search is None else f"{'Saturation' if search.metric == 'saturation' else CRITERION_OF[search.metric]}. "
+    )
     ended = "It goes on." if search is None or search.ended is None else f"It ended by {search.ended}."
     stopped = sentences.stopped(analyses)
     return shown(

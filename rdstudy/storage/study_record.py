@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from rdstudy.errors import UserError
 from rdstudy.storage.location import StoragePath
 from rdstudy.study import Study, parse_study
+from rdstudy.study.renamed_keys import translate
 
 _FIX = "Remove it and run the study again: finished cells are not trained again."
 
@@ -32,7 +33,7 @@ def load_study_record(results: StoragePath) -> dict[str, Any]:
         raise UserError(f"{path}: cannot be read: {error}") from error
     if not isinstance(record, dict):
         raise UserError(f"{path}: is damaged: expected a mapping, found {type(record).__name__}. {_FIX}")
-    return record
+    return translate(record)
 
 
 def recorded_study(results: StoragePath, *, overrides: Sequence[str] = ()) -> Study:

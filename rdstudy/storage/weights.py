@@ -56,7 +56,7 @@ def load_model(results: str | StoragePath, cell_id: str) -> VAE:
     except FileNotFoundError:
         raise UserError(
             f"{path}: there are no weights of cell {cell_id}: it is not finished, or diverged, or the study was run "
-            "with resources.keep_models: false"
+            "with resources.save_models: false"
         ) from None
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: not a model of rdstudy: {error}") from error

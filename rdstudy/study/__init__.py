@@ -8,26 +8,26 @@ Imports nothing of ours but the spelling of splits.
 from rdstudy.study.parsing import SettingError, StudyError, load_study, located, parse_study, study_schema
 from rdstudy.study.search_section import SearchSpec
 from rdstudy.study.sections import (
+    NLL,
     DatasetSpec,
     Evaluation,
     Grid,
-    Information,
-    Likelihood,
     LogSpaced,
+    MutualInformation,
     Resources,
     Training,
 )
 from rdstudy.study.study import NUMERICS, Cell, Study
 
 __all__ = [
+    "NLL",
     "NUMERICS",
     "Cell",
     "DatasetSpec",
     "Evaluation",
     "Grid",
-    "Information",
-    "Likelihood",
     "LogSpaced",
+    "MutualInformation",
     "Resources",
     "SearchSpec",
     "SettingError",

@@ -13,6 +13,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from rdstudy.errors import UserError
+from rdstudy.study.renamed_keys import RENAMED
 from rdstudy.study.sections import Grid, SeedCount
 from rdstudy.study.study import Study
 
@@ -131,6 +132,9 @@ def _explain(error: Any, path: _Path) -> str:
     """One pydantic error in a sentence."""
     shown = ".".join(map(str, path))
     if error["type"] == "extra_forbidden":
+        renamed = RENAMED.get(str(path[0]), {}).get(str(path[-1])) if len(path) == 2 else None
+        if renamed:
+            return f"{shown}: this key is now called `{renamed}`"
         allowed = _allowed_keys(path[:-1])
         near = difflib.get_close_matches(str(path[-1]).lower(), allowed, n=1)
         guess = f"; did you mean `{near[0]}`?" if near else ""

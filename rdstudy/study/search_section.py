@@ -8,13 +8,13 @@ from pydantic import Field, model_validator
 
 from rdstudy.study.sections import LARGEST, PositiveInt, Strict, Unique
 
-PER = ("split", "depth", "width", "latent_dim", "train_size")
+GROUPS = ("split", "depth", "width", "latent_dim", "train_size")
 """Axes of the grid whose every combination is a setting with a curve of its own over beta."""
-OVER = {"beta": float, "learning_rate": float, "width": int, "depth": int, "latent_dim": int}
+SEARCHABLE = {"beta": float, "learning_rate": float, "width": int, "depth": int, "latent_dim": int}
 """Axes that a search may vary, and their kind."""
 NOT_BEFORE = 0.25
 """Share of a cell's steps before which none is hopeless: early on, the start decides which is worse, not the beta."""
-CURVE_SAMPLERS = ("design", "tpe", "gp", "qmc", "random")
+CURVE_SAMPLERS = ("variance_reduction", "tpe", "gp", "qmc", "random")
 FRONTIER_SAMPLERS = ("tpe", "gp", "nsga2", "nsga3", "qmc", "random")
 
 
@@ -37,7 +37,7 @@ class Range(Strict):
 Choices = Annotated[list[int] | list[float], Unique, Field(min_length=2)]
 
 
-class Until(Strict):
+class StopWhen(Strict):
     """What ends a search: the first of these that is reached."""
 
     cells: PositiveInt | None = Field(None, description="Cells trained or found in the table.")
@@ -47,13 +47,13 @@ class Until(Strict):
     )
 
     @model_validator(mode="after")
-    def _some_end(self) -> Until:
+    def _some_end(self) -> StopWhen:
         if self.cells is None and self.hours is None and self.interval is None:
             raise ValueError("a search needs an end: give cells, hours or interval")
         return self
 
 
-class Stop(Strict):
+class Pruner(Strict):
     """What ends a cell before its last step. It biases what is measured, so it is off unless it is asked for."""
 
     hopeless: bool = Field(
@@ -70,23 +70,25 @@ class SearchSpec(Strict):
     goal: Literal["best_beta", "frontier", "saturation"] = Field(
         description="best_beta and saturation: one beta for each setting; frontier: rate against distortion."
     )
-    of: Literal["test_distortion", "test_elbo", "test_nll"] = Field(
+    metric: Literal["test_distortion", "test_elbo", "test_nll"] = Field(
         "test_distortion", description="What the best beta makes best."
     )
-    per: Annotated[list[Literal["split", "depth", "width", "latent_dim", "train_size"]], Unique] | None = Field(
+    group_by: Annotated[list[Literal["split", "depth", "width", "latent_dim", "train_size"]], Unique] | None = Field(
         None, description="For a beta: axes of the grid whose combinations are settings of their own; left out: all."
     )
     beta: Range | None = Field(None, description="For best_beta and saturation: where to look.")
-    over: dict[str, Range | Choices] | None = Field(
+    space: dict[str, Range | Choices] | None = Field(
         None, description="For frontier: axes to vary, each a {low, high} or a list."
     )
-    sampler: Literal["design", "tpe", "gp", "nsga2", "nsga3", "qmc", "random"] | None = Field(
-        None, description="Who chooses: ours (design) or one of Optuna's. Left out: design for a beta, tpe else."
+    sampler: Literal["variance_reduction", "tpe", "gp", "nsga2", "nsga3", "qmc", "random"] | None = Field(
+        None,
+        description="Who chooses: ours (variance_reduction) or one of Optuna's. Left out: variance_reduction for a "
+        "beta, tpe for a frontier.",
     )
     seed: int = Field(0, ge=0, le=LARGEST, description="Of the sampler: the same seed and cells give the same batch.")
     batch: PositiveInt = Field(16, description="Cells asked for at once; the next batch knows all of their results.")
-    until: Until = Field(description="What ends it: cells, hours, interval; the first that is reached.")
-    stop: Stop | None = Field(
+    stop_when: StopWhen = Field(description="What ends it: cells, hours, interval; the first that is reached.")
+    pruner: Pruner | None = Field(
         None, description="Which cells to stop early; left out: none. Biases what is measured. For goal: best_beta."
     )
     storage: str | None = Field(None, description="URL of an Optuna storage in which to follow the search live.")
@@ -94,30 +96,31 @@ class SearchSpec(Strict):
     @model_validator(mode="after")
     def _goal_has_its_axes(self) -> SearchSpec:
         if self.goal == "frontier":
-            if not self.over:
-                raise ValueError("goal: frontier needs `over`, the axes to vary: over: {beta: {low: 0.001, high: 5}}")
+            if not self.space:
+                raise ValueError("goal: frontier needs `space`, the axes to vary: space: {beta: {low: 0.001, high: 5}}")
             if self.beta is not None:
-                raise ValueError("goal: frontier takes beta's range under `over`")
-            if self.per is not None:
-                raise ValueError("`per` is for a beta; a frontier is one")
-            unknown = sorted(set(self.over) - set(OVER))
+                raise ValueError("goal: frontier takes beta's range under `space`")
+            if self.group_by is not None:
+                raise ValueError("`group_by` is for a beta; a frontier is one")
+            unknown = sorted(set(self.space) - set(SEARCHABLE))
             if unknown:
-                raise ValueError(f"over: {', '.join(unknown)} cannot be varied; allowed: {', '.join(OVER)}")
-            for name, axis in self.over.items():
+                raise ValueError(f"space: {', '.join(unknown)} cannot be varied; allowed: {', '.join(SEARCHABLE)}")
+            for name, axis in self.space.items():
                 _check_kind(name, axis)
-            if self.until.interval is not None:
-                raise ValueError("until.interval is for a beta; a frontier ends by cells or hours")
+            if self.stop_when.interval is not None:
+                raise ValueError("stop_when.interval is for a beta; a frontier ends by cells or hours")
         else:
             if self.beta is None:
                 raise ValueError(f"goal: {self.goal} needs `beta`, where to look: beta: {{low: 0.001, high: 5}}")
             if not self.beta.log:
                 raise ValueError("beta is looked for in log units; leave `log` out")
-            if self.over is not None:
-                raise ValueError(f"goal: {self.goal} looks for beta alone; `over` is for goal: frontier")
-        if self.stops_hopeless and (self.goal != "best_beta" or self.of == "test_nll"):
+            if self.space is not None:
+                raise ValueError(f"goal: {self.goal} looks for beta alone; `space` is for goal: frontier")
+        if self.stops_hopeless and (self.goal != "best_beta" or self.metric == "test_nll"):
             raise ValueError(
-                f"stop.hopeless cannot be had for goal: {self.goal}, of: {self.of}; allowed: goal: best_beta with of: "
-                "test_distortion or of: test_elbo, which are measured at every evaluation step"
+                f"pruner.hopeless is not possible for goal: {self.goal}, metric: {self.metric}; allowed: "
+                "goal: best_beta with metric: test_distortion or metric: test_elbo, which are measured at every "
+                "evaluation step"
             )
         allowed = FRONTIER_SAMPLERS if self.goal == "frontier" else CURVE_SAMPLERS
         if self.sampler is not None and self.sampler not in allowed:
@@ -127,30 +130,30 @@ class SearchSpec(Strict):
     @property
     def varied(self) -> tuple[str, ...]:
         """Axes that the search varies, so that the grid must not."""
-        return tuple(self.over) if self.over else ("beta",)
+        return tuple(self.space) if self.space else ("beta",)
 
     @property
     def stops_hopeless(self) -> bool:
         """Whether cells are stopped early."""
-        return self.stop is not None and self.stop.hopeless
+        return self.pruner is not None and self.pruner.hopeless
 
     @property
-    def estimate(self) -> Literal["information", "likelihood"] | None:
+    def estimate(self) -> Literal["mutual_information", "nll"] | None:
         """The costly estimate that the goal is about, if it is about one."""
         if self.goal == "saturation":
-            return "information"
-        return "likelihood" if self.goal == "best_beta" and self.of == "test_nll" else None
+            return "mutual_information"
+        return "nll" if self.goal == "best_beta" and self.metric == "test_nll" else None
 
     @property
     def chooser(self) -> str:
         """The sampler, or what it is where none is named."""
-        return self.sampler or ("tpe" if self.goal == "frontier" else "design")
+        return self.sampler or ("tpe" if self.goal == "frontier" else "variance_reduction")
 
 
 def _check_kind(name: str, axis: Any) -> None:
     numbers = [axis.low, axis.high] if isinstance(axis, Range) else list(axis)
-    least = 1 if OVER[name] is int else 0
+    least = 1 if SEARCHABLE[name] is int else 0
     if any(number < least for number in numbers):
-        raise ValueError(f"over.{name}: {min(numbers):g} is too small; the least is {least}")
-    if OVER[name] is int and any(number != int(number) for number in numbers):
-        raise ValueError(f"over.{name}: takes whole numbers, found {', '.join(f'{number:g}' for number in numbers)}")
+        raise ValueError(f"space.{name}: {min(numbers):g} is too small; the least is {least}")
+    if SEARCHABLE[name] is int and any(number != int(number) for number in numbers):
+        raise ValueError(f"space.{name}: takes whole numbers, found {', '.join(f'{number:g}' for number in numbers)}")

@@ -174,7 +174,7 @@ def _steps_of(steps: Steps, final: int) -> set[int]:
     return {step for step in steps if step <= final}
 
 
-class Information(Strict):
+class MutualInformation(Strict):
     """Mutual information, marginal KL and active units, each population its own q(z): N^2 pairs a draw."""
 
     at: When = Field("final", description="Steps: never, final, all, a list or {log_spaced: N}.")
@@ -184,7 +184,7 @@ class Information(Strict):
     )
 
 
-class Likelihood(Strict):
+class NLL(Strict):
     """NLL by importance weighting: draws x examples passes through the decoder."""
 
     at: When = Field("final", description="Steps: never, final, all, a list or {log_spaced: N}.")
@@ -201,23 +201,23 @@ class Evaluation(Strict):
         LogSpaced(log_spaced=12),
         description="Steps at which train and test are measured; the final step always is. A list or {log_spaced: N}.",
     )
-    information: Information = Information()
-    likelihood: Likelihood = Likelihood()
-    sheet_examples: Annotated[int, Field(ge=0, le=64)] = Field(
+    mutual_information: MutualInformation = MutualInformation()
+    nll: NLL = NLL()
+    num_images: Annotated[int, Field(ge=0, le=64)] = Field(
         8, description="Images per population kept as reconstructions, and as samples, of each cell; 0 for none."
     )
 
     def steps_of(self, final: int) -> tuple[int, ...]:
         """Steps, ascending, at which a cell of `final` training steps is measured; ends with `final`."""
         wanted = _steps_of(self.steps, final) | {final}
-        for at in (self.information.at, self.likelihood.at):
+        for at in (self.mutual_information.at, self.nll.at):
             if not isinstance(at, str):
                 wanted |= _steps_of(at, final)
         return tuple(sorted(wanted))
 
-    def includes(self, estimate: Literal["information", "likelihood"], step: int, final: int) -> bool:
+    def includes(self, estimate: Literal["mutual_information", "nll"], step: int, final: int) -> bool:
         """Whether the estimate is asked for at a step of a cell of `final` training steps."""
-        at = (self.information if estimate == "information" else self.likelihood).at
+        at = (self.mutual_information if estimate == "mutual_information" else self.nll).at
         if isinstance(at, str):
             return at == "all" or (at == "final" and step == final)
         return step in _steps_of(at, final)
@@ -225,10 +225,11 @@ class Evaluation(Strict):
     @property
     def identity(self) -> dict[str, Any]:
         """What of this determines the values of a row (not which rows there are)."""
-        estimates = self.model_dump(mode="json", include={"information", "likelihood"})
+        # The names are those of version 0.1's first tables, whose evaluation ids must not change.
+        estimates: dict[str, MutualInformation | NLL] = {"information": self.mutual_information, "likelihood": self.nll}
         return {
             "distortion_draws": 1,
-            **{name: spec if spec["at"] != "never" else None for name, spec in estimates.items()},
+            **{name: spec.model_dump(mode="json") if spec.at != "never" else None for name, spec in estimates.items()},
         }
 
     @cached_property
@@ -259,7 +260,7 @@ class Resources(Strict):
         30.0,
         description="At most this much training is lost when a machine dies; more where storage takes longer to write.",
     )
-    keep_models: bool = Field(True, description="Keep every cell's trained weights as safetensors.")
-    max_failures: Annotated[int, Field(ge=0)] = Field(
+    save_models: bool = Field(True, description="Keep every cell's trained weights as safetensors.")
+    max_retries: Annotated[int, Field(ge=0)] = Field(
         2, description="How often a pack whose training raises an error is tried again in one run."
     )

@@ -19,7 +19,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from rdstudy.data.split_spec import check_split
 from rdstudy.study.hashing import flat_digest
-from rdstudy.study.search_section import NOT_BEFORE, PER, SearchSpec
+from rdstudy.study.search_section import GROUPS, NOT_BEFORE, SearchSpec
 from rdstudy.study.sections import DatasetSpec, Evaluation, Grid, Resources, Strict, Training
 
 NUMERICS = 1
@@ -113,8 +113,8 @@ class Study(Strict):
                 yield _wrong("is searched, so it must not be listed here too", ("grid", name), listed)
         if "beta" not in search.varied and not grid.beta:
             yield {"type": "missing", "loc": ("grid", "beta"), "input": {}}
-        settled: Sequence[str] = PER if search.per is None else search.per
-        reason = "search.per does not name it"
+        settled: Sequence[str] = GROUPS if search.group_by is None else search.group_by
+        reason = "search.group_by does not name it"
         if search.goal == "frontier":
             settled, reason = (), "one frontier has one value of it"
         for name, values in grid:
@@ -134,7 +134,7 @@ class Study(Strict):
             if not any(NOT_BEFORE * steps <= step < steps for step in self.evaluation.steps_of(steps)):
                 problem = (
                     f"names no step from {math.ceil(NOT_BEFORE * steps):,} on and before the last, {steps:,}, at which "
-                    "search.stop could stop a cell: say for example {log_spaced: 12}"
+                    "search.pruner could stop a cell: say for example {log_spaced: 12}"
                 )
                 yield _wrong(problem, ("evaluation", "steps"), self.evaluation.model_dump(mode="json")["steps"])
                 return

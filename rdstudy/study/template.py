@@ -101,9 +101,9 @@ def template(name: str, *, dataset: str, path: str | None = None) -> str:
             "evaluation",
             {
                 "steps": "{log_spaced: 8}",
-                "information": {"at": "final", "draws": "1", "examples": "all"},
-                "likelihood": {"at": "final", "importance_samples": "64", "examples": "100"},
-                "sheet_examples": "8",
+                "mutual_information": {"at": "final", "draws": "1", "examples": "all"},
+                "nll": {"at": "final", "importance_samples": "64", "examples": "100"},
+                "num_images": "8",
             },
             "What is measured when. Rate, distortion and ELBO always; the costly estimates as said here.",
         ),
@@ -116,8 +116,8 @@ def template(name: str, *, dataset: str, path: str | None = None) -> str:
                 "gpus_per_pack": "auto",
                 "memory_per_pack_gib": "auto",
                 "checkpoint_seconds": "30",
-                "keep_models": "true",
-                "max_failures": "2",
+                "save_models": "true",
+                "max_retries": "2",
             },
             "What training may use. Nothing here changes a result; the whole section may be left out.",
         ),
@@ -142,9 +142,9 @@ def template(name: str, *, dataset: str, path: str | None = None) -> str:
             SearchSpec,
             {
                 "goal": "best_beta",
-                "of": "test_distortion",
+                "metric": "test_distortion",
                 "beta": "{low: 0.001, high: 5}",
-                "until": "{cells: 64, interval: 10}",
+                "stop_when": "{cells: 64, interval: 10}",
             },
         )
     ]

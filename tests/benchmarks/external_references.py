@@ -31,7 +31,7 @@ from tests.benchmarks.rivals import in_pythae
 SETTINGS = [
     *("grid.depth=[1]", "grid.width=[400]", "grid.latent_dim=[20]", "grid.beta=[1]", "grid.train_size=[60000]"),
     *("grid.seed=[0,1,2]", "training.epochs=7"),
-    "evaluation.likelihood.importance_samples=500",
+    "evaluation.nll.importance_samples=500",
 ]
 PUBLISHED = 106.7
 

@@ -38,7 +38,7 @@ grid:
   train_size: [10000]
   seed: {{count: {seeds}}}
 training: {{steps: {steps}, batch_size: 128}}
-evaluation: {{steps: [{steps}], information: {{at: never}}, likelihood: {{at: never}}}}
+evaluation: {{steps: [{steps}], mutual_information: {{at: never}}, nll: {{at: never}}}}
 """
 
 

@@ -41,8 +41,8 @@ grid:
   train_size: [500]
   seed: {{count: {seeds}}}
 training: {{steps: {steps}, batch_size: 128}}
-evaluation: {{steps: [{steps}], information: {{at: never}}, likelihood: {{at: never}}, sheet_examples: 0}}
-resources: {{keep_models: false}}
+evaluation: {{steps: [{steps}], mutual_information: {{at: never}}, nll: {{at: never}}, num_images: 0}}
+resources: {{save_models: false}}
 """
 COLUMNS = ["rate_nats", "distortion_nats", "elbo_nats"]
 

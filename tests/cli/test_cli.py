@@ -144,7 +144,7 @@ def test_a_failed_cell_is_named_and_the_exit_code_is_one(command, study_file, tm
 
     with monkeypatch.context() as poison:
         poison.setattr(worker, "PackTrainer", type("Faulty", (PackTrainer,), {"advance": fail}))
-        ran = command("run", study_file, "--inline", "--set", "resources.max_failures=0")
+        ran = command("run", study_file, "--inline", "--set", "resources.max_retries=0")
     assert ran.code == 1
     assert "4 cells, 3 finished, 1 missing, 1 failed last time" in ran.out
     assert "beta=0.1 seed=1): ZeroDivisionError: a poisoned cell" in ran.out

@@ -23,8 +23,8 @@ name: large
 dataset: {name: images, path: %s}
 grid: {split: [random], beta: [1], depth: [2], width: [2048], latent_dim: [4], train_size: [100], seed: {count: 8}}
 training: {steps: 4, batch_size: 8}
-evaluation: {steps: [4], sheet_examples: 0}
-resources: {pack_size: 4, device: cpu, keep_models: false, checkpoint_seconds: 600}
+evaluation: {steps: [4], num_images: 0}
+resources: {pack_size: 4, device: cpu, save_models: false, checkpoint_seconds: 600}
 """
 """Eight models of 9.5 million parameters: with gradient and Adam's two moments 150 MB each, 600 MB a pack."""
 

@@ -13,7 +13,7 @@ import pytest
 from tests.docs.documents import ROOT
 
 QUICK = ["grid.depth=[1]", "grid.width=[8]", "grid.train_size=[100]", "grid.seed=[0,1]", "training.steps=20"]
-QUICK += ["dataset.size=600", "dataset.test_size=100", "evaluation.steps=[20]", "evaluation.likelihood.examples=20"]
+QUICK += ["dataset.size=600", "dataset.test_size=100", "evaluation.steps=[20]", "evaluation.nll.examples=20"]
 DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef
 
 

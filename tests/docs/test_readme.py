@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 COMMANDS = [line.strip() for line in README.splitlines() if line.startswith("    .venv/bin/rdstudy ")]
 SMALL = ["training.steps=20", "dataset.size=600", "dataset.test_size=100", "grid.train_size=[100]", "grid.width=[8]"]
-SMALL += ["grid.beta=[5,1,0.1]", "grid.depth=[1]", "evaluation.likelihood.examples=20"]
+SMALL += ["grid.beta=[5,1,0.1]", "grid.depth=[1]", "evaluation.nll.examples=20"]
 """The quickstart in a second."""
 
 
@@ -74,7 +74,7 @@ def test_its_studies_are_studies():
     )
     searching = parse_study(re.sub(r"\n  beta:.*", "", whole) + search)
     assert searching.search is not None
-    assert searching.search.until.cells == 128
+    assert searching.search.stop_when.cells == 128
 
 
 def test_its_map_names_what_is_there_and_all_of_it():

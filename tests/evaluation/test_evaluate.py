@@ -144,9 +144,9 @@ def test_weights_that_are_not_finite_are_not_said_to_be(images):
 
 
 ESTIMATES = {
-    "information": {"mi_nats", "mi_se", "mi_ceiling_nats", "mi_draws", "mi_examples"}
+    "mutual_information": {"mi_nats", "mi_se", "mi_ceiling_nats", "mi_draws", "mi_examples"}
     | {"marginal_kl_nats", "marginal_kl_se", "active_units"},
-    "likelihood": {"nll_nats", "nll_se", "nll_draws", "nll_examples", "nll_ess", "nll_unreliable_share"},
+    "nll": {"nll_nats", "nll_se", "nll_draws", "nll_examples", "nll_ess", "nll_unreliable_share"},
 }
 
 
@@ -166,7 +166,7 @@ def test_an_estimate_is_made_at_the_steps_asked_for_and_is_absent_elsewhere(imag
 
 
 def test_the_columns_of_the_information_are_those_of_the_whole_population_in_float32(images):
-    columns = measured(model(), images, step=100, evaluation=asked(information={"draws": 3})).columns
+    columns = measured(model(), images, step=100, evaluation=asked(mutual_information={"draws": 3})).columns
     posterior = model().encode(images[torch.from_numpy(POPULATION)] / 255)
     rng = generator("a", "information", 100, "test")
     split = decompose_rate(posterior.mean.detach(), posterior.log_std.detach(), generator=rng, draws_per_example=3)
@@ -179,10 +179,10 @@ def test_the_columns_of_the_information_are_those_of_the_whole_population_in_flo
 
 def test_a_subsample_of_m_has_the_ceiling_log_m_and_the_column_says_m(images):
     vae = model(scale=8)  # sharp codes: I is at its ceiling
-    columns = measured(vae, images, step=100, evaluation=asked(information={"examples": 12})).columns
+    columns = measured(vae, images, step=100, evaluation=asked(mutual_information={"examples": 12})).columns
     assert (columns["mi_examples"], columns["mi_ceiling_nats"]) == (12, math.log(12))
     assert columns["mi_nats"] == pytest.approx(math.log(12), rel=1e-3)
-    larger = measured(vae, images, step=100, evaluation=asked(information={"examples": 1000})).columns
+    larger = measured(vae, images, step=100, evaluation=asked(mutual_information={"examples": 1000})).columns
     assert larger["mi_examples"] == 37
 
 
@@ -190,7 +190,7 @@ def test_a_subsample_of_m_has_the_ceiling_log_m_and_the_column_says_m(images):
 @pytest.mark.parametrize("examples", [20, "all"])
 def test_the_likelihood_of_a_subsample_is_carried_over_by_the_elbo(images, monkeypatch, at_once, examples):
     monkeypatch.setattr(evaluation, "EXAMPLES_AT_ONCE", at_once)
-    wanted = asked(likelihood={"importance_samples": 30, "examples": examples})
+    wanted = asked(nll={"importance_samples": 30, "examples": examples})
     columns = measured(model(), images, step=100, evaluation=wanted).columns
     m = 37 if examples == "all" else 20
     rng = generator("a", "likelihood", 100, "test")
@@ -211,11 +211,11 @@ def test_subsamples_of_the_likelihood_lie_about_the_whole_as_their_error_says(im
     population, errors, found = np.arange(80), [], []
     for i in range(150):
         order = np.random.default_rng(i).permutation(population)
-        wanted = asked(information={"at": "never"}, likelihood={"importance_samples": 30, "examples": 20})
+        wanted = asked(mutual_information={"at": "never"}, nll={"importance_samples": 30, "examples": 20})
         columns = measured(model(), images, order, step=100, evaluation=wanted, cell_id=str(i)).columns
         found.append(columns["nll_nats"])
         errors.append(columns["nll_se"])
-    whole = measured(model(), images, population, step=100, evaluation=asked(likelihood={"importance_samples": 30}))
+    whole = measured(model(), images, population, step=100, evaluation=asked(nll={"importance_samples": 30}))
     # The population is the same each time: what Var(NLL_n) / N adds for other populations does not show.
     between = np.mean(np.square(errors)) - whole.columns["nll_se"] ** 2
     assert np.mean(found) == pytest.approx(whole.columns["nll_nats"], abs=4 * np.std(found) / math.sqrt(150) + 0.05)
@@ -224,8 +224,7 @@ def test_subsamples_of_the_likelihood_lie_about_the_whole_as_their_error_says(im
 
 def test_more_importance_samples_lower_the_nll_below_the_negative_elbo(images):
     few, many = (
-        measured(model(), images, step=100, evaluation=asked(likelihood={"importance_samples": k})).columns
-        for k in (1, 500)
+        measured(model(), images, step=100, evaluation=asked(nll={"importance_samples": k})).columns for k in (1, 500)
     )
     assert few["nll_nats"] == pytest.approx(-few["elbo_nats"], rel=0.1)
     assert many["nll_nats"] < few["nll_nats"]

@@ -77,5 +77,5 @@ def test_a_run_over_budget_stops_and_goes_on_to_the_same_table(command, study_fi
 
 def test_hours_are_called_what_set_them():
     time = iter([0.0, 3600.0 * 3])
-    budget = Budget(2.0, limit="search.until.hours", clock=lambda: next(time))
-    assert budget.over(lambda: 1) == "search.until.hours 2 are over"
+    budget = Budget(2.0, limit="search.stop_when.hours", clock=lambda: next(time))
+    assert budget.over(lambda: 1) == "search.stop_when.hours 2 are over"

@@ -43,8 +43,8 @@ def test_rows_are_added_and_none_is_touched(finished):
 def test_measuring_again_gives_the_bits_that_training_with_that_evaluation_gives(finished, command, study_file):
     """Also what the study measured before: same weights, same draws."""
     assert finished("--importance-samples", 50, "--importance-examples", 7).code == 0
-    settings = ["--set", "evaluation.information.at=never", "--set", "evaluation.likelihood.importance_samples=50"]
-    settings += ["--set", "evaluation.likelihood.examples=7"]
+    settings = ["--set", "evaluation.mutual_information.at=never", "--set", "evaluation.nll.importance_samples=50"]
+    settings += ["--set", "evaluation.nll.examples=7"]
     assert command("run", study_file, "--inline", "--results", "other", *settings).code == 0
     trained = values(Path("other"))
     trained = trained[trained["is_final"]].reset_index(drop=True)

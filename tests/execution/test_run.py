@@ -164,7 +164,7 @@ def poisoned(monkeypatch, make_study):
 def test_a_failed_cell_is_recorded_and_tried_again_by_the_next_run(
     make_study, dataset, tmp_path, poisoned, monkeypatch
 ):
-    study = make_study("resources.max_failures=0")
+    study = make_study("resources.max_retries=0")
     for _ in range(2):
         run(study, dataset, tmp_path, pack_size=4)
         now = study_status(study, tmp_path)

@@ -160,7 +160,7 @@ def test_models_and_sheets_are_kept_of_what_the_rows_say(workplace, dataset):
 
 
 def test_models_and_sheets_can_be_left_out(workplace):
-    at = workplace("results", "resources.keep_models=false", "evaluation.sheet_examples=0")
+    at = workplace("results", "resources.save_models=false", "evaluation.num_images=0")
     trained(at)
     assert sorted(path.name for path in at.results.iterdir()) == ["staging"]
 
@@ -248,13 +248,13 @@ def test_what_was_measured_before_an_interruption_is_not_measured_again(workplac
 @pytest.mark.usefixtures("whole_checkpoints")
 def test_a_pack_interrupted_in_its_last_measuring_ends_with_one_evaluation(workplace):
     """Between kill and resume, the study came to ask for more draws."""
-    before = workplace("results", "resources.checkpoint_seconds=1e-9", "evaluation.likelihood.importance_samples=8")
+    before = workplace("results", "resources.checkpoint_seconds=1e-9", "evaluation.nll.importance_samples=8")
     running = begin(before)
     for progress in running:
         if progress.step == 130 and len(list(before.results.glob("checkpoints/*/*130.safetensors"))) == 1:
             break
     running.close()
-    more = "evaluation.likelihood.importance_samples=16"
+    more = "evaluation.nll.importance_samples=16"
     after = workplace("results", more)
     found = rows(after.results, list(run_pack(pack_of(after), after)))
     last = {key: row for key, row in found.items() if key[1] == 130}
@@ -292,7 +292,7 @@ def test_training_does_not_wait_for_slow_storage(workplace, expected, monkeypatc
         plain(self, pack_id, checkpoint)
 
     monkeypatch.setattr(Checkpoints, "save", slow)
-    at = workplace("results", "resources.checkpoint_seconds=1e-9", "resources.max_failures=0")
+    at = workplace("results", "resources.checkpoint_seconds=1e-9", "resources.max_retries=0")
     seen = []
     for progress in run_pack(pack_of(at), at):
         seen.append(progress)
@@ -447,7 +447,7 @@ def test_an_error_that_passes_is_tried_again_from_the_checkpoint(workplace, faul
 
 
 def test_a_cell_that_always_raises_ends_alone_and_its_companions_finish(workplace, fault, expected):
-    at = workplace("results", "resources.max_failures=1")
+    at = workplace("results", "resources.max_retries=1")
     bad = list(at.study.cells)[2]
     asked = fault(lambda cells, attempt: bad in {cell.id for cell in cells}, ZeroDivisionError("a poisoned cell"))
     progress = list(run_pack(pack_of(at), at))
@@ -459,7 +459,7 @@ def test_a_cell_that_always_raises_ends_alone_and_its_companions_finish(workplac
 
 
 def test_a_stopped_cell_is_not_begun_again_after_an_error_and_limits_outlive_a_halving(workplace, fault, expected):
-    at = workplace("results", "resources.max_failures=1")
+    at = workplace("results", "resources.max_retries=1")
     first, second, poisoned, fourth = at.study.cells
     limits: dict[str, Limits] = {
         first: {40: Limit("test_distortion", 0.0, 4)},
@@ -480,7 +480,7 @@ def test_a_stopped_cell_is_not_begun_again_after_an_error_and_limits_outlive_a_h
 
 
 def test_a_single_cell_that_raises_is_tried_as_often_as_asked(workplace, fault):
-    at = workplace("results", "resources.max_failures=3")
+    at = workplace("results", "resources.max_retries=3")
     asked = fault(lambda cells, attempt: True, ZeroDivisionError("no"))
     (failed,) = list(run_pack(Pack(pack_of(at).cells[:1]), at))
     assert asked == [1] * 4

@@ -74,8 +74,8 @@ def test_a_pack_that_the_gpu_has_no_memory_for_is_halved(tmp_path, cuda):
         f"name: wide\ndataset: {{name: images, path: {tmp_path / 'images.npz'}}}\n"
         "grid: {split: [random], beta: [1], depth: [1], width: [2800], train_size: [50], seed: {count: 64}}\n"
         "training: {steps: 70, batch_size: 10}\n"
-        "evaluation: {steps: [70], information: {at: never}, likelihood: {at: never}, sheet_examples: 0}\n"
-        "resources: {keep_models: false}"
+        "evaluation: {steps: [70], mutual_information: {at: never}, nll: {at: never}, num_images: 0}\n"
+        "resources: {save_models: false}"
     )
     dataset = load_data(study)
     free, total = torch.cuda.mem_get_info(0)

@@ -39,7 +39,7 @@ def test_what_is_kept_does_not_change_with_the_stack_it_came_from(tmp_path):
 
 
 def test_a_cell_without_weights_is_answered_with_why(tmp_path):
-    with pytest.raises(UserError, match=r"no weights of cell b: it is not finished, or diverged, or .*keep_models"):
+    with pytest.raises(UserError, match=r"no weights of cell b: it is not finished, or diverged, or .*save_models"):
         load_model(tmp_path, "b")
 
 

@@ -396,9 +396,9 @@ def test_what_determines_the_result_changes_every_id(setting):
     [
         "name=another",
         "question=Why?",
-        "evaluation={steps: [1, 2], sheet_examples: 0}",
+        "evaluation={steps: [1, 2], num_images: 0}",
         "resources={pack_size: 3, device: cpu, cpus_per_pack: 2, gpus_per_pack: 0.5, memory_per_pack_gib: 2}",
-        "resources={checkpoint_seconds: 1, keep_models: false, max_failures: 0}",
+        "resources={checkpoint_seconds: 1, save_models: false, max_retries: 0}",
         "dataset={name: tetrominoes, root: elsewhere, download: true}",
         "grid.prior=[standard_normal]",
     ],

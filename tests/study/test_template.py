@@ -7,7 +7,7 @@ from PIL import Image
 from rdstudy.data.split_spec import SPLITS
 from rdstudy.study import load_study, parse_study, study_schema
 from rdstudy.study.search_section import SearchSpec
-from rdstudy.study.sections import DatasetSpec, Evaluation, Grid, Information, Likelihood, Resources, Training
+from rdstudy.study.sections import NLL, DatasetSpec, Evaluation, Grid, MutualInformation, Resources, Training
 from rdstudy.study.template import MIN_IMAGES, template
 from tests.command import contents, refused
 
@@ -33,7 +33,7 @@ def test_a_draft_is_a_study_and_names_every_key_with_its_meaning(name, images_fi
     study = parse_study(text)
     assert (study.name, study.dataset.name) == ("mine", name)
     left_out = FITTING.get(name, {"size", "path"})
-    for section in (Grid, Training, Evaluation, Information, Likelihood, Resources, DatasetSpec):
+    for section in (Grid, Training, Evaluation, MutualInformation, NLL, Resources, DatasetSpec):
         for key, field in section.model_fields.items():
             if section is DatasetSpec and key in left_out:
                 continue

@@ -102,7 +102,7 @@ def _fit(trainable: Any, relay: TuneCallback, room: Callable[[int], int]) -> Non
                 verbose=0,
                 callbacks=[relay],
                 checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
-                failure_config=tune.FailureConfig(max_failures=0),  # what becomes of a pack, the queue decides
+                failure_config=tune.FailureConfig(max_retries=0),  # what becomes of a pack, the queue decides
             ),
         ).fit()
     finally:

@@ -13,7 +13,7 @@ from rdstudy.execution.search.beta_search import rounded
 from rdstudy.execution.search.outcome import Outcome
 from rdstudy.execution.search.samplers import new_record, sampler
 from rdstudy.study import Cell, Study
-from rdstudy.study.search_section import OVER, Range
+from rdstudy.study.search_section import SEARCHABLE, Range
 
 MAX_TRIES = 20
 """Proposals of cells that there are already, in a row, after which a search has nothing new to ask."""
@@ -25,12 +25,12 @@ class Frontier:
     def __init__(self, study: Study) -> None:
         spec = study.search
         assert spec is not None
-        assert spec.over is not None
+        assert spec.space is not None
         self.study, self.spec = study, spec
         self.record = new_record(spec, f"{study.name}: frontier", ["minimize", "minimize"])
         self.record.sampler = sampler(spec, None, seed=spec.seed)
-        self.space = {name: _distribution(name, axis) for name, axis in spec.over.items()}
-        self.fixed = {name: values[0] for name, values in study.grid if name not in (*spec.over, "seed")}
+        self.space = {name: _distribution(name, axis) for name, axis in spec.space.items()}
+        self.fixed = {name: values[0] for name, values in study.grid if name not in (*spec.space, "seed")}
         self.seeds = list(study.grid.seed)
         self.reached = ""
         self.told: list[tuple[Cell, float, float]] = []
@@ -108,6 +108,6 @@ def _rounded(value: Any) -> Any:
 def _distribution(name: str, axis: Range | list[int] | list[float]) -> BaseDistribution:
     if not isinstance(axis, Range):
         return CategoricalDistribution(axis)
-    if OVER[name] is int:
+    if SEARCHABLE[name] is int:
         return IntDistribution(int(axis.low), int(axis.high), log=axis.log)
     return FloatDistribution(axis.low, axis.high, log=axis.log)

@@ -37,12 +37,12 @@ class Outcome:
         if self.failed:
             return None
         if self.stopped:
-            return self.course[max(self.course)].criterion(spec.of)
+            return self.course[max(self.course)].criterion(spec.metric)
         if spec.goal == "saturation":
             return self.mi_share
-        if spec.of == "test_nll":
+        if spec.metric == "test_nll":
             return self.nll
-        if spec.of == "test_elbo":
+        if spec.metric == "test_elbo":
             return None if self.elbo is None else -self.elbo
         return self.distortion
 

@@ -32,7 +32,7 @@ def sampler(spec: SearchSpec, feature: Feature | None, *, seed: int) -> BaseSamp
     name = spec.chooser
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        if name == "design":
+        if name == "variance_reduction":
             assert feature is not None
             return DesignSampler(feature, seed)
         if name == "tpe":

@@ -88,7 +88,7 @@ class Search:
         return None if outcome is None else as_stopped(outcome, self.limits.get(cell_id, {}))
 
     def _next(self) -> None:
-        limit = self.spec.until.cells
+        limit = self.spec.stop_when.cells
         left = self.spec.batch if limit is None else min(self.spec.batch, limit - len(self.cells))
         if left <= 0:
             self.ended = f"until.cells: {limit} cells are trained"
@@ -139,7 +139,7 @@ class Curves:
     def ask(self, n: int) -> list[Cell]:
         """Points shared out among the settings that are not known well enough yet, in turns."""
         estimates = self.estimates()
-        wanted = self.spec.until.interval
+        wanted = self.spec.stop_when.interval
         unsure = [
             setting
             for setting in self.settings
@@ -172,7 +172,7 @@ class Curves:
 
     def limits(self, cells: Sequence[Cell]) -> dict[str, Limits]:
         """By cell id, the limits of cells that were just asked for, by what has been told so far."""
-        of = self.spec.of
+        of = self.spec.metric
         return {cell.id: limits_of(self._told[self._at[cell.id][0]], of, steps=cell.steps) for cell in cells}
 
     def estimates(self) -> dict[Setting, BetaEstimate | None]:

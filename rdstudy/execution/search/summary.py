@@ -39,7 +39,7 @@ def summarise(search: Search, outcomes: dict[str, Outcome]) -> SearchTables:
             row["hypervolume_nats2"] = hypervolume.get(cell_id)
         tried.append(row)
     estimates, curves = _believed(search)
-    of = "saturation" if search.spec.goal == "saturation" else search.spec.of
+    of = "saturation" if search.spec.goal == "saturation" else search.spec.metric
     return SearchTables(pd.DataFrame(tried), estimates, curves, _importance(search), of, search.ended)
 
 

@@ -21,6 +21,7 @@ from rdstudy.storage.schema import OK, TEST
 from rdstudy.storage.table import load_measurements
 from rdstudy.study import Cell, Study
 from rdstudy.study.hashing import digest
+from rdstudy.study.renamed_keys import with_old_keys
 from rdstudy.study.search_section import Range
 
 AXES = ("split", "train_size", "depth", "width", "latent_dim", "prior", "beta", "learning_rate", "seed")
@@ -66,8 +67,9 @@ def _course(study: Study) -> str:
     assert study.search is not None
     record = study.model_dump(mode="json", include={"dataset", "grid", "training", "search"})
     record["dataset"] = study.dataset.identity
-    for name in ("until", "storage", "per"):
+    for name in ("stop_when", "storage", "group_by"):
         del record["search"][name]
+    record["search"] = with_old_keys(record["search"])  # so that searches begun before the renaming resume
     if not study.search.stops_hopeless:
         del record["search"]["stop"]  # as it was before there was such a thing
     return digest(record, 8)
@@ -104,7 +106,7 @@ def _fitting(study: Study, results: StoragePath) -> dict[str, tuple[Cell, Outcom
 def _fits(study: Study, axes: dict[str, Any]) -> bool:
     spec = study.search
     assert spec is not None
-    ranges: dict[str, Any] = dict(spec.over) if spec.over else {"beta": spec.beta}
+    ranges: dict[str, Any] = dict(spec.space) if spec.space else {"beta": spec.beta}
     for name, value in axes.items():
         if name in ranges:
             span = ranges[name]

@@ -42,7 +42,7 @@ grid:
   train_size: [100, 400]
   seed: {{count: {seeds}}}
 training: {{steps: {steps}, batch_size: 50}}
-evaluation: {{steps: {{log_spaced: 5}}, sheet_examples: 2}}
+evaluation: {{steps: {{log_spaced: 5}}, num_images: 2}}
 resources: {{pack_size: {pack_size}, checkpoint_seconds: 0.3}}
 """
 

@@ -19,7 +19,7 @@ name: sent
 dataset: {name: images, path: %s, test_size: 50}
 grid: {split: [random], beta: [1], depth: [1], width: [8], latent_dim: [2], train_size: [64], seed: {count: 24}}
 training: {steps: 20, batch_size: 16}
-evaluation: {steps: [20], sheet_examples: 0}
+evaluation: {steps: [20], num_images: 0}
 resources: {pack_size: 2, device: cpu}
 """
 

@@ -29,8 +29,8 @@ name: small
 dataset: {name: images, path: images.npz}
 grid: {split: [random], beta: [1], depth: [1], width: [8], latent_dim: [2], train_size: [32], seed: {count: %d}}
 training: {steps: 2, batch_size: 8}
-evaluation: {steps: [2], sheet_examples: 0, information: {at: never}, likelihood: {at: never}}
-resources: {pack_size: 1, keep_models: false, device: cpu}
+evaluation: {steps: [2], num_images: 0, mutual_information: {at: never}, nll: {at: never}}
+resources: {pack_size: 1, save_models: false, device: cpu}
 """
 
 

@@ -23,7 +23,7 @@ name: sought
 dataset: {name: tetrominoes}
 grid: {split: [random], depth: [1, 3], train_size: [1000], seed: {count: 50}}
 training: {steps: 500}
-search: {goal: best_beta, beta: {low: 0.001, high: 5}, batch: 8, until: {cells: 48}}
+search: {goal: best_beta, beta: {low: 0.001, high: 5}, batch: 8, stop_when: {cells: 48}}
 """
 
 

@@ -14,7 +14,7 @@ from rdstudy.study import Cell, StudyError
 from rdstudy.study.early_stopping import Limit, Measured, first_above, from_json, to_json
 from tests.execution.search.objective import noise, play, study, trained
 
-STOP = "search.stop={hopeless: true}"
+STOP = "search.pruner={hopeless: true}"
 STEPS = (150, 400)
 
 
@@ -139,7 +139,7 @@ def test_an_outcome_is_seen_as_far_as_its_limits_let_it_train():
 @pytest.mark.parametrize("of", ["test_distortion", "test_elbo"])
 def test_a_search_takes_the_same_course_whoever_trained_its_cells_and_how_far(of):
     """Stopped where its limits say, trained to the end by a grid, or interrupted after any number of cells."""
-    search = Search(study(STOP, f"search.of={of}"))
+    search = Search(study(STOP, f"search.metric={of}"))
     to_the_end = play(search, full)
     expected = batches(search)
     stopped = stopped_of(search, to_the_end)
@@ -150,7 +150,7 @@ def test_a_search_takes_the_same_course_whoever_trained_its_cells_and_how_far(of
         seen = search.seen(cell_id, to_the_end)
         only_so_far[cell_id] = found if seen is None else seen
     for n in (0, 21):
-        again = Search(study(STOP, f"search.of={of}"))
+        again = Search(study(STOP, f"search.metric={of}"))
         part = dict(list(only_so_far.items())[:n])
         rest = play(again, lambda cell: only_so_far[cell.id], part)
         assert batches(again) == expected
@@ -174,7 +174,7 @@ def test_nothing_is_stopped_unless_it_is_asked_for():
     found = play(search, full)
     assert search.limits == {}
     assert stopped_of(search, found) == set()
-    for off in ("search.stop={}", "search.stop={hopeless: false}", "search.stop=null"):
+    for off in ("search.pruner={}", "search.pruner={hopeless: false}", "search.pruner=null"):
         assert _course(study(off)) == _course(plain) == "bab777eed64b9eae", "searches begun before go on"
     assert _course(study(STOP)) != _course(plain)
 
@@ -186,17 +186,17 @@ def test_nothing_is_stopped_unless_it_is_asked_for():
     ("overrides", "words"),
     [
         (
-            ["search.of=test_nll"],
-            "stop.hopeless cannot be had for goal: best_beta, of: test_nll; allowed: goal: best_beta with of: "
-            "test_distortion or of: test_elbo, which are measured at every evaluation step",
+            ["search.metric=test_nll"],
+            "pruner.hopeless is not possible for goal: best_beta, metric: test_nll; allowed: goal: "
+            "best_beta with metric: test_distortion or metric: test_elbo, which are measured at every evaluation step",
         ),
-        (["search.goal=saturation"], "stop.hopeless cannot be had for goal: saturation"),
+        (["search.goal=saturation"], "pruner.hopeless is not possible for goal: saturation"),
         (
             ["evaluation.steps=[124, 500]"],
-            "evaluation.steps: names no step from 125 on and before the last, 500, at which search.stop could stop",
+            "evaluation.steps: names no step from 125 on and before the last, 500, at which search.pruner could stop",
         ),
-        (["search.stop={hopeless: maybe}"], "search.stop.hopeless: "),
-        (["search.stop={useless: true}"], "search.stop.useless: "),
+        (["search.pruner={hopeless: maybe}"], "search.pruner.hopeless: "),
+        (["search.pruner={useless: true}"], "search.pruner.useless: "),
     ],
 )
 def test_a_mistake_in_what_is_to_be_stopped_is_named_with_what_is_allowed(overrides, words):

@@ -23,9 +23,10 @@ name: sought
 dataset: {{name: images, path: {folder}/images.npz}}
 grid: {{split: [random], depth: [1], width: [16], latent_dim: [3], train_size: [100], seed: {{count: 9}}}}
 training: {{steps: 70, batch_size: 20}}
-evaluation: {{steps: [15, 30, 50, 70], information: {{at: never}}, likelihood: {{at: never}}, sheet_examples: 0}}
+evaluation: {{steps: [15, 30, 50, 70], mutual_information: {{at: never}}, nll: {{at: never}}, num_images: 0}}
 resources: {{pack_size: 3, checkpoint_seconds: 0.000001}}
-search: {{goal: best_beta, beta: {{low: 0.01, high: 5}}, batch: 8, until: {{cells: 24}}, stop: {{hopeless: true}}}}
+search:
+  {{goal: best_beta, beta: {{low: 0.01, high: 5}}, batch: 8, stop_when: {{cells: 24}}, pruner: {{hopeless: true}}}}
 """
 GRID = "grid: {{split: [random], beta: [{beta}], width: [16], latent_dim: [3], train_size: [100], seed: [{seed}]}}"
 
@@ -188,7 +189,7 @@ def test_a_grid_trains_a_stopped_cell_in_full_and_the_search_goes_its_own_way(co
 
 
 def test_a_search_that_stops_none_trains_in_full_what_another_stopped(whole, command, tmp_path):
-    short = ("--inline", "--set", "search.stop=null", "--set", "search.until.cells=16")
+    short = ("--inline", "--set", "search.pruner=null", "--set", "search.stop_when.cells=16")
     fresh, after = tmp_path / "fresh", tmp_path / "after"
     assert command("run", whole.study, "--results", fresh, *short).code == 0
     table = values(fresh)
@@ -205,7 +206,7 @@ def test_a_search_that_stops_none_trains_in_full_what_another_stopped(whole, com
 
 def test_a_study_that_measures_once_cannot_stop_cells(whole, command):
     once = command("run", whole.study, "--inline", "--set", "evaluation.steps=[70]")
-    refused(once, "evaluation.steps: names no step from 18 on and before the last, 70, at which search.stop could")
+    refused(once, "evaluation.steps: names no step from 18 on and before the last, 70, at which search.pruner could")
 
 
 @pytest.mark.slow

@@ -13,8 +13,8 @@ from tests.execution.search.objective import BEST, TEXT, believed, play, study, 
 
 FRONTIER = (
     "grid={split: [random], train_size: [1000], seed: {count: 50}}",
-    "search={goal: frontier, batch: 8, until: {cells: 40}, "
-    "over: {beta: {low: 0.001, high: 5}, width: [64, 512], depth: {low: 1, high: 3, log: false}}}",
+    "search={goal: frontier, batch: 8, stop_when: {cells: 40}, "
+    "space: {beta: {low: 0.001, high: 5}, width: [64, 512], depth: {low: 1, high: 3, log: false}}}",
 )
 
 
@@ -28,7 +28,7 @@ def given(cell):
 
 @pytest.mark.parametrize("sampler", CURVE_SAMPLERS)
 def test_the_same_outcomes_give_the_same_batches_and_no_cell_twice(sampler):
-    first, second = (Search(study(f"search.sampler={sampler}", "search.until.cells=32")) for _ in range(2))
+    first, second = (Search(study(f"search.sampler={sampler}", "search.stop_when.cells=32")) for _ in range(2))
     found = play(first)
     play(second)
     assert batches(first) == batches(second)
@@ -69,7 +69,7 @@ def test_one_more_outcome_than_the_batch_is_of_no_matter():
 
 
 def test_the_best_beta_of_shallow_and_deep_is_found():
-    search = Search(study("search.until.cells=96"))
+    search = Search(study("search.stop_when.cells=96"))
     play(search)
     for setting, found in believed(search).items():
         best = BEST[dict(setting.axes)["depth"]]
@@ -78,7 +78,7 @@ def test_the_best_beta_of_shallow_and_deep_is_found():
 
 
 def test_a_search_ends_when_every_interval_is_narrow_enough():
-    search = Search(study("search.until={cells: 400, interval: 30}"))
+    search = Search(study("search.stop_when={cells: 400, interval: 30}"))
     found = play(search)
     assert search.ended == "until.interval: every interval is narrower than a factor of 30"
     assert len(found) < 200
@@ -114,7 +114,7 @@ def test_cells_that_were_there_before_are_known_and_not_asked_for_again():
 
 
 def test_a_bracket_of_saturation_is_found():
-    search = Search(study("search.goal=saturation", "search.until.cells=64"))
+    search = Search(study("search.goal=saturation", "search.stop_when.cells=64"))
     play(search)
     at = 0.3 * (1 / 0.95 - 1) ** (1 / 1.5)
     for found in believed(search).values():
@@ -144,24 +144,30 @@ def test_a_storage_that_cannot_be_reached_is_one_message(tmp_path):
     ("overrides", "words"),
     [
         (["search.goal=best"], "search.goal: input should be 'best_beta', 'frontier' or 'saturation'; found 'best'"),
-        (["search={goal: best_beta, until: {cells: 5}}"], "goal: best_beta needs `beta`, where to look"),
-        (["search={goal: frontier, until: {cells: 5}}"], "goal: frontier needs `over`, the axes to vary"),
-        (["search.sampler=annealing"], "search.sampler: input should be 'design', 'tpe', 'gp', 'nsga2'"),
-        (["search.sampler=nsga2"], "sampler: nsga2 cannot do goal: best_beta; allowed: design, tpe, gp, qmc, random"),
+        (["search={goal: best_beta, stop_when: {cells: 5}}"], "goal: best_beta needs `beta`, where to look"),
+        (["search={goal: frontier, stop_when: {cells: 5}}"], "goal: frontier needs `space`, the axes to vary"),
+        (["search.sampler=annealing"], "search.sampler: input should be 'variance_reduction', 'tpe', 'gp', 'nsga2'"),
+        (
+            ["search.sampler=nsga2"],
+            "sampler: nsga2 cannot do goal: best_beta; allowed: variance_reduction, tpe, gp, qmc, random",
+        ),
         (["search.beta={low: 5, high: 0.1}"], "the range is empty: low 5 must lie below high 0.1"),
         (["search.beta={low: 0, high: 5}"], "low is 0, but log units start above 0"),
-        (["search.until={}"], "a search needs an end: give cells, hours or interval"),
+        (["search.stop_when={}"], "a search needs an end: give cells, hours or interval"),
         (["grid.beta=[1, 2]"], "grid.beta: is searched, so it must not be listed here too"),
-        (["search.per=[width]"], "grid.depth: lists 2 values, but search.per does not name it"),
-        (["search.of=test_nll", "evaluation={likelihood: {at: never}}"], "evaluation.likelihood.at: is never, but"),
-        (["search.goal=saturation", "evaluation={information: {at: never}}"], "evaluation.information.at: is never"),
+        (["search.group_by=[width]"], "grid.depth: lists 2 values, but search.group_by does not name it"),
+        (["search.metric=test_nll", "evaluation={nll: {at: never}}"], "evaluation.nll.at: is never, but"),
         (
-            ["search={goal: frontier, over: {colour: [1, 2]}, until: {cells: 5}}"],
-            "over: colour cannot be varied; allowed: beta, learning_rate, width, depth, latent_dim",
+            ["search.goal=saturation", "evaluation={mutual_information: {at: never}}"],
+            "evaluation.mutual_information.at: is never",
         ),
         (
-            ["search={goal: frontier, over: {width: {low: 0.5, high: 8}}, until: {cells: 5}}"],
-            "over.width: 0.5 is too small; the least is 1",
+            ["search={goal: frontier, space: {colour: [1, 2]}, stop_when: {cells: 5}}"],
+            "space: colour cannot be varied; allowed: beta, learning_rate, width, depth, latent_dim",
+        ),
+        (
+            ["search={goal: frontier, space: {width: {low: 0.5, high: 8}}, stop_when: {cells: 5}}"],
+            "space.width: 0.5 is too small; the least is 1",
         ),
     ],
 )

@@ -18,9 +18,9 @@ name: sought
 dataset: {{name: images, path: {folder}/images.npz}}
 grid: {{split: [random], depth: [1, 2], width: [16], latent_dim: [3], train_size: [100], seed: {{count: 9}}}}
 training: {{steps: {steps}, batch_size: 20}}
-evaluation: {{steps: [{steps}], information: {{at: never}}, likelihood: {{at: never}}, sheet_examples: 0}}
+evaluation: {{steps: [{steps}], mutual_information: {{at: never}}, nll: {{at: never}}, num_images: 0}}
 resources: {{pack_size: 3, checkpoint_seconds: 0.2}}
-search: {{goal: best_beta, beta: {{low: 0.01, high: 5}}, batch: 8, until: {{cells: 28}}}}
+search: {{goal: best_beta, beta: {{low: 0.01, high: 5}}, batch: 8, stop_when: {{cells: 28}}}}
 """
 GRID = "grid: {split: [random], beta: [0.01, 0.1, 5], depth: [1, 2], width: [16], latent_dim: [3], train_size: [100]}"
 
@@ -54,10 +54,10 @@ def test_a_search_trains_what_it_chooses_and_says_why_it_ended(command, tmp_path
     assert status.code == 0
     assert "95% interval" in status.out
     assert "depth 2" in status.out
-    plan = command("plan", study, "--results", results, "--set", "search.until.cells=40")
+    plan = command("plan", study, "--results", results, "--set", "search.stop_when.cells=40")
     assert plan.code == 0
     assert "28 finished, 4 missing" in plan.out, "the last batch is filled up"
-    more = command("run", study, "--results", results, "--inline", "--set", "search.until.cells=40")
+    more = command("run", study, "--results", results, "--inline", "--set", "search.stop_when.cells=40")
     assert more.code == 0
     assert rdstudy.load_measurements(results)["cell_id"].nunique() == 40
     assert command("report", results, "--format", "html,md").code == 0
@@ -72,8 +72,8 @@ def test_a_search_trains_what_it_chooses_and_says_why_it_ended(command, tmp_path
 def test_a_frontier_is_searched_and_reported(command, tmp_path):
     study, results = write(tmp_path), tmp_path / "results"
     frontier = (
-        "search={goal: frontier, batch: 8, until: {cells: 24}, "
-        "over: {beta: {low: 0.01, high: 5}, width: [8, 16], learning_rate: {low: 0.0003, high: 0.01}}}"
+        "search={goal: frontier, batch: 8, stop_when: {cells: 24}, "
+        "space: {beta: {low: 0.01, high: 5}, width: [8, 16], learning_rate: {low: 0.0003, high: 0.01}}}"
     )
     one = "grid={split: [random], depth: [1], latent_dim: [3], train_size: [100], seed: {count: 9}}"
     ended = command("run", study, "--results", results, "--inline", "--set", frontier, "--set", one)
@@ -108,7 +108,7 @@ def test_looking_at_a_search_leaves_its_record_in_the_storage_alone(command, tmp
 
     study, results, url = write(tmp_path), tmp_path / "results", f"sqlite:///{tmp_path / 'optuna.db'}"
     stored = ("--set", f"search.storage={url}")
-    small = ("--set", "search.until.cells=8")
+    small = ("--set", "search.stop_when.cells=8")
     assert command("run", study, "--results", results, "--inline", *small, *stored).code == 0
     before = [each.datetime_start for each in optuna.get_all_study_summaries(url)]
     for look in (("status", results), ("plan", study, "--results", results, *stored), ("report", results)):
@@ -118,7 +118,7 @@ def test_looking_at_a_search_leaves_its_record_in_the_storage_alone(command, tmp
 
 def test_a_record_that_is_damaged_is_named(command, tmp_path):
     study, results = write(tmp_path), tmp_path / "results"
-    assert command("run", study, "--results", results, "--inline", "--set", "search.until.cells=8").code == 0
+    assert command("run", study, "--results", results, "--inline", "--set", "search.stop_when.cells=8").code == 0
     (results / "search.json").write_text("{")
     refused(command("run", study, "--results", results, "--inline"), "search.json: cannot be read", "remove it")
 
