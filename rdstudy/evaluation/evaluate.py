@@ -51,7 +51,7 @@ def measure(
     indices: Int64[np.ndarray, " population"],
     evaluation: Evaluation,
     *,
-    cell_id: str,
+    stream_id: str,
     step: int,
     final: int,
     population: str,
@@ -64,13 +64,13 @@ def measure(
         indices: which images form the population, in random order: a subsample is the first of them, so that every
             cell has the same.
         evaluation: what is measured when.
-        cell_id: with step and population, what the draws of z depend on.
+        stream_id: with step and population, what the draws of z depend on.
         step: training steps taken.
         final: the cell's last step.
         population: `train` or `test`.
     """
     model, images = _where_float64_is(model, images)
-    seen = _encoded(model, images, indices, generator(cell_id, "evaluation", step, population))
+    seen = _encoded(model, images, indices, generator(stream_id, "evaluation", step, population))
     columns: dict[str, Any] = {
         "n_examples": len(indices),
         **_mean("rate", seen.rate),
@@ -79,10 +79,10 @@ def measure(
     }
     bad = _not_finite(columns)
     if not bad and evaluation.includes("mutual_information", step, final):
-        rng = generator(cell_id, "information", step, population)
+        rng = generator(stream_id, "information", step, population)
         columns |= _information(seen.posterior, evaluation.mutual_information, rng)
     if not bad and evaluation.includes("nll", step, final):
-        rng = generator(cell_id, "likelihood", step, population)
+        rng = generator(stream_id, "likelihood", step, population)
         columns |= _likelihood(model, images, indices, seen, evaluation.nll, rng)
     bad = _not_finite(columns)
     if bad:
@@ -204,11 +204,11 @@ def sheet(
     test: Int64[np.ndarray, " test"],
     *,
     n: int,
-    cell_id: str,
+    stream_id: str,
 ) -> dict[str, np.ndarray]:
     """A few images with their reconstructions, and samples from the prior, as uint8 [n, pixels]."""
     parameter = next(model.parameters())
-    rng = generator(cell_id, "samples")
+    rng = generator(stream_id, "samples")
     found: dict[str, np.ndarray] = {}
     for population, indices in (("train", train), ("test", test)):
         x = images.index_select(0, torch.from_numpy(indices[:n]).to(images.device))

@@ -112,7 +112,7 @@ def measure_pack(pack: Pack, at: RunContext) -> Iterator[Progress]:
                     images,
                     indices,
                     at.study.evaluation,
-                    cell_id=cell.id,
+                    stream_id=cell.stream_id,
                     step=cell.steps,
                     final=cell.steps,
                     population=population,

@@ -128,6 +128,7 @@ def _study_record(study: Study, fingerprint: str) -> bytes:
     record: dict[str, Any] = {
         **study.model_dump(mode="json"),
         "n_cells": study.n_cells,
+        "numerics": study.numerics,
         "data_fingerprint": fingerprint,
     }
     return json.dumps(record, indent=1).encode()
@@ -137,6 +138,12 @@ def _check_data(results: StoragePath, study: Study, fingerprint: str) -> None:
     if not (results / "study.json").exists():
         return
     record = load_study_record(results)
+    if record.get("numerics", 1) != study.numerics:
+        raise UserError(
+            f"{results}: its cells were made with numerics {record.get('numerics', 1)}, those of this version of "
+            f"rdstudy with numerics {study.numerics}, whose seeds are paired. The two are not mixed: give another folder with "
+            "--results."
+        )
     same_identity = recorded_study(results).dataset.identity == study.dataset.identity
     if same_identity and record["data_fingerprint"] != fingerprint:
         raise UserError(

@@ -257,7 +257,7 @@ class _PackRun:
                         self.images,
                         populations[population],
                         self.at.study.evaluation,
-                        cell_id=cell.id,
+                        stream_id=cell.stream_id,
                         step=self.training.step,
                         final=cell.steps,
                         population=population,
@@ -342,7 +342,7 @@ class _PackRun:
                 save_model(self.at.results, cell.id, model)
             n = study.evaluation.num_images
             if n:
-                images = sheet(model, self.images, populations[TRAIN], populations[TEST], n=n, cell_id=cell.id)
+                images = sheet(model, self.images, populations[TRAIN], populations[TEST], n=n, stream_id=cell.stream_id)
                 save_sheet(self.at.results, cell.id, images, dataset.shape)
         return self.progress(staged=stage(self.at.results, self.pack.id, self.rows))
 

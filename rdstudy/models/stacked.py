@@ -30,9 +30,9 @@ ROW_MULTIPLE = 32
 """Batches are padded to a multiple of this many rows, of weight 0 (32 = two AVX-512 vectors of float32)."""
 
 
-def initial_parameters(shape: ModelShape, cell_id: str, dtype: torch.dtype) -> Float[Tensor, " row"]:
+def initial_parameters(shape: ModelShape, stream_id: str, dtype: torch.dtype) -> Float[Tensor, " row"]:
     """A cell's initial parameters: U(-1/sqrt(inputs), 1/sqrt(inputs)), the default of `torch.nn.Linear`."""
-    rng = generator(cell_id, "initialisation")
+    rng = generator(stream_id, "initialisation")
     row = torch.zeros(shape.row, dtype=dtype)
     for layer in (layer for part in shape.layers for layer in part):
         bound = 1 / math.sqrt(layer.inputs)

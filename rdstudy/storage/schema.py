@@ -70,6 +70,13 @@ class Measurement:
     optimizer: str = _which("", "`adam`, `adamw` or `sgd`")
     precision: str = _which("", "type of the matrix products in training; evaluation is float32 or better")
     seed: int = _which("", "replicate number")
+    numerics: int | None = _column(
+        "",
+        "version of how random numbers are drawn; from 2 on, cells that differ only in what is compared within a seed "
+        "(beta, prior, optimizer settings) share them; null: 1",
+        group="which",
+        required=False,
+    )
 
     step: int = _when("steps", "training steps taken when this was measured")
     epoch: float = _when("epochs", "step * batch_size / train_size")

@@ -50,8 +50,10 @@ def recorded_study(results: StoragePath, *, overrides: Sequence[str] = ()) -> St
     try:
         if overrides:
             known = {key: value for key, value in record.items() if key in Study.model_fields}
-            return parse_study(json.dumps(known), where=str(results / "study.json"), overrides=overrides)
-        return Study.model_validate({k: v for k, v in record.items() if k in Study.model_fields})
+            study = parse_study(json.dumps(known), where=str(results / "study.json"), overrides=overrides)
+        else:
+            study = Study.model_validate({k: v for k, v in record.items() if k in Study.model_fields})
+        return study.of_numerics(int(record.get("numerics", 1)))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))

@@ -1,8 +1,8 @@
-"""Where every random number of a cell comes from: (cell, purpose, chunk) -> generator.
+"""Where every random number of a cell comes from: (stream, purpose, chunk) -> generator.
 
-No stream is shared between cells, so that a cell draws the same numbers alone, in any pack, and after any
-interruption. The generators are NumPy's counter-based Philox (Salmon et al. 2011), drawn on the CPU: the same bits
-on every device.
+A stream is named by `Cell.stream_id`: cells that differ only in what is compared within a seed (beta, prior, ...) share
+it, all others have their own. A cell draws the same numbers alone, in any pack, and after any interruption. The
+generators are NumPy's counter-based Philox (Salmon et al. 2011), drawn on the CPU: the same bits on every device.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ import numpy as np
 Purpose = Literal["initialisation", "order", "noise", "evaluation", "information", "likelihood", "samples"]
 
 
-def generator(cell_id: str, purpose: Purpose, *chunk: int | str) -> np.random.Generator:
+def generator(stream_id: str, purpose: Purpose, *chunk: int | str) -> np.random.Generator:
     """A fresh generator that depends on nothing but its arguments.
 
     Args:
-        cell_id: the cell that draws.
+        stream_id: names the stream, `Cell.stream_id`.
         purpose: what it draws for.
         chunk: which part of the stream, e.g. the epoch, or (step, population).
 
     >>> generator("a cell", "noise", 3).random() == generator("a cell", "noise", 3).random()
     True
     """
-    name = "/".join([cell_id, purpose, *map(str, chunk)])
+    name = "/".join([stream_id, purpose, *map(str, chunk)])
     key = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=16).digest(), "little")
     return np.random.Generator(np.random.Philox(key=key))

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from operator import attrgetter
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, PrivateAttr, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from rdstudy.data.split_spec import check_split
@@ -22,8 +22,13 @@ from rdstudy.study.hashing import flat_digest
 from rdstudy.study.search_section import GROUPS, NOT_BEFORE, SearchSpec
 from rdstudy.study.sections import DatasetSpec, Evaluation, Grid, Resources, Strict, Training
 
-NUMERICS = 1
-"""Part of every cell's id. Raise it when a change of the code changes the numbers a cell gives."""
+NUMERICS = 2
+"""Part of every cell's id. Raise it when a change of the code changes the numbers a cell gives.
+
+1: every cell drew from streams of its own. 2: cells that differ only in `PAIRED` share their streams.
+"""
+PAIRED = frozenset({"beta", "prior", "learning_rate", "optimizer", "steps", "precision"})
+"""Fields that are compared within a seed: cells that differ in nothing else share initialisation, order and noise."""
 
 
 @dataclass(frozen=True)
@@ -47,12 +52,23 @@ class Cell:
     learning_rate: float
     optimizer: str
     precision: str
-    numerics: ClassVar[int] = NUMERICS
+    numerics: int = NUMERICS
 
     @cached_property
     def id(self) -> str:
-        """Sixteen hexadecimal digits: the hash of all fields and of `NUMERICS`."""
+        """Sixteen hexadecimal digits: the hash of all fields."""
         return flat_digest(_NAMES, _values(self), 8)
+
+    @cached_property
+    def stream_id(self) -> str:
+        """What the cell's random streams are named after: its id without the fields in `PAIRED`.
+
+        Cells that are compared within a seed draw the same initialisation, order and noise (common random numbers), so
+        that their differences vary less between seeds. Each cell's distribution is what it was.
+        """
+        if self.numerics < 2:
+            return self.id
+        return flat_digest(_STREAM_NAMES, _stream_values(self), 8)
 
     def __str__(self) -> str:
         return (
@@ -65,8 +81,10 @@ def _wrong(problem: str, where: tuple[str | int, ...], found: object) -> InitErr
     return {"type": PydanticCustomError("section", "{problem}", {"problem": problem}), "loc": where, "input": found}
 
 
-_NAMES = sorted(["numerics", *(field.name for field in fields(Cell))])
+_NAMES = sorted(field.name for field in fields(Cell))
 _values = attrgetter(*_NAMES)
+_STREAM_NAMES = [name for name in _NAMES if name not in PAIRED]
+_stream_values = attrgetter(*_STREAM_NAMES)
 
 
 class Study(Strict):
@@ -84,6 +102,20 @@ class Study(Strict):
     search: SearchSpec | None = Field(
         None, description="Choose cells by what earlier ones showed; the grid's lists are then what is not searched."
     )
+
+    _numerics: int = PrivateAttr(NUMERICS)
+
+    def of_numerics(self, numerics: int) -> Study:
+        """This study as it was with the code's earlier `NUMERICS`: with the ids that its cells had then."""
+        other = self.model_copy()
+        other._numerics = numerics
+        other.__dict__.pop("cells", None)
+        return other
+
+    @property
+    def numerics(self) -> int:
+        """`NUMERICS` of the code whose cells these are."""
+        return self._numerics
 
     @model_validator(mode="after")
     def _sections_agree(self) -> Study:
@@ -157,7 +189,7 @@ class Study(Strict):
     def cell(self, **axes: Any) -> Cell:
         """The cell of these values of the grid's axes; `learning_rate` may be among them."""
         axes = {**self._same, **axes, "beta": float(axes["beta"])}
-        return Cell(**axes, steps=self.training.steps_for(axes["train_size"]))
+        return Cell(**axes, steps=self.training.steps_for(axes["train_size"]), numerics=self._numerics)
 
     @cached_property
     def _same(self) -> dict[str, Any]:

@@ -1,9 +1,10 @@
 """Which examples and which noise the steps of a pack take, a chunk of steps at once.
 
-    (cell, "order", epoch) -> permutations, cut into batches;    (cell, "noise", chunk) -> standard normal draws
+    (stream, "order", epoch) -> permutations, cut into batches;    (stream, "noise", chunk) -> standard normal draws
 
-Every cell has its own generators, so it draws the same alone, in any pack, and after any interruption; they are
-NumPy's, on the CPU, so it draws the same bits for every device. A GPU takes the steps of a chunk in less time than a
+A stream has its own generators, so a cell draws the same alone, in any pack, and after any interruption; they are
+NumPy's, on the CPU, so it draws the same bits for every device. What several cells of a pack share (they are compared
+within a seed) is drawn once. A GPU takes the steps of a chunk in less time than a
 core needs to draw for them: for a GPU, threads draw the next chunk and send it there while this one trains.
 """
 
@@ -27,9 +28,9 @@ MAX_THREADS = 16
 """That draw for one pack; more wait for Python more than they draw."""
 
 
-def permutation(cell_id: str, n_train: int, epoch: int) -> Int32[np.ndarray, " train"]:
-    """The order in which a cell sees its training set in one epoch."""
-    return generator(cell_id, "order", epoch).permutation(n_train).astype(np.int32)
+def permutation(stream_id: str, n_train: int, epoch: int) -> Int32[np.ndarray, " train"]:
+    """The order in which the cells of a stream see their training set in one epoch."""
+    return generator(stream_id, "order", epoch).permutation(n_train).astype(np.int32)
 
 
 def batch_indices(
@@ -63,7 +64,7 @@ class BatchSampler:
 
     def __init__(
         self,
-        cell_ids: Sequence[str],
+        stream_ids: Sequence[str],
         train_indices: Sequence[Int64[np.ndarray, " _train"]],
         *,
         batch_size: int,
@@ -75,7 +76,7 @@ class BatchSampler:
     ) -> None:
         """
         Args:
-            cell_ids: who draws.
+            stream_ids: every model's stream; models of one stream have equal training sets.
             train_indices: which of the images each cell trains on.
             batch_size: examples per step and model.
             n_rows: rows per step and model, not fewer.
@@ -84,8 +85,13 @@ class BatchSampler:
             dtype: of the noise; it is drawn as float32.
             device: where order and noise are wanted.
         """
-        models, self._last = len(cell_ids), last_step
-        self._host = _Host(cell_ids, train_indices, batch_size, n_rows, latent_dim, pinned=device.type == "cuda")
+        models, self._last = len(stream_ids), last_step
+        streams = list(dict.fromkeys(stream_ids))
+        first = [stream_ids.index(stream) for stream in streams]
+        self._stream_of = [streams.index(stream) for stream in stream_ids]
+        self._host = _Host(
+            streams, [train_indices[k] for k in first], batch_size, n_rows, latent_dim, pinned=device.type == "cuda"
+        )
         self._ahead = _Ahead(self._host, device) if device.type == "cuda" else None
         self.order = torch.zeros(CHUNK, models * n_rows, dtype=torch.int32, device=device)
         self.noise = torch.zeros(CHUNK, models, n_rows, latent_dim, dtype=dtype, device=device)
@@ -105,21 +111,24 @@ class BatchSampler:
         self._chunk = chunk
 
     def _take(self, order: Tensor, noise: Tensor) -> None:
-        """Step after step instead of cell after cell, on the device."""
-        self.order.view(order.transpose(0, 1).shape).copy_(order.transpose(0, 1))
-        self.noise.copy_(noise.transpose(0, 1))
+        """Every model its stream's, step after step instead of stream after stream, on the device."""
+        order, noise = order.transpose(0, 1), noise.transpose(0, 1)
+        by_model = self.order.view(CHUNK, len(self._stream_of), -1)
+        for k, stream in enumerate(self._stream_of):
+            by_model[:, k].copy_(order[:, stream])
+            self.noise[:, k].copy_(noise[:, stream])
 
 
 class _Host:
-    """Order and noise of a chunk on the host, cell after cell, so that each draws into a piece of its own.
+    """Order and noise of a chunk on the host, stream after stream, so that each draws into a piece of its own.
 
     Attributes:
-        memory: order, int32 [models, CHUNK, rows], and noise, float32 [models, CHUNK, rows, latent].
+        memory: order, int32 [streams, CHUNK, rows], and noise, float32 [streams, CHUNK, rows, latent].
     """
 
     def __init__(
         self,
-        cell_ids: Sequence[str],
+        stream_ids: Sequence[str],
         train_indices: Sequence[Int64[np.ndarray, " _train"]],
         batch_size: int,
         n_rows: int,
@@ -127,17 +136,17 @@ class _Host:
         *,
         pinned: bool,
     ) -> None:
-        self._ids, self._train, self._batch = cell_ids, train_indices, batch_size
-        sizes = zip(cell_ids, train_indices, strict=True)
-        self._in_epoch = [lru_cache(1)(partial(permutation, cell_id, len(train))) for cell_id, train in sizes]
-        models = len(cell_ids)
-        order = torch.zeros(models, CHUNK, n_rows, dtype=torch.int32, pin_memory=pinned)
-        noise = torch.zeros(models, CHUNK, n_rows, latent_dim, dtype=torch.float32, pin_memory=pinned)
+        self._ids, self._train, self._batch = stream_ids, train_indices, batch_size
+        sizes = zip(stream_ids, train_indices, strict=True)
+        self._in_epoch = [lru_cache(1)(partial(permutation, stream_id, len(train))) for stream_id, train in sizes]
+        streams = len(stream_ids)
+        order = torch.zeros(streams, CHUNK, n_rows, dtype=torch.int32, pin_memory=pinned)
+        noise = torch.zeros(streams, CHUNK, n_rows, latent_dim, dtype=torch.float32, pin_memory=pinned)
         self.memory = order, noise
         self._order_of, self._noise_of = order.numpy(), noise.numpy()
 
     def draw(self, chunk: int, each: Callable[..., Iterable[None]]) -> None:
-        """Fill the memory, for `each` cell: `map`, or a pool's."""
+        """Fill the memory, for `each` stream: `map`, or a pool's."""
         for _ in each(partial(self._draw_for, chunk), range(len(self._ids))):
             pass
 

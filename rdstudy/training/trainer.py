@@ -66,7 +66,7 @@ class PackTrainer:
         device = images.device
         dtype = torch.float64 if first.precision == "float64" else torch.float32
         shape = model_shape(first, images.shape[1])
-        rows = torch.stack([initial_parameters(shape, cell.id, dtype) for cell in cells]).to(device)
+        rows = torch.stack([initial_parameters(shape, cell.stream_id, dtype) for cell in cells]).to(device)
         product = torch.bfloat16 if first.precision == "bfloat16" else None
         self.stack = StackedVAE(shape, rows, batch_size=first.batch_size, product_dtype=product)
         self._beta = torch.tensor([cell.beta for cell in cells], dtype=dtype, device=device).view(-1, 1, 1)
@@ -74,7 +74,7 @@ class PackTrainer:
         self._optimizer = FlatOptimizer(first.optimizer, rows, self.stack.grad, first.learning_rate)
         n_rows = self.stack.n_rows
         self._draws = BatchSampler(
-            self._ids,
+            [cell.stream_id for cell in cells],
             self._train_indices,
             batch_size=first.batch_size,
             n_rows=n_rows,

@@ -32,7 +32,7 @@ def model(cell_id: str = "a", scale: float = 1.5) -> VAE:
 
 
 def measured(vae: VAE, images: torch.Tensor, indices: np.ndarray = POPULATION, **changes: Any) -> Values:
-    at = {"cell_id": "a", "step": 7, "final": 100, "population": "test", **changes}
+    at = {"stream_id": "a", "step": 7, "final": 100, "population": "test", **changes}
     return measure(vae, images, indices, at.pop("evaluation", Evaluation()), **at)
 
 
@@ -98,7 +98,7 @@ def test_standard_errors_cover_the_populations_mean(images):
 def test_draws_depend_on_cell_step_and_population_and_on_nothing_else(images):
     distortion = measured(model(), images).columns["distortion_nats"]
     assert measured(model(), images).columns["distortion_nats"] == distortion
-    for change in ({"cell_id": "b"}, {"step": 8}, {"population": "train"}):
+    for change in ({"stream_id": "b"}, {"step": 8}, {"population": "train"}):
         other = measured(model(), images, **change).columns
         assert other["distortion_nats"] != distortion
         assert other["rate_nats"] == measured(model(), images).columns["rate_nats"]
@@ -212,7 +212,7 @@ def test_subsamples_of_the_likelihood_lie_about_the_whole_as_their_error_says(im
     for i in range(150):
         order = np.random.default_rng(i).permutation(population)
         wanted = asked(mutual_information={"at": "never"}, nll={"importance_samples": 30, "examples": 20})
-        columns = measured(model(), images, order, step=100, evaluation=wanted, cell_id=str(i)).columns
+        columns = measured(model(), images, order, step=100, evaluation=wanted, stream_id=str(i)).columns
         found.append(columns["nll_nats"])
         errors.append(columns["nll_se"])
     whole = measured(model(), images, population, step=100, evaluation=asked(nll={"importance_samples": 30}))
@@ -232,7 +232,7 @@ def test_more_importance_samples_lower_the_nll_below_the_negative_elbo(images):
 
 def test_a_sheet_shows_images_as_they_are_and_as_the_model_makes_them(images):
     vae, train, test = model(), POPULATION[:20], POPULATION[20:]
-    found = sheet(vae, images, train, test, n=4, cell_id="a")
+    found = sheet(vae, images, train, test, n=4, stream_id="a")
     assert {name: (array.shape, array.dtype) for name, array in found.items()} == dict.fromkeys(
         ["train_images", "train_reconstructions", "test_images", "test_reconstructions", "samples"],
         ((4, 15), np.dtype(np.uint8)),
@@ -240,6 +240,6 @@ def test_a_sheet_shows_images_as_they_are_and_as_the_model_makes_them(images):
     assert np.array_equal(found["test_images"], images.numpy()[test[:4]])
     intensity = vae.decode(vae.encode(images[torch.from_numpy(train[:4])] / 255).mean).sigmoid() * 255
     assert np.abs(found["train_reconstructions"] - intensity.detach().numpy()).max() <= 0.51
-    again = sheet(vae, images, train, test, n=4, cell_id="a")
+    again = sheet(vae, images, train, test, n=4, stream_id="a")
     assert np.array_equal(found["samples"], again["samples"])
-    assert (sheet(vae, images, train, test, n=4, cell_id="b")["samples"] != found["samples"]).any()
+    assert (sheet(vae, images, train, test, n=4, stream_id="b")["samples"] != found["samples"]).any()

@@ -209,3 +209,16 @@ def test_a_standing_is_of_the_studys_own_cells_only(make_study, dataset, tmp_pat
     now = study_status(make_study("grid.beta=[0.1]"), tmp_path)
     assert (now.finished, len(now.missing)) == (set(), 2)
     assert dataclasses.replace(now, finished=set(now.cells)).missing == []
+
+
+def test_cells_with_unpaired_seeds_stay_readable_and_are_not_mixed_with_paired_ones(make_study, dataset, tmp_path):
+    study = make_study()
+    run(study.of_numerics(1), dataset, tmp_path)
+    recorded = recorded_study(tmp_path)
+    assert (recorded.numerics, recorded.cells.keys()) == (1, study.of_numerics(1).cells.keys())
+    assert not study_status(recorded, tmp_path).missing
+    before = load_measurements(tmp_path)
+    assert set(before["numerics"]) == {1}
+    with pytest.raises(UserError, match=r"numerics 1.*numerics 2.*another folder"):
+        run(study, dataset, tmp_path)
+    pd.testing.assert_frame_equal(load_measurements(tmp_path), before)

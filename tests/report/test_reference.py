@@ -45,7 +45,8 @@ main(sys.argv[1:])
 
 @pytest.mark.parametrize("name", FOLDERS)
 def test_the_table_is_that_of_the_study_file_and_every_cell_is_in_it_once(name):
-    study, recorded = load_study(packaged_studies()[name]), recorded_study(FOLDERS[name])
+    recorded = recorded_study(FOLDERS[name])
+    study = load_study(packaged_studies()[name]).of_numerics(recorded.numerics)
     assert study.cells.keys() == recorded.cells.keys()
     assert study.evaluation == recorded.evaluation
     now = study_status(study, FOLDERS[name])

@@ -19,6 +19,7 @@ from rdstudy.study import (
     study_schema,
 )
 from rdstudy.study.examples import packaged_studies
+from rdstudy.study.study import PAIRED
 
 TEXT = """\
 name: example
@@ -363,6 +364,7 @@ OTHERWISE = {
     "learning_rate": 2e-3,
     "optimizer": "sgd",
     "precision": "bfloat16",
+    "numerics": 1,
 }
 
 
@@ -370,6 +372,12 @@ def test_every_field_of_a_cell_is_in_its_id(make_cell):
     assert OTHERWISE.keys() == {field.name for field in dataclasses.fields(Cell)}
     ids = {make_cell().id, *(make_cell(**{name: value}).id for name, value in OTHERWISE.items())}
     assert len(ids) == len(OTHERWISE) + 1
+
+
+def test_cells_share_their_streams_if_they_differ_only_in_what_is_compared_within_a_seed(make_cell):
+    same = {name for name, value in OTHERWISE.items() if make_cell(**{name: value}).stream_id == make_cell().stream_id}
+    assert same == PAIRED
+    assert make_cell(numerics=1).stream_id == make_cell(numerics=1).id
 
 
 @pytest.mark.parametrize(
@@ -421,7 +429,9 @@ def test_the_same_cell_in_two_studies_has_the_same_id():
 
 def test_the_id_of_a_cell_is_the_same_for_ever(make_cell):
     """Whoever changes it on purpose raises `NUMERICS`: finished cells are then trained again."""
-    assert make_cell().id == "effb1f67f9050625"
+    assert make_cell().id == "a0dae08342461db4"
+    assert make_cell().stream_id == "d94fb5fcb9acbad4"
+    assert make_cell(numerics=1).id == "effb1f67f9050625"
 
 
 # --- schema ---

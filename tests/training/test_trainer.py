@@ -152,11 +152,11 @@ def test_training_is_a_plain_loop_over_the_plain_module(make_cell, images, optim
     """An independent reference: PyTorch's optimizer on one module, autograd through the objective."""
     cell = make_cell(optimizer=optimizer, beta=0.3, precision="float64", steps=20)
     shape = model_shape(cell, 15)
-    model = VAE(shape, initial_parameters(shape, cell.id, torch.float64))
+    model = VAE(shape, initial_parameters(shape, cell.stream_id, torch.float64))
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}[optimizer]
     reference = kind(model.parameters(), lr=cell.learning_rate)
-    indices = training_set(cell)[batch_indices(40, 10, 0, 20, partial(permutation, cell.id, 40))]
-    noise = generator(cell.id, "noise", 0).standard_normal((CHUNK, 10, 3), dtype=np.float32)
+    indices = training_set(cell)[batch_indices(40, 10, 0, 20, partial(permutation, cell.stream_id, 40))]
+    noise = generator(cell.stream_id, "noise", 0).standard_normal((CHUNK, 10, 3), dtype=np.float32)
     for step in range(20):
         x = images[torch.from_numpy(indices[step])].double() / 255
         posterior = model.encode(x)
@@ -266,3 +266,18 @@ def test_a_part_of_a_pack_knows_which_of_its_own_diverged(make_cell, images):
         part = start([cells[k] for k in members], images)
         part.restore(*whole.state())
         assert part.diverged.keys() == diverged
+
+
+def test_cells_of_one_seed_that_differ_only_in_beta_begin_alike_and_see_the_same_batches_and_noise(make_cell, images):
+    cells = [make_cell(beta=1.0), make_cell(beta=0.01), make_cell(beta=1.0, seed=1)]
+    training = start(cells, images)
+    first, second, other = training.stack.rows.clone()
+    assert torch.equal(first, second)
+    assert not torch.equal(first, other)
+    training.advance(10)
+    order = training._draws.order.view(CHUNK, 3, -1)
+    noise = training._draws.noise
+    assert torch.equal(order[:, 0], order[:, 1])
+    assert torch.equal(noise[:, 0], noise[:, 1])
+    assert not torch.equal(order[:, 0], order[:, 2])
+    assert not torch.equal(noise[:, 0], noise[:, 2])
