@@ -141,8 +141,8 @@ def _check_data(results: StoragePath, study: Study, fingerprint: str) -> None:
     if record.get("numerics", 1) != study.numerics:
         raise UserError(
             f"{results}: its cells were made with numerics {record.get('numerics', 1)}, those of this version of "
-            f"rdstudy with numerics {study.numerics}, whose seeds are paired. The two are not mixed: give another folder with "
-            "--results."
+            f"rdstudy with numerics {study.numerics}, whose seeds are paired. The two are not mixed: give "
+            "another folder with --results."
         )
     same_identity = recorded_study(results).dataset.identity == study.dataset.identity
     if same_identity and record["data_fingerprint"] != fingerprint:

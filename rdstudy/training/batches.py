@@ -88,7 +88,7 @@ class BatchSampler:
         models, self._last = len(stream_ids), last_step
         streams = list(dict.fromkeys(stream_ids))
         first = [stream_ids.index(stream) for stream in streams]
-        self._stream_of = [streams.index(stream) for stream in stream_ids]
+        self._stream_of = torch.tensor([streams.index(stream) for stream in stream_ids], device=device)
         self._host = _Host(
             streams, [train_indices[k] for k in first], batch_size, n_rows, latent_dim, pinned=device.type == "cuda"
         )
@@ -112,11 +112,9 @@ class BatchSampler:
 
     def _take(self, order: Tensor, noise: Tensor) -> None:
         """Every model its stream's, step after step instead of stream after stream, on the device."""
-        order, noise = order.transpose(0, 1), noise.transpose(0, 1)
-        by_model = self.order.view(CHUNK, len(self._stream_of), -1)
-        for k, stream in enumerate(self._stream_of):
-            by_model[:, k].copy_(order[:, stream])
-            self.noise[:, k].copy_(noise[:, stream])
+        order = order.index_select(0, self._stream_of).transpose(0, 1)
+        self.order.view(order.shape).copy_(order)
+        self.noise.copy_(noise.index_select(0, self._stream_of).transpose(0, 1))
 
 
 class _Host:
