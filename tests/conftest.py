@@ -57,7 +57,7 @@ CELL = Cell(
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with the longest tests first, so that none is left alone at the end."""
-    ray = "tests/tuning/"
+    ray = "tests/execution/ray_tune/"
     items.sort(key=lambda item: not item.nodeid.startswith(ray))
 
 

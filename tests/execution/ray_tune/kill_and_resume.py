@@ -1,6 +1,6 @@
 """Run a study, kill it and all its Ray processes at random moments, run it again, and compare every value.
 
-    python tests/tuning/kill_and_resume.py --cells 48 --kills 10
+    python tests/execution/ray_tune/kill_and_resume.py --cells 48 --kills 10
 
 The reference is one uninterrupted run in one process without Ray. Between two kills the newest checkpoint is
 truncated, Ray's own files are deleted, and once a second run is started beside the first. `test_exactly_once.py` is the
