@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError, safe_open
 
 from rdstudy.storage.files import atomic_write, remove, remove_folder
-from rdstudy.storage.location import StoragePath, list_files, list_folders, local_copy
+from rdstudy.storage.paths import StoragePath, list_files, list_folders, local_copy
 from rdstudy.storage.schema import Measurement
 
 if TYPE_CHECKING:

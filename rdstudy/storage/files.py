@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from rdstudy.errors import UserError
-from rdstudy.storage.location import PASSING, StoragePath, in_bucket, retry, storage_errors
+from rdstudy.storage.paths import PASSING, StoragePath, in_bucket, retry, storage_errors
 
 ASIDE = ".aside-"
 """Prefix of files being written; readers ignore them, and a later run removes what a killed one left."""

@@ -22,7 +22,7 @@ from upath import UPath
 
 from rdstudy.errors import UserError
 from rdstudy.storage.files import StorageError, explained, remove
-from rdstudy.storage.location import list_files
+from rdstudy.storage.paths import list_files
 
 RENEW_SECONDS = 20.0
 STALE_SECONDS = 120.0

@@ -22,7 +22,7 @@ from typing import Any
 
 from rdstudy.errors import UserError
 from rdstudy.storage.files import explained, make_folder
-from rdstudy.storage.location import StoragePath, in_bucket
+from rdstudy.storage.paths import StoragePath, in_bucket
 
 LOOK_SECONDS = 1.0
 """How long a lock is asked for again: far longer than anybody looks at it."""

@@ -18,7 +18,7 @@ import pyarrow.dataset
 import pyarrow.parquet as pq
 
 from rdstudy.storage.files import StorageError, atomic_write, explained, remove
-from rdstudy.storage.location import StoragePath, in_bucket, list_files
+from rdstudy.storage.paths import StoragePath, in_bucket, list_files
 from rdstudy.storage.schema import COLUMNS, Measurement
 
 _ARROW = {

@@ -20,8 +20,8 @@ import pyarrow.compute
 import pyarrow.parquet as pq
 
 from rdstudy.storage.files import StorageError, explained, move_whole, remove
-from rdstudy.storage.location import PASSING, StoragePath, list_files, local_copy, location, retry
 from rdstudy.storage.parts import FAILED_PART, SCHEMA, STOPPED_PART, bundle_parts, read_parts, to_arrow, write_part
+from rdstudy.storage.paths import PASSING, StoragePath, list_files, local_copy, retry, storage_path
 from rdstudy.storage.schema import FAILED, KEY, STOPPED, UNFINISHED, Measurement
 
 if TYPE_CHECKING:
@@ -230,7 +230,7 @@ def load_measurements(results: str | StoragePath, *, columns: Iterable[str] | No
     >>> sorted(table["beta"].unique().tolist())
     [0.001, 0.01, 0.1, 0.5, 1.0, 5.0]
     """
-    folder = location(results) / "measurements"
+    folder = storage_path(results) / "measurements"
     if not folder.is_dir() and not (folder.parent / "study.json").exists():
         raise StorageError(f"{results}: holds no measurements; expected the folder {folder} that `rdstudy run` makes")
     wanted = list(columns) if columns is not None else SCHEMA.names

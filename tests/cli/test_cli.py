@@ -17,7 +17,7 @@ import rdstudy
 from rdstudy.execution import worker
 from rdstudy.storage import StorageError, locked
 from rdstudy.storage import stage as real_stage
-from rdstudy.storage.location import StoragePath
+from rdstudy.storage.paths import StoragePath
 from rdstudy.storage.schema import columns_markdown
 from rdstudy.study import study_schema
 from rdstudy.training.trainer import PackTrainer

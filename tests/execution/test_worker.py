@@ -14,7 +14,7 @@ from rdstudy.execution import worker
 from rdstudy.execution.worker import Progress, RunContext, pick_device, run_pack
 from rdstudy.storage import StorageError
 from rdstudy.storage.checkpoints import AsyncCheckpointer, Checkpoints
-from rdstudy.storage.location import StoragePath
+from rdstudy.storage.paths import StoragePath
 from rdstudy.storage.schema import COLUMNS, PROVENANCE
 from rdstudy.storage.weights import load_model
 from rdstudy.study import Cell

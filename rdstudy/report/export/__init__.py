@@ -15,7 +15,7 @@ from pathlib import Path
 from rdstudy.errors import UserError
 from rdstudy.report.export.runs import Run, runs_of
 from rdstudy.storage.files import ASIDE, explained
-from rdstudy.storage.location import StoragePath
+from rdstudy.storage.paths import StoragePath
 from rdstudy.study import Cell
 
 TARGETS = ("tensorboard", "mlflow", "csv")
