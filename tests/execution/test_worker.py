@@ -491,7 +491,7 @@ def test_a_results_folder_that_cannot_be_written_ends_the_pack_at_once(workplace
     asked = fault(lambda cells, attempt: False, ZeroDivisionError())
     at = workplace()
     at.results.write_text("a file in the way")
-    with pytest.raises(StorageError, match="a file stands where a folder is needed"):
+    with pytest.raises(StorageError, match="a file is in the place of a folder"):
         list(run_pack(pack_of(at), at))
     assert asked == [4]
 
