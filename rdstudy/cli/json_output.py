@@ -13,7 +13,7 @@ import typer
 
 if TYPE_CHECKING:
     from rdstudy.execution.status import StudyStatus
-    from rdstudy.storage.location import StoragePath
+    from rdstudy.storage.paths import StoragePath
     from rdstudy.study import Study
 
 

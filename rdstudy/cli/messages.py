@@ -9,7 +9,7 @@ from rich.console import Console
 
 if TYPE_CHECKING:
     from rdstudy.execution.status import StudyStatus
-    from rdstudy.storage.location import StoragePath
+    from rdstudy.storage.paths import StoragePath
     from rdstudy.study import Study
 
 

@@ -11,14 +11,14 @@ import typer
 from rdstudy.cli.completion import results_folders
 
 if TYPE_CHECKING:
-    from rdstudy.storage.location import StoragePath
+    from rdstudy.storage.paths import StoragePath
     from rdstudy.study import Study
 
 
 def place(text: str) -> StoragePath:
-    from rdstudy.storage.location import location
+    from rdstudy.storage.paths import storage_path
 
-    return location(text)
+    return storage_path(text)
 
 
 def usual_place(study: Study) -> StoragePath:

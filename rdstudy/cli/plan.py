@@ -13,7 +13,7 @@ from rdstudy.cli.terminal import console_for
 from rdstudy.errors import UserError
 
 if TYPE_CHECKING:
-    from rdstudy.storage.location import StoragePath
+    from rdstudy.storage.paths import StoragePath
     from rdstudy.study import Cell, Study
     from rdstudy.training.packs import Pack
 

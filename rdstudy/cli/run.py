@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from rdstudy.execution.run import Executor, More, TableWriter
     from rdstudy.execution.status import StudyStatus
     from rdstudy.execution.worker import RunContext
-    from rdstudy.storage.location import StoragePath
+    from rdstudy.storage.paths import StoragePath
     from rdstudy.study import Cell, Study
     from rdstudy.training.packs import Pack
 

@@ -10,20 +10,20 @@ has locks; where it has none, each makes them, and the equal files replace each 
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import logging
 import os
-import uuid
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
+
+from rdstudy.data.files import TEMPORARY_PREFIX, atomic_file, file_lock
 
 CACHE_VARIABLE = "RDSTUDY_CACHE"
 
@@ -61,7 +61,7 @@ def cached_images(
     """
     folder = cache_folder(cache)
     n_bytes = shape[0] * shape[1]
-    with _explained(folder, n_bytes):
+    with _translate_errors(folder, n_bytes):
         found = _read(folder, name, shape)
         if found is not None:
             return found
@@ -71,33 +71,14 @@ def cached_images(
             if found is not None:
                 return found
             _log.info("making %d images (%.0f MB) in %s", shape[0], n_bytes / 1e6, folder)
-            if locked:
-                for left in folder.glob(f".{name}.*.part"):  # of processes that were killed
-                    left.unlink(missing_ok=True)
+            if locked is not None:  # without a lock, an unfinished file may belong to a running process
+                for unfinished in folder.glob(f"{TEMPORARY_PREFIX}{name}.*"):
+                    unfinished.unlink(missing_ok=True)
             _write(folder, name, shape, make())
             found = _read(folder, name, shape)
     if found is None:
-        raise ValueError(f"images written to {folder} read back differently; {_MEND}")
+        raise ValueError(f"images written to {folder} read back differently; {_HINT}")
     return found
-
-
-@contextmanager
-def file_lock(path: Path) -> Iterator[bool]:
-    """Hold a lock that ends with the process, however it ends. Gives False where the system has none."""
-    try:
-        import fcntl
-    except ImportError:
-        yield False
-        return
-    with path.open("ab") as file:
-        locked = True
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX)
-        except OSError as error:
-            if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL):
-                raise
-            locked = False
-        yield locked
 
 
 def _read(folder: Path, name: str, shape: tuple[int, int]) -> tuple[np.ndarray, str] | None:
@@ -123,7 +104,7 @@ def _read(folder: Path, name: str, shape: tuple[int, int]) -> tuple[np.ndarray, 
 
 def _write(folder: Path, name: str, shape: tuple[int, int], parts: Iterable[np.ndarray]) -> None:
     digest, checksum = hashlib.sha256(), 0
-    with _whole_file(folder, name, ".npy") as file:
+    with atomic_file(folder / f"{name}.npy") as file:
         header = {"descr": "|u1", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, header)
         rows = 0
@@ -136,7 +117,7 @@ def _write(folder: Path, name: str, shape: tuple[int, int], parts: Iterable[np.n
             rows += len(part)
         assert rows == shape[0], f"made {rows} images instead of {shape[0]}"
         n_bytes = file.tell()
-    with _whole_file(folder, name, ".json") as file:
+    with atomic_file(folder / f"{name}.json") as file:
         text = digest.hexdigest()
         record = {"bytes": n_bytes, "sha256": text, "crc32": _checksum(checksum, text)}
         file.write(json.dumps(record).encode())
@@ -147,35 +128,15 @@ def _checksum(pixels: int, digest: str) -> int:
     return zlib.crc32(digest.encode(), pixels)
 
 
-@contextmanager
-def _whole_file(folder: Path, name: str, suffix: str) -> Iterator[BinaryIO]:
-    """A file that appears under its name when it is complete and on the disk, or not at all."""
-    aside = folder / f".{name}.{uuid.uuid4().hex}.part"
-    try:
-        with aside.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, folder / f"{name}{suffix}")
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)  # the new name, too, is on the disk
-    finally:
-        os.close(descriptor)
-
-
-_MEND = f"set {CACHE_VARIABLE} (or the argument `cache`) to a folder with room that can be written"
+_HINT = f"set {CACHE_VARIABLE} (or the argument `cache`) to a folder with room that can be written"
 
 
 @contextmanager
-def _explained(folder: Path, n_bytes: int) -> Iterator[None]:
+def _translate_errors(folder: Path, n_bytes: int) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         raise ValueError(
             f"generated images cannot be kept in {folder}: {error.strerror or error}; "
-            f"they take {n_bytes / 1e6:.1f} MB: {_MEND}"
+            f"they take {n_bytes / 1e6:.1f} MB: {_HINT}"
         ) from error

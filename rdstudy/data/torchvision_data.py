@@ -69,7 +69,7 @@ def _read(source: Any, root: Path, *, download: bool) -> list[tuple[np.ndarray, 
 
 
 def _download(source: Any, root: Path) -> list[tuple[np.ndarray, np.ndarray]]:
-    from rdstudy.data.cache import file_lock
+    from rdstudy.data.files import file_lock
 
     try:
         root.mkdir(parents=True, exist_ok=True)

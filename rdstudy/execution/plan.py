@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_info
 
 from rdstudy.errors import UserError
 from rdstudy.models.shape import ModelShape, model_shape
-from rdstudy.storage.location import StoragePath
+from rdstudy.storage.paths import StoragePath
 from rdstudy.study import Cell, Study
 from rdstudy.training.packs import Pack, flop
 

@@ -16,7 +16,7 @@ from rdstudy.execution.provenance import provenance
 from rdstudy.execution.status import study_status
 from rdstudy.execution.worker import Progress, RunContext, as_tensor, cell_columns, populations_of
 from rdstudy.storage.files import StorageError
-from rdstudy.storage.location import StoragePath
+from rdstudy.storage.paths import StoragePath
 from rdstudy.storage.schema import OK, Measurement
 from rdstudy.storage.table import load_measurements, measured_cells, stage_again
 from rdstudy.storage.weights import load_model, model_path

@@ -19,8 +19,8 @@ from rdstudy.execution.remeasure import measure_pack
 from rdstudy.execution.worker import Progress, RunContext, failure_rows, run_pack, use_threads
 from rdstudy.storage.checkpoints import Checkpoints
 from rdstudy.storage.files import atomic_write, make_folder, remove_leftovers
-from rdstudy.storage.location import StoragePath
 from rdstudy.storage.lock import locked
+from rdstudy.storage.paths import StoragePath
 from rdstudy.storage.study_record import load_study_record, recorded_study
 from rdstudy.storage.table import Table
 from rdstudy.study import Cell, Study

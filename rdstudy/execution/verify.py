@@ -27,7 +27,7 @@ from rdstudy.execution.budget import Budget
 from rdstudy.execution.run import TableWriter, open_results, run_inline
 from rdstudy.execution.status import study_status
 from rdstudy.execution.worker import RunContext, pick_device
-from rdstudy.storage.location import StoragePath
+from rdstudy.storage.paths import StoragePath
 from rdstudy.storage.schema import COLUMNS
 from rdstudy.storage.study_record import load_study_record, recorded_study
 from rdstudy.storage.table import load_measurements

@@ -29,7 +29,7 @@ from rdstudy.evaluation.evaluate import Values, measure, sheet
 from rdstudy.execution.provenance import Commit, provenance
 from rdstudy.storage.checkpoints import AsyncCheckpointer, Checkpoint, Checkpoints
 from rdstudy.storage.files import StorageError, atomic_write
-from rdstudy.storage.location import StoragePath
+from rdstudy.storage.paths import StoragePath
 from rdstudy.storage.schema import DIVERGED, FAILED, OK, POPULATIONS, STOPPED, TEST, TRAIN, Measurement
 from rdstudy.storage.table import stage, stage_stopped
 from rdstudy.storage.weights import save_model

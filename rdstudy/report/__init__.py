@@ -18,7 +18,7 @@ from rdstudy.report.analyses import Analyses
 from rdstudy.report.html import atomic_write, page
 from rdstudy.report.illustrations import claim_illustrations, draw, illustrations, remove_drawn
 from rdstudy.report.markdown import document
-from rdstudy.storage.location import StoragePath
+from rdstudy.storage.paths import StoragePath
 
 if TYPE_CHECKING:
     from rdstudy.analysis.search_tables import SearchTables

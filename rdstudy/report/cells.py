@@ -23,7 +23,7 @@ from rdstudy.analysis import cells as standing_in_table
 from rdstudy.analysis import final_measurements
 from rdstudy.data.split_spec import parse_split
 from rdstudy.errors import UserError
-from rdstudy.storage.location import StoragePath
+from rdstudy.storage.paths import StoragePath
 from rdstudy.storage.schema import COLUMNS, DIVERGED, FAILED, OK, POPULATIONS, PROVENANCE, STOPPED
 from rdstudy.storage.table import load_measurements
 from rdstudy.study import Cell

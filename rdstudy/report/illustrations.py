@@ -17,7 +17,7 @@ from rdstudy.report import figures, sentences
 from rdstudy.report.analyses import Analyses
 from rdstudy.report.figures.panels import CAPACITY
 from rdstudy.report.image_grids import Sheets, sheets_along
-from rdstudy.storage.location import StoragePath
+from rdstudy.storage.paths import StoragePath
 from rdstudy.storage.schema import TEST, TRAIN
 
 MAX_PANELS = 6

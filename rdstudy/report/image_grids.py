@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import UInt8
 
-from rdstudy.storage.location import StoragePath
+from rdstudy.storage.paths import StoragePath
 
 Images = UInt8[np.ndarray, "images height width channels"]
 

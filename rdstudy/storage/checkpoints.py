@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError, safe_open
 
 from rdstudy.storage.files import atomic_write, remove, remove_folder
-from rdstudy.storage.location import StoragePath, list_files, list_folders, local_copy
+from rdstudy.storage.paths import StoragePath, list_files, list_folders, local_copy
 from rdstudy.storage.schema import Measurement
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Checkpoints:
         """Write a checkpoint, then remove all but the newest two."""
         folder = self.folder / pack_id
         path = folder / f"{checkpoint.record['step']:012d}.safetensors"
-        atomic_write(path, lambda file: file.writelines(_in_pieces(checkpoint)))
+        atomic_write(path, lambda file: file.writelines(_safetensors_chunks(checkpoint)))
         for old in self._files(folder)[KEPT:]:
             remove(old)
 
@@ -154,11 +154,9 @@ class AsyncCheckpointer:
 _DTYPES = {"torch.float32": "F32", "torch.float64": "F64"}
 
 
-def _in_pieces(checkpoint: Checkpoint) -> Iterator[bytes | memoryview]:
-    """The safetensors format: 8 bytes with the length of the header, a JSON header, then tensor after tensor.
-
-    The package's own writers first make all of it in memory, or a file of a name.
-    """
+def _safetensors_chunks(checkpoint: Checkpoint) -> Iterator[bytes | memoryview]:
+    """Yield a safetensors file: 8 bytes with the length of the header, a JSON header, then tensor after tensor."""
+    # Not the library's writers: `save` needs a second copy in memory, `save_file` hides the errno of a full disk.
     metadata = {
         "record": json.dumps(checkpoint.record),
         "rows": json.dumps([_row_to_json(row) for row in checkpoint.rows]),

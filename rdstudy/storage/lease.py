@@ -21,8 +21,8 @@ from typing import Any
 from upath import UPath
 
 from rdstudy.errors import UserError
-from rdstudy.storage.files import StorageError, explained, remove
-from rdstudy.storage.location import list_files
+from rdstudy.storage.files import StorageError, remove, translate_errors
+from rdstudy.storage.paths import list_files
 
 RENEW_SECONDS = 20.0
 STALE_SECONDS = 120.0
@@ -34,7 +34,7 @@ def holder(results: UPath) -> dict[str, Any] | None:
     Only reads, so it goes by this machine's clock, and with one that is minutes wrong it may be wrong too.
     """
     folder = results / "lease"
-    with explained(folder, "looking at the lease"):
+    with translate_errors(folder, "looking at the lease"):
         names = list(list_files(folder, ".json"))
         if not names:
             return None
@@ -65,7 +65,7 @@ class Lease:
             UserError: somebody holds it.
             StorageError: the bucket cannot be written.
         """
-        with explained(self.folder, "taking the lease"):
+        with translate_errors(self.folder, "taking the lease"):
             names = list(list_files(self.folder, ".json"))
             number = 1
             if names:

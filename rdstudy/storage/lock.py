@@ -14,15 +14,15 @@ import getpass
 import json
 import os
 import socket
-import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from rdstudy.data.files import file_lock
 from rdstudy.errors import UserError
-from rdstudy.storage.files import explained, make_folder
-from rdstudy.storage.location import StoragePath, in_bucket
+from rdstudy.storage.files import StorageError, make_folder, translate_errors
+from rdstudy.storage.paths import StoragePath, in_bucket
 
 LOOK_SECONDS = 1.0
 """How long a lock is asked for again: far longer than anybody looks at it."""
@@ -57,7 +57,7 @@ def holder(results: StoragePath) -> dict[str, Any] | None:
 
         return lease_holder(results)
     path = results / "lock"
-    with explained(path, "looking at the lock"):
+    with translate_errors(path, "looking at the lock"):
         try:
             descriptor = os.open(path, os.O_RDONLY)
         except FileNotFoundError:
@@ -101,24 +101,18 @@ def _leased(results: Any) -> Iterator[Callable[[], None]]:
 def _flocked(folder: Path) -> Iterator[Callable[[], None]]:
     make_folder(folder)
     path = folder / "lock"
-    with explained(path, "opening the lock"):
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        asked = time.monotonic()
-        while True:
+    with ExitStack() as held:
+        with translate_errors(path, "opening the lock"):
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
+                descriptor = held.enter_context(file_lock(path, timeout=LOOK_SECONDS))
             except BlockingIOError:
-                if time.monotonic() - asked > LOOK_SECONDS:
-                    raise LockedError(_refusal(folder, _last_named(path))) from None
-                time.sleep(LOOK_SECONDS / 20)
-        with explained(path, "writing the lock"):
+                raise LockedError(_refusal(folder, _last_named(path))) from None
+        if descriptor is None:
+            raise StorageError(f"{path}: this file system does not support locks; choose another place with --results")
+        with translate_errors(path, "writing the lock"):
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, json.dumps(_me()).encode(), 0)
-        yield lambda: None  # the operating system keeps it for as long as this process lives
-    finally:
-        os.close(descriptor)
+        yield lambda: None  # the operating system keeps the lock for as long as this process lives
 
 
 def _refusal(results: StoragePath, holder: Mapping[str, Any]) -> str:

@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.dataset
 import pyarrow.parquet as pq
 
-from rdstudy.storage.files import StorageError, atomic_write, explained, remove
-from rdstudy.storage.location import StoragePath, in_bucket, list_files
+from rdstudy.storage.files import StorageError, atomic_write, remove, translate_errors
+from rdstudy.storage.paths import StoragePath, in_bucket, list_files
 from rdstudy.storage.schema import COLUMNS, Measurement
 
 _ARROW = {
@@ -63,7 +63,7 @@ def read_parts(folder: StoragePath, columns: Iterable[str] = SCHEMA.names) -> pa
         StorageError: a file in the folder is not a part, or damaged; it is named.
     """
     schema = pa.schema([SCHEMA.field(name) for name in columns])
-    with explained(folder, "reading the table"):
+    with translate_errors(folder, "reading the table"):
         while True:
             sizes = list_files(folder, ".parquet")
             bundles = _bundles(folder, sizes)

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from rdstudy.errors import UserError
-from rdstudy.storage.location import StoragePath
+from rdstudy.storage.paths import StoragePath
 from rdstudy.study import Study, parse_study
 from rdstudy.study.renamed_keys import translate
 

@@ -19,9 +19,9 @@ import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet as pq
 
-from rdstudy.storage.files import StorageError, explained, move_whole, remove
-from rdstudy.storage.location import PASSING, StoragePath, list_files, local_copy, location, retry
+from rdstudy.storage.files import StorageError, atomic_move, remove, translate_errors
 from rdstudy.storage.parts import FAILED_PART, SCHEMA, STOPPED_PART, bundle_parts, read_parts, to_arrow, write_part
+from rdstudy.storage.paths import PASSING, StoragePath, list_files, local_copy, retry, storage_path
 from rdstudy.storage.schema import FAILED, KEY, STOPPED, UNFINISHED, Measurement
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Table:
             remove(self._failure(cell_id))
             self._forget_stopped(cell_id)
         if new == cells:
-            move_whole(staged, self.folder / staged.name)
+            atomic_move(staged, self.folder / staged.name)
         elif new:
             # The first new cell names the part: no other part can hold it, so no other part has this name.
             write_part(self.folder / f"{staged.stem}-{new[0]}.parquet", part)
@@ -128,7 +128,7 @@ class Table:
             remove(staged)
             return
         remove(self._failure(cell_id))
-        move_whole(staged, self._stopped_part(cell_id))
+        atomic_move(staged, self._stopped_part(cell_id))
         self.stopped.add(cell_id)
 
     def _forget_stopped(self, cell_id: str) -> None:
@@ -144,7 +144,7 @@ class Table:
 
 
 def _read_staged(staged: StoragePath) -> pa.Table:
-    with explained(staged, "reading a finished pack"):
+    with translate_errors(staged, "reading a finished pack"):
         try:
             with local_copy(staged) as copy:
                 return retry(lambda: pq.read_table(copy, schema=SCHEMA), only=PASSING)
@@ -230,7 +230,7 @@ def load_measurements(results: str | StoragePath, *, columns: Iterable[str] | No
     >>> sorted(table["beta"].unique().tolist())
     [0.001, 0.01, 0.1, 0.5, 1.0, 5.0]
     """
-    folder = location(results) / "measurements"
+    folder = storage_path(results) / "measurements"
     if not folder.is_dir() and not (folder.parent / "study.json").exists():
         raise StorageError(f"{results}: holds no measurements; expected the folder {folder} that `rdstudy run` makes")
     wanted = list(columns) if columns is not None else SCHEMA.names

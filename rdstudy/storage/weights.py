@@ -13,7 +13,7 @@ from rdstudy.errors import UserError
 from rdstudy.models.shape import ModelShape
 from rdstudy.models.vae import VAE
 from rdstudy.storage.files import atomic_write
-from rdstudy.storage.location import StoragePath, local_copy, location
+from rdstudy.storage.paths import StoragePath, local_copy, storage_path
 
 
 def model_path(results: StoragePath, cell_id: str) -> StoragePath:
@@ -48,7 +48,7 @@ def load_model(results: str | StoragePath, cell_id: str) -> VAE:
     >>> posterior.mean.shape
     torch.Size([2, 10])
     """
-    path = model_path(location(results), cell_id)
+    path = model_path(storage_path(results), cell_id)
     try:
         with local_copy(path) as copy, safe_open(copy, "pt") as file:
             shape = ModelShape(**json.loads(file.metadata()["shape"]))

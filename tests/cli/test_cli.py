@@ -17,7 +17,7 @@ import rdstudy
 from rdstudy.execution import worker
 from rdstudy.storage import StorageError, locked
 from rdstudy.storage import stage as real_stage
-from rdstudy.storage.location import StoragePath
+from rdstudy.storage.paths import StoragePath
 from rdstudy.storage.schema import columns_markdown
 from rdstudy.study import study_schema
 from rdstudy.training.trainer import PackTrainer
@@ -263,7 +263,7 @@ def test_a_folder_that_cannot_be_written_is_a_mistake(command, study_file, tmp_p
     (tmp_path / "file").write_text("")
     refused(
         command("run", study_file, "--inline", "--results", tmp_path / "file" / "results"),
-        "file/results: making the folder failed: a file stands where a folder is needed",
+        "file/results: making the folder failed: a file is in the place of a folder",
     )
 
 

@@ -164,7 +164,7 @@ def test_a_killed_process_leaves_nothing_that_looks_finished(tmp_path):
     with process, process.stdout:
         assert process.stdout.readline() == "made a row\n"
         process.send_signal(signal.SIGKILL)
-    assert len(list(tmp_path.glob("*.part"))) == 1
+    assert len(list(tmp_path.glob(".aside-toy.*"))) == 1
     make = Maker()
     images, _ = cached_images("toy", IMAGES.shape, make, cache=tmp_path)
     assert make.calls == 1
@@ -187,7 +187,7 @@ def test_without_locks_processes_still_get_whole_images(tmp_path, monkeypatch):
         raise OSError(95, "Operation not supported")
 
     monkeypatch.setattr(fcntl, "flock", unsupported)
-    other = tmp_path / ".toy.0123.part"  # may belong to a process that is alive
+    other = tmp_path / ".aside-toy.npy.0123"  # may belong to a process that is alive
     other.write_bytes(b"")
     images, _ = cached_images("toy", IMAGES.shape, Maker(), cache=tmp_path)
     assert np.array_equal(images, IMAGES)

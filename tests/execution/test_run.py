@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from rdstudy.data.dataset import Dataset, make_dataset
+from rdstudy.data.files import TEMPORARY_PREFIX
 from rdstudy.errors import UserError
 from rdstudy.execution import worker
 from rdstudy.execution.budget import Budget
@@ -17,7 +18,6 @@ from rdstudy.execution.status import study_status
 from rdstudy.execution.worker import RunContext, run_pack
 from rdstudy.storage import LockedError, load_measurements
 from rdstudy.storage.checkpoints import Checkpoints
-from rdstudy.storage.files import ASIDE
 from rdstudy.storage.schema import PROVENANCE
 from rdstudy.storage.study_record import load_study_record, recorded_study
 from rdstudy.study import Study
@@ -122,7 +122,9 @@ def test_what_a_dead_run_left_is_tidied_and_taken_over(make_study, dataset, tmp_
     at = RunContext(study, dataset, tmp_path, torch.device("cpu"))
     staged = list(run_pack(Pack(tuple(study.cells.values())[:2]), at))[-1]
     assert study_status(study, tmp_path).finished == set()
-    leftovers = [tmp_path / folder / f"{ASIDE}0" for folder in ("measurements", "staging", "models", "sheets", ".")]
+    leftovers = [
+        tmp_path / folder / f"{TEMPORARY_PREFIX}0" for folder in ("measurements", "staging", "models", "sheets", ".")
+    ]
     for leftover in leftovers:
         leftover.parent.mkdir(exist_ok=True)
         leftover.write_bytes(b"half")

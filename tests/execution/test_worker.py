@@ -14,7 +14,7 @@ from rdstudy.execution import worker
 from rdstudy.execution.worker import Progress, RunContext, pick_device, run_pack
 from rdstudy.storage import StorageError
 from rdstudy.storage.checkpoints import AsyncCheckpointer, Checkpoints
-from rdstudy.storage.location import StoragePath
+from rdstudy.storage.paths import StoragePath
 from rdstudy.storage.schema import COLUMNS, PROVENANCE
 from rdstudy.storage.weights import load_model
 from rdstudy.study import Cell
@@ -491,7 +491,7 @@ def test_a_results_folder_that_cannot_be_written_ends_the_pack_at_once(workplace
     asked = fault(lambda cells, attempt: False, ZeroDivisionError())
     at = workplace()
     at.results.write_text("a file in the way")
-    with pytest.raises(StorageError, match="a file stands where a folder is needed"):
+    with pytest.raises(StorageError, match="a file is in the place of a folder"):
         list(run_pack(pack_of(at), at))
     assert asked == [4]
 

@@ -17,12 +17,21 @@ import pytest
 
 import rdstudy
 from rdstudy.errors import UserError
-from rdstudy.storage import LockedError, StorageError, Table, finished_cells, holder, load_measurements, locked, stage
+from rdstudy.storage import (
+    LockedError,
+    StorageError,
+    Table,
+    finished_cells,
+    holder,
+    load_measurements,
+    locked,
+    paths,
+    stage,
+)
 from rdstudy.storage import lease as leases
-from rdstudy.storage import location as locations
 from rdstudy.storage.checkpoints import Checkpoints
 from rdstudy.storage.files import atomic_write
-from rdstudy.storage.location import in_bucket, list_files, location
+from rdstudy.storage.paths import in_bucket, list_files, storage_path
 from tests.buckets import KINDS, Server, running
 from tests.command import refused, values
 from tests.storage.test_table import failure_of, rows_of
@@ -49,7 +58,7 @@ def url(server: Server, request: pytest.FixtureRequest) -> Iterator[str]:
 def test_a_table_in_a_bucket_is_the_table_in_a_folder(url, tmp_path, monkeypatch):
     monkeypatch.setattr("rdstudy.storage.parts.PARTS_PER_BUNDLE", 2)
     (tmp_path / "measurements").mkdir()
-    for root in (location(url), tmp_path):
+    for root in (storage_path(url), tmp_path):
         table = Table(root)
         table.record_failure(failure_of("z"))
         table.record_failure(failure_of("b"))
@@ -59,13 +68,13 @@ def test_a_table_in_a_bucket_is_the_table_in_a_folder(url, tmp_path, monkeypatch
         stage(root, "three", rows_of("e"))
         assert Table(root).commit_staged() == ["e"]
     pd.testing.assert_frame_equal(load_measurements(url), load_measurements(tmp_path))
-    assert finished_cells(location(url) / "measurements") == set("abcde")
-    assert len(list_files(location(url) / "bundles", ".parquet")) == 2
-    assert list_files(location(url) / "staging", "") == {}
+    assert finished_cells(storage_path(url) / "measurements") == set("abcde")
+    assert len(list_files(storage_path(url) / "bundles", ".parquet")) == 2
+    assert list_files(storage_path(url) / "staging", "") == {}
 
 
 def test_what_is_written_is_whole_or_not_there(url):
-    path = location(url) / "file"
+    path = storage_path(url) / "file"
 
     def write(file):
         file.write(b"half")
@@ -73,14 +82,14 @@ def test_what_is_written_is_whole_or_not_there(url):
 
     with pytest.raises(RuntimeError):
         atomic_write(path, write)
-    assert list_files(location(url), "") == {}
+    assert list_files(storage_path(url), "") == {}
 
 
 def test_answers_that_are_slow_or_wrong_lose_nothing(url, server):
     server.faults(errors=0.1, slow=0.05)
-    table = Table(location(url))
+    table = Table(storage_path(url))
     for cell in "abcde":
-        table.commit(stage(location(url), f"pack-{cell}", rows_of(cell)))
+        table.commit(stage(storage_path(url), f"pack-{cell}", rows_of(cell)))
     found = load_measurements(url)["cell_id"].value_counts().to_dict()
     assert found == dict.fromkeys("abcde", 4)
     counts = server.faults()
@@ -92,35 +101,35 @@ def test_writes_refused_for_a_while_are_waited_for(url, server):
     server.faults(refuse_writes=True)
     threading.Timer(25, server.faults, kwargs={"refuse_writes": False}).start()
     began = time.monotonic()
-    atomic_write(location(url) / "file", lambda file: file.write(b"whole"))
+    atomic_write(storage_path(url) / "file", lambda file: file.write(b"whole"))
     assert time.monotonic() - began > 20
-    assert (location(url) / "file").read_bytes() == b"whole"
+    assert (storage_path(url) / "file").read_bytes() == b"whole"
 
 
 def test_a_bucket_that_is_not_there_is_one_clear_message(server):
     url = f"{server.kind}://no-such-bucket/x"
-    with pytest.raises(StorageError, match=f"{url}/f: writing failed: the bucket is not there"):
-        atomic_write(location(url) / "f", lambda file: file.write(b""))
+    with pytest.raises(StorageError, match=f"{url}/f: writing failed: the bucket does not exist"):
+        atomic_write(storage_path(url) / "f", lambda file: file.write(b""))
 
 
 def test_a_bucket_that_forbids_is_not_waited_for(url, server):
     server.faults(forbid=True)
     began = time.monotonic()
     with pytest.raises(StorageError, match=f"{url}/f: writing failed: .*permission"):
-        atomic_write(location(url) / "f", lambda file: file.write(b""))
-    assert time.monotonic() - began < locations.PATIENCE_SECONDS / 4
+        atomic_write(storage_path(url) / "f", lambda file: file.write(b""))
+    assert time.monotonic() - began < paths.PATIENCE_SECONDS / 4
 
 
 @pytest.mark.parametrize("text", ["ftp://host/x", "s3://", "s3:///"])
 def test_a_place_of_another_kind_is_refused(text):
     with pytest.raises(UserError, match=r"give a folder, s3://BUCKET/NAME or gs://BUCKET/NAME"):
-        location(text)
+        storage_path(text)
 
 
 def test_a_library_that_is_not_installed_is_named(monkeypatch):
-    monkeypatch.setattr(locations, "find_spec", lambda name: None)
+    monkeypatch.setattr(paths, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"needs gcsfs: pip install 'rdstudy\[gs\]'"):
-        location("gs://bucket/x")
+        storage_path("gs://bucket/x")
 
 
 # --- one writer ---
@@ -132,7 +141,7 @@ def test_of_many_that_try_at_once_one_writes(url):
     def enter(number: int) -> None:
         together.wait()
         try:
-            with locked(location(url)):
+            with locked(storage_path(url)):
                 entered.append(number)
                 time.sleep(3)
         except LockedError as error:
@@ -150,42 +159,45 @@ def test_of_many_that_try_at_once_one_writes(url):
 
 def test_a_lease_given_back_is_free_at_once(url):
     for _ in range(3):
-        with locked(location(url)) as still_mine:
+        with locked(storage_path(url)) as still_mine:
             still_mine()
-    assert len(list_files(location(url) / "lease", ".json")) == 1
+    assert len(list_files(storage_path(url) / "lease", ".json")) == 1
 
 
 def test_a_dead_holders_lease_is_free_after_a_while(url, monkeypatch):
     program = (
-        "import os, sys\nfrom rdstudy.storage import locked\nfrom rdstudy.storage.location import location\n"
-        "with locked(location(sys.argv[1])): os._exit(9)"
+        "import os, sys\nfrom rdstudy.storage import locked\nfrom rdstudy.storage.paths import storage_path\n"
+        "with locked(storage_path(sys.argv[1])): os._exit(9)"
     )
     assert subprocess.run([sys.executable, "-c", program, url], check=False, timeout=60).returncode == 9
-    with pytest.raises(LockedError, match=r"its right ends 120 s after its last sign of life"), locked(location(url)):
+    with (
+        pytest.raises(LockedError, match=r"its right ends 120 s after its last sign of life"),
+        locked(storage_path(url)),
+    ):
         pass
-    assert holder(location(url)) is not None
+    assert holder(storage_path(url)) is not None
     monkeypatch.setattr(leases, "STALE_SECONDS", 3.0)
     time.sleep(4)
-    assert holder(location(url)) is None
-    with locked(location(url)):
-        found = holder(location(url))
+    assert holder(storage_path(url)) is None
+    with locked(storage_path(url)):
+        found = holder(storage_path(url))
     assert found is not None
     assert (found["pid"], "token" in found) == (os.getpid(), False)
-    assert holder(location(url)) is None
+    assert holder(storage_path(url)) is None
 
 
 def test_a_holder_whose_lease_was_taken_over_writes_no_more(url, monkeypatch):
     monkeypatch.setattr(leases, "RENEW_SECONDS", 0.2)
     monkeypatch.setattr(leases, "STALE_SECONDS", 2.0)
-    with locked(location(url)) as still_mine:
-        table = Table(location(url), still_mine)
-        table.commit(stage(location(url), "one", rows_of("a")))
-        staged = stage(location(url), "two", rows_of("b"))
-        atomic_write(location(url) / "lease" / "000002.json", lambda file: file.write(b"{}"))
+    with locked(storage_path(url)) as still_mine:
+        table = Table(storage_path(url), still_mine)
+        table.commit(stage(storage_path(url), "one", rows_of("a")))
+        staged = stage(storage_path(url), "two", rows_of("b"))
+        atomic_write(storage_path(url) / "lease" / "000002.json", lambda file: file.write(b"{}"))
         time.sleep(1.5)
         with pytest.raises(StorageError, match="the right to write here was lost"):
             table.commit(staged)
-    assert finished_cells(location(url) / "measurements") == {"a"}
+    assert finished_cells(storage_path(url) / "measurements") == {"a"}
 
 
 # --- a study ---
@@ -214,16 +226,16 @@ def test_a_study_killed_in_a_bucket_goes_on_to_the_same_bits(url, server, comman
     run = [sys.executable, "-m", "rdstudy", "run", str(study_file), "--inline", "--results", url, *more]
     process = subprocess.Popen(run, stdout=subprocess.DEVNULL)
     until = time.monotonic() + 60
-    while not Checkpoints(location(url)).begun() and time.monotonic() < until:
+    while not Checkpoints(storage_path(url)).begun() and time.monotonic() < until:
         time.sleep(0.2)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert Checkpoints(location(url)).begun()
+    assert Checkpoints(storage_path(url)).begun()
     time.sleep(11)
     assert command("run", study_file, "--inline", "--results", url, *more).code == 0
     assert command("run", study_file, "--inline", "--results", "here", *more).code == 0
     pd.testing.assert_frame_equal(values(url), values(Path("here")), check_exact=True)
-    assert not Checkpoints(location(url)).begun()
+    assert not Checkpoints(storage_path(url)).begun()
 
 
 def test_a_place_without_a_study_is_the_users_mistake(url, server, command):
@@ -236,7 +248,7 @@ def test_no_credentials_are_written_anywhere(url, server, command, study_file):
         pytest.skip("this server asks for no credentials")
     secret = server.environment["AWS_SECRET_ACCESS_KEY"]
     assert command("run", study_file, "--inline", "--results", url, "--set", "training.steps=2").code == 0
-    root = location(url)
+    root = storage_path(url)
     assert in_bucket(root)
     for path in root.fs.find(root.path):
         assert secret.encode() not in root.fs.cat_file(path), path

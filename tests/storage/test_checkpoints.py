@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from rdstudy.data.files import TEMPORARY_PREFIX
 from rdstudy.storage.checkpoints import AsyncCheckpointer, Checkpoint, Checkpoints
-from rdstudy.storage.files import ASIDE, StorageError
+from rdstudy.storage.files import StorageError
 from rdstudy.storage.schema import Measurement
 
 ROW = Measurement(
@@ -118,7 +119,7 @@ def test_where_all_are_damaged_the_pack_starts_again(checkpoints):
 
 def test_a_file_being_written_is_no_checkpoint(checkpoints):
     checkpoints.save("pack", checkpoint("a", step=64))
-    (checkpoints.folder / "pack" / f"{ASIDE}0.safetensors").write_bytes(b"half")
+    (checkpoints.folder / "pack" / f"{TEMPORARY_PREFIX}0.safetensors").write_bytes(b"half")
     assert_same(checkpoints.load("pack", ["a"]), checkpoint("a", step=64))
 
 

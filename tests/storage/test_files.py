@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from rdstudy.data.files import TEMPORARY_PREFIX
 from rdstudy.errors import UserError
 from rdstudy.storage import StorageError, Table, finished_cells, stage
-from rdstudy.storage.files import ASIDE, atomic_write, make_folder, move_whole, remove, remove_leftovers
+from rdstudy.storage.files import atomic_move, atomic_write, make_folder, remove, remove_leftovers
 from tests.storage.test_table import rows_of
 
 
@@ -70,7 +71,7 @@ def test_a_writer_killed_in_the_middle_leaves_the_old_file_and_a_leftover(tmp_pa
     killed = subprocess.run([sys.executable, "-c", program, str(path)], check=False)
     assert killed.returncode == -signal.SIGKILL
     assert path.read_bytes() == b"old"
-    (leftover,) = tmp_path.glob(f"{ASIDE}*")
+    (leftover,) = tmp_path.glob(f"{TEMPORARY_PREFIX}*")
     assert leftover.read_bytes() == b"half"
     remove_leftovers(tmp_path)
     assert os.listdir(tmp_path) == ["file"]
@@ -83,17 +84,17 @@ def test_a_file_that_stands_where_a_folder_is_needed_is_named(tmp_path):
         lambda: make_folder(tmp_path / "file"),
         lambda: atomic_write(tmp_path / "file" / "x", lambda file: file.write(b"")),
     ):
-        with pytest.raises(StorageError, match=r"a file stands where a folder is needed"):
+        with pytest.raises(StorageError, match=r"a file is in the place of a folder"):
             act()
 
 
 def test_a_finished_file_takes_its_final_name_in_one_step(tmp_path):
     source, target = tmp_path / "a", tmp_path / "folder" / "b"
     source.write_bytes(b"new")
-    move_whole(source, target)
+    atomic_move(source, target)
     assert (source.exists(), target.read_bytes()) == (False, b"new")
     with pytest.raises(StorageError, match="moving a finished file into place"):
-        move_whole(source, target)
+        atomic_move(source, target)
     assert target.read_bytes() == b"new"
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from rdstudy.execution.ray_tune.cluster_config import faults, load_cluster
 from rdstudy.execution.ray_tune.node_checks import Versions, complaint
-from rdstudy.storage.location import StoragePath, absolute
+from rdstudy.storage.paths import StoragePath, absolute
 
 SSH_SECONDS = 10
 

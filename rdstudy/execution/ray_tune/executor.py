@@ -27,7 +27,7 @@ from rdstudy.execution.ray_tune.trainable import PackTrainable
 from rdstudy.execution.run import Listener, More
 from rdstudy.execution.worker import RunContext
 from rdstudy.storage.files import StorageError
-from rdstudy.storage.location import absolute
+from rdstudy.storage.paths import absolute
 from rdstudy.training.packs import Pack
 
 _log = logging.getLogger(__name__)

@@ -19,7 +19,7 @@ import rdstudy
 from rdstudy.errors import UserError
 from rdstudy.execution.worker import pick_device
 from rdstudy.storage.files import StorageError, atomic_write, remove
-from rdstudy.storage.location import location
+from rdstudy.storage.paths import storage_path
 
 NODE_SECONDS = 120.0
 """How long a node may take to answer: it imports torch first."""
@@ -65,7 +65,7 @@ def complaint(driver: Versions, results: str, probe: str | None, device: str) ->
         pick_device(device)
     except UserError as error:
         return f"{host}: {error}"
-    place = location(results)
+    place = storage_path(results)
     if probe is not None:
         try:
             seen = (place / probe).exists()
@@ -91,7 +91,7 @@ def check_nodes(results: str, device: str, *, gpus_per_pack: float) -> None:
     Raises:
         UserError: what is wrong, with every node that complains.
     """
-    place, probe = location(results), f".aside-driver-{uuid.uuid4().hex}"
+    place, probe = storage_path(results), f".aside-driver-{uuid.uuid4().hex}"
     atomic_write(place / probe, lambda file: file.write(b"rdstudy was here"))
     try:
         waiting = {}

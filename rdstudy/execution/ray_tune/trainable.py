@@ -21,7 +21,7 @@ from rdstudy.execution.ray_tune.node_checks import Versions, complaint, machines
 from rdstudy.execution.run import work
 from rdstudy.execution.worker import Progress, RunContext, pick_device, use_threads
 from rdstudy.storage.files import StorageError
-from rdstudy.storage.location import location
+from rdstudy.storage.paths import storage_path
 from rdstudy.study import Cell, Study
 from rdstudy.study.early_stopping import from_json
 from rdstudy.training.packs import Pack
@@ -56,7 +56,7 @@ class PackTrainable(tune.Trainable):  # type: ignore[misc]  # Ray is untyped
         self.at = RunContext(
             study=Study.model_validate_json(study),
             dataset=dataset,
-            results=location(results),
+            results=storage_path(results),
             device=pick_device(device),
             commit=commit,
             again=again,

@@ -16,7 +16,7 @@ from rdstudy.errors import UserError
 from rdstudy.execution.search.outcome import COLUMNS, Outcome, outcomes
 from rdstudy.execution.search.search import Search
 from rdstudy.storage.files import atomic_write
-from rdstudy.storage.location import StoragePath
+from rdstudy.storage.paths import StoragePath
 from rdstudy.storage.schema import OK, TEST
 from rdstudy.storage.table import load_measurements
 from rdstudy.study import Cell, Study

@@ -12,10 +12,11 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from rdstudy.data.files import TEMPORARY_PREFIX
 from rdstudy.errors import UserError
 from rdstudy.report.export.runs import Run, runs_of
-from rdstudy.storage.files import ASIDE, explained
-from rdstudy.storage.location import StoragePath
+from rdstudy.storage.files import translate_errors
+from rdstudy.storage.paths import StoragePath
 from rdstudy.study import Cell
 
 TARGETS = ("tensorboard", "mlflow", "csv")
@@ -45,8 +46,8 @@ def export(planned: Mapping[str, Cell], results: StoragePath, *, study: str, to:
     runs = runs_of(planned, results)
     if not runs:
         raise UserError(f"{results}: no cell is in the table yet; there is nothing to export")
-    aside = folder.absolute().parent / f"{ASIDE}{uuid.uuid4().hex}"
-    with explained(folder, "writing"):
+    aside = folder.absolute().parent / f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}"
+    with translate_errors(folder, "writing"):
         try:
             aside.mkdir(parents=True)
             write(runs, aside, folder.absolute(), study)

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from rdstudy.report.cells import AXES, list_cells, varying_axes
-from rdstudy.storage.location import StoragePath
+from rdstudy.storage.paths import StoragePath
 from rdstudy.storage.schema import COLUMNS, FAILED, STOPPED
 from rdstudy.storage.table import load_measurements
 from rdstudy.study import Cell

@@ -40,7 +40,7 @@ _FINAL = (FileNotFoundError, FileExistsError, IsADirectoryError)
 Result = TypeVar("Result")
 
 
-def location(results: str | Path | StoragePath) -> StoragePath:
+def storage_path(results: str | Path | StoragePath) -> StoragePath:
     """The place that a results argument names.
 
     Raises:
