@@ -16,7 +16,12 @@ from rdstudy.analysis.curve_shapes import shapes
 from rdstudy.analysis.frontier import best_beta, frontier, gaps, hypervolumes
 from rdstudy.analysis.hull import dominated, hypervolume, lower_hull
 from rdstudy.analysis.learning import learning
-from rdstudy.analysis.published import published_curves
+from rdstudy.analysis.published import (
+    published_conditions,
+    published_curves,
+    published_distances,
+    published_predictions,
+)
 from rdstudy.analysis.replicates import CRITERIA, SETTING, final_measurements, setting_label, varying
 from rdstudy.analysis.saturation import information, saturation
 
@@ -39,7 +44,10 @@ __all__ = [
     "learning",
     "lower_hull",
     "missing",
+    "published_conditions",
     "published_curves",
+    "published_distances",
+    "published_predictions",
     "saturation",
     "setting_label",
     "shapes",

@@ -16,7 +16,10 @@ def report(
     results: ResultsPlace,
     formats: Annotated[str, typer.Option("--format", help="html, md, or html,md.")] = "html",
     compare: Annotated[
-        Path | None, typer.Option(help="A CSV of published curves, to be drawn behind ours.", show_default=False)
+        Path | None,
+        typer.Option(
+            "--published", "--compare", help="A CSV of published curves, to be compared with ours.", show_default=False
+        ),
     ] = None,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     json_wanted: Annotated[

@@ -18,6 +18,7 @@ from rdstudy.report.analyses import Analyses
 from rdstudy.report.html import atomic_write, page
 from rdstudy.report.illustrations import claim_illustrations, draw, illustrations, remove_drawn
 from rdstudy.report.markdown import document
+from rdstudy.report.published import published_illustration
 from rdstudy.storage.paths import StoragePath
 
 if TYPE_CHECKING:
@@ -74,7 +75,9 @@ def write_report(
 
     analyses = Analyses.of(table, planned=planned, compare=compare, search=search)
     claims = {claim: draw(shown, out / "figures") for claim, shown in claim_illustrations(analyses).items()}
-    drawn = [draw(shown, out / "figures") for shown in illustrations(analyses, results)]
+    overlaid = published_illustration(analyses)
+    shown = [*([] if overlaid is None else [overlaid]), *illustrations(analyses, results)]
+    drawn = [draw(one, out / "figures") for one in shown]
 
     pages = []
     if "html" in formats:

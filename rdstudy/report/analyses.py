@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,7 +38,9 @@ class Analyses:
     cells: pd.DataFrame
     trouble: pd.DataFrame
     missing: pd.DataFrame
-    published_shapes: pd.DataFrame
+    published_predictions: pd.DataFrame
+    published_conditions: pd.DataFrame
+    published_distances: pd.DataFrame
 
     search: SearchTables | None
     search_tried: pd.DataFrame
@@ -57,6 +60,10 @@ class Analyses:
         finals = replicates(table[table["is_final"].astype(bool)])
         claims = analysis.claims(finals)
         published = None if compare is None else analysis.published_curves(compare)
+
+        def against(compared: Callable[..., pd.DataFrame]) -> pd.DataFrame:
+            return pd.DataFrame() if published is None else compared(finals, published)
+
         awaited = planned
         if planned is not None and search is not None:
             awaited = planned[~planned["cell_id"].isin(search.stopped)]
@@ -78,7 +85,9 @@ class Analyses:
             cells=analysis.cells(table),
             trouble=analysis.trouble(table),
             missing=pd.DataFrame() if awaited is None else analysis.missing(table, awaited),
-            published_shapes=pd.DataFrame() if published is None else analysis.shapes(published),
+            published_predictions=against(analysis.published_predictions),
+            published_conditions=against(analysis.published_conditions),
+            published_distances=against(analysis.published_distances),
             search=search,
             search_tried=pd.DataFrame() if search is None else search.tried,
             search_estimates=pd.DataFrame() if search is None else search.estimates,

@@ -14,6 +14,7 @@ from rdstudy.analysis import CLAIMS, CRITERIA
 from rdstudy.report import provenance, sentences, tables
 from rdstudy.report.analyses import ANALYSES, Analyses
 from rdstudy.report.illustrations import Drawn
+from rdstudy.report.published import published_outcome, published_tables
 
 # Nothing may be loaded from anywhere: a page that tries is broken, and says so in the console.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
@@ -107,10 +108,14 @@ def _verdicts(analyses: Analyses, claims: Mapping[str, Drawn]) -> str:
         )
         lists.append(_details(tables.claim_table(analyses, claim)))
     note = f'<p class="note">{sentences.VERDICTS} {sentences.INTERVALS} {sentences.priors_sentence(analyses)}</p>'
-    published = tables.published_table(analyses)
-    compared = _table(published) if published.rows else ""
-    parts = [f'<div class="claims">{"".join(cards)}</div>', note, *lists, compared]
+    parts = [f'<div class="claims">{"".join(cards)}</div>', note, *lists, *_published(analyses)]
     return _section("verdicts", "What the study says about the paper's claims", parts)
+
+
+def _published(analyses: Analyses) -> Iterable[str]:
+    """The section on the published figure; nothing if its curves were not given."""
+    for k, table in enumerate(published_tables(analyses)):
+        yield _details(table) if k else f"{_table(table)}<p>{escape(published_outcome(analyses))}</p>"
 
 
 def _figure(drawn: Drawn, heading: bool = True) -> str:

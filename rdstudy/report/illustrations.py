@@ -79,7 +79,7 @@ def draw(illustration: Illustration, folder: Path) -> Drawn:
 
 
 _DRAWN = re.compile(
-    r"(rate_distortion|criterion_\w+|gap|saturation|best_beta|search|learning|convergence|reconstructions|samples|claim_\w+)"
+    r"(published|rate_distortion|criterion_\w+|gap|saturation|best_beta|search|learning|convergence|reconstructions|samples|claim_\w+)"
     r"(-\d+)?\.(svg|pdf|png)"
 )
 

@@ -9,6 +9,7 @@ from rdstudy.analysis import CLAIMS, CRITERIA
 from rdstudy.report import provenance, sentences, tables
 from rdstudy.report.analyses import Analyses
 from rdstudy.report.illustrations import Drawn
+from rdstudy.report.published import published_outcome, published_tables
 
 
 def document(
@@ -36,9 +37,8 @@ def document(
         if claim in claims:
             blocks += _pictures(claims[claim])
         blocks.append(_table(tables.claim_table(analyses, claim)))
-    published = tables.published_table(analyses)
-    if published.rows:
-        blocks += [f"### {published.heading}", published.note, _table(published)]
+    for k, shown in enumerate(published_tables(analyses)):
+        blocks += [f"### {shown.heading}", *([] if k else [published_outcome(analyses)]), shown.note, _table(shown)]
     blocks.append(f"{sentences.VERDICTS} {sentences.INTERVALS} {sentences.priors_sentence(analyses)}")
 
     blocks.append("## Figures")

@@ -316,42 +316,6 @@ def missing_table(analyses: Analyses) -> Shown:
     )
 
 
-def published_table(analyses: Analyses) -> Shown:
-    """The published curves beside ours, in the plane where they can be compared."""
-    rows = analyses.published_shapes
-    if rows.empty:
-        return Shown("published", "", "", [], [], [])
-    rows = rows[rows["criterion"] == CRITERIA[0]]
-    ours = analyses.shapes
-    ours = ours[(ours["criterion"] == CRITERIA[0]) & (ours["split"] == "checkerboard")]
-    ours = ours[(ours["dataset"] == "tetrominoes") & (ours["train_size"] == ours["train_size"].max())]
-
-    def beside(row: pd.Series) -> str:
-        same = ours[(ours["depth"] == row["depth"]) & (ours["population"] == row["population"])]
-        return "; ".join(f"{_shape(r)}, least {r['min_nats']:.1f}" for _, r in same.iterrows()) or NOTHING
-
-    return shown(
-        "published",
-        "The published curves and ours",
-        "Shapes of the published curves are those of the points read off the figure: without replicates "
-        "there is no "
-        "interval. Ours: Tetrominoes, checkerboard split, the largest training set of this study, same "
-        "depth.",
-        rows,
-        {
-            "network": lambda r: {1: "shallow", 3: "deep"}.get(int(r["depth"]), f"depth {r['depth']}"),
-            "population": lambda r: r["population"],
-            "published": lambda r: f"{r['shape_of_means']}, least {r['min_nats']:.1f}",
-            "this study": beside,
-        },
-        text=("network", "population", "published", "this study"),
-    )
-
-
-def _shape(row: pd.Series) -> str:
-    return str(row["shape"]) if row["shape"] != "undecided" else f"undecided ({row['shape_of_means']})"
-
-
 def number(value: Any) -> str:
     """One decimal, a real minus sign, and no minus before 0.0."""
     return NOTHING if pd.isna(value) else f"{round(value, 1) + 0.0:.1f}".replace("-", "\u2212")

@@ -16,6 +16,7 @@ from rdstudy.report.figures.claims import claim_effects
 from rdstudy.report.figures.convergence import convergence
 from rdstudy.report.figures.learning import learning_curves
 from rdstudy.report.figures.panels import Panels, panels
+from rdstudy.report.figures.published import published_figure
 from rdstudy.report.figures.rate_distortion import rate_distortion
 from rdstudy.report.figures.search import search_curve, search_progress
 from rdstudy.report.figures.sheets import cell_sheet, reconstruction_sheet, sample_sheet
@@ -37,6 +38,7 @@ __all__ = [
     "panels",
     "pdf_pages",
     "png_bytes",
+    "published_figure",
     "rate_distortion",
     "reconstruction_sheet",
     "sample_sheet",

@@ -1,0 +1,127 @@
+"""Our rate-distortion curves over the published ones, a panel for each network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from rdstudy.report.figures.far_points import limits, name_far_points
+from rdstudy.report.figures.style import (
+    COLOURS,
+    COLUMN_INCHES,
+    DASHED,
+    INK,
+    PAPER,
+    error_bars,
+    new_figure,
+    styled,
+)
+from rdstudy.storage.schema import TEST, TRAIN
+
+_NETWORKS = {1: "shallow (1 hidden layer)", 3: "deep (3 hidden layers)"}
+_MAX_STRETCH = 1.3
+"""Our points at more than this times the largest published rate are outside of the panels, and named at the edge."""
+
+_OURS, _THEIRS = (COLOURS[0], "o"), (COLOURS[1], "s")
+
+
+@styled
+def published_figure(frontier: pd.DataFrame, published: pd.DataFrame, *, title: str = "") -> Figure:
+    """Distortion over rate, two columns wide: test solid and filled, train dashed and hollow, a star at beta = 1.
+
+    Args:
+        frontier: what `rdstudy.analysis.frontier` returns, for one setup of the checkerboard split. Bars are its
+            95% intervals over seeds.
+        published: the same for the published curves.
+    """
+    figure = new_figure(2 * COLUMN_INCHES, 3.1)
+    panels = figure.subplots(1, len(_NETWORKS), sharex=True, sharey=True)
+    for axes, (depth, name) in zip(panels, _NETWORKS.items(), strict=True):
+        _curves(axes, published[published["depth"] == depth], _THEIRS, zorder=2)
+        ours = frontier[frontier["depth"] == depth]
+        _curves(axes, ours, _OURS, zorder=3)
+        axes.set_title(name)
+        axes.set_xlabel("rate (nats per example)")
+        if ours.empty:
+            axes.text(0.97, 0.95, "not in this study", transform=axes.transAxes, ha="right", va="top", fontsize=7)
+    both = pd.concat([frontier[["rate_nats", "distortion_nats"]], published[["rate_nats", "distortion_nats"]]]).dropna()
+    both = both[both["rate_nats"] <= _MAX_STRETCH * published["rate_nats"].max()]
+    panels[0].set_xlim(*limits(both["rate_nats"].to_numpy()))
+    panels[0].set_ylim(*limits(both["distortion_nats"].to_numpy()))
+    for axes, depth in zip(panels, _NETWORKS, strict=True):
+        ours = frontier[frontier["depth"] == depth]
+        rate, distortion = (ours[name].to_numpy(dtype=float) for name in ("rate_nats", "distortion_nats"))
+        name_far_points(axes, rate, distortion, _OURS[0])
+        _name_betas(axes, ours)
+    panels[0].set_ylabel("distortion (nats per example)")
+    figure.legend(
+        handles=_handles(), loc="upper left", bbox_to_anchor=(0.02, 1.0), ncols=5, title=title or None, alignment="left"
+    )
+    engine = figure.get_layout_engine()
+    assert engine is not None
+    engine.set(rect=(0.0, 0.0, 1.0, 0.9 if title else 0.94))  # the legend is above
+    return figure
+
+
+def _curves(axes: Axes, curves: pd.DataFrame, look: tuple[str, str], zorder: float) -> None:
+    colour, marker = look
+    for population in (TRAIN, TEST):
+        points = curves[curves["population"] == population].dropna(subset=["rate_nats", "distortion_nats"])
+        if points.empty:
+            continue
+        points = points.sort_values("beta", ascending=False)
+        face = colour if population == TEST else PAPER
+        line: Any = "-" if population == TEST else DASHED
+        rate, distortion = ([points[f"{stem}_{end}"].to_numpy(dtype=float) for end in ("nats", "low", "high")]
+                            for stem in ("rate", "distortion"))  # fmt: skip
+        axes.errorbar(
+            rate[0],
+            distortion[0],
+            xerr=error_bars(*rate),
+            yerr=error_bars(*distortion),
+            color=colour,
+            linestyle=line,
+            marker=marker,
+            markerfacecolor=face,
+            elinewidth=0.7,
+            zorder=zorder,
+        )
+        star = points["beta"].to_numpy(dtype=float) == 1
+        axes.plot(
+            rate[0][star],
+            distortion[0][star],
+            color=colour,
+            marker="*",
+            markersize=8,
+            markerfacecolor=face,
+            linestyle="none",
+            zorder=zorder + 0.5,
+        )
+
+
+def _name_betas(axes: Axes, ours: pd.DataFrame) -> None:
+    """The largest and the smallest beta at the ends of our test curve, of which the order is then clear."""
+    test = ours[ours["population"] == TEST].dropna(subset=["rate_nats", "distortion_nats"]).sort_values("beta")
+    test = test[test["rate_nats"] <= axes.get_xlim()[1]]
+    for k in (0, -1) if len(test) > 1 else ():
+        end = test.iloc[k]
+        at = (float(end["rate_nats"]), float(end["distortion_nats"]))
+        look: dict[str, Any] = {"ha": "right" if k == 0 else "left", "va": "bottom", "fontsize": 6}
+        axes.annotate(
+            f"β {end['beta']:g}", at, (0, 4) if k == 0 else (4, 2), textcoords="offset points", color=_OURS[0], **look
+        )
+
+
+def _handles() -> list[Line2D]:
+    (ours, dot), (theirs, square) = _OURS, _THEIRS
+    return [
+        Line2D([], [], color=ours, marker=dot, label="this study"),
+        Line2D([], [], color=theirs, marker=square, label="published"),
+        Line2D([], [], color=INK, marker="o", label="test"),
+        Line2D([], [], color=INK, marker="o", markerfacecolor=PAPER, linestyle=DASHED, label="train"),
+        Line2D([], [], color=INK, marker="*", markersize=8, linestyle="none", label="β = 1"),
+    ]
