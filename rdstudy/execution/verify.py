@@ -24,9 +24,11 @@ import pandas as pd
 
 from rdstudy.errors import UserError
 from rdstudy.execution.budget import Budget
-from rdstudy.execution.run import TableWriter, open_results, run_inline
+from rdstudy.execution.device import pick_device
+from rdstudy.execution.executors import run_in_process
+from rdstudy.execution.protocols import RunContext
+from rdstudy.execution.results_folder import TableWriter, open_results
 from rdstudy.execution.status import study_status
-from rdstudy.execution.worker import RunContext, pick_device
 from rdstudy.storage.location import StoragePath
 from rdstudy.storage.schema import COLUMNS
 from rdstudy.storage.study_record import load_study_record, recorded_study
@@ -215,7 +217,7 @@ def train_again(
         place = Path(folder)
         with open_results(study, place, dataset.fingerprint) as table, display(packs) as listener:
             recorder = TableWriter(study, place, table, listener, cells={cell.id: cell for cell in cells})
-            run_inline(packs, RunContext(study, dataset, place, device), recorder, Budget())
+            run_in_process(packs, RunContext(study, dataset, place, device), recorder, Budget())
         return load_measurements(place)
 
 

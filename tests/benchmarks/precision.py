@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from rdstudy.evaluation.evaluate import measure
-from rdstudy.execution.worker import as_tensor, populations_of
+from rdstudy.execution.inputs import as_tensor, populations_of
 from rdstudy.models.stacked import StackedVAE
 from rdstudy.study import parse_study
 from rdstudy.study.data import load_data

@@ -193,17 +193,17 @@ def test_a_holder_whose_lease_was_taken_over_writes_no_more(url, monkeypatch):
 
 def test_a_study_in_a_bucket_gives_the_bits_it_gives_in_a_folder(url, server, command, study_file):
     server.faults(errors=0.05)
-    assert command("run", study_file, "--inline", "--results", url).code == 0
-    assert command("run", study_file, "--inline", "--results", "here").code == 0
+    assert command("run", study_file, "--no-ray", "--results", url).code == 0
+    assert command("run", study_file, "--no-ray", "--results", "here").code == 0
     pd.testing.assert_frame_equal(values(url), values(Path("here")), check_exact=True)
     assert "4 cells, 4 finished" in command("status", url).out
-    assert "nothing to train" in command("run", study_file, "--inline", "--results", url).out
+    assert "nothing to train" in command("run", study_file, "--no-ray", "--results", url).out
     ended = command("report", url)
     assert ended.code == 0
     assert (Path("results") / url.rpartition("/")[2] / "report" / "index.html").is_file()
     cell = load_measurements(url)["cell_id"][0]
     assert rdstudy.load_model(url, cell).shape == rdstudy.load_model("here", cell).shape
-    assert command("measure", url, "--inline", "--draws", "2").code == 0
+    assert command("remeasure", url, "--no-ray", "--draws", "2").code == 0
     assert set(load_measurements(url)["mi_draws"].dropna()) == {1, 2}
 
 
@@ -211,7 +211,7 @@ def test_a_study_killed_in_a_bucket_goes_on_to_the_same_bits(url, server, comman
     monkeypatch.setattr(leases, "RENEW_SECONDS", 0.5)
     monkeypatch.setattr(leases, "STALE_SECONDS", 10.0)
     more = ("--set", "training.steps=5000", "--set", "resources.checkpoint_seconds=0.2")
-    run = [sys.executable, "-m", "rdstudy", "run", str(study_file), "--inline", "--results", url, *more]
+    run = [sys.executable, "-m", "rdstudy", "run", str(study_file), "--no-ray", "--results", url, *more]
     process = subprocess.Popen(run, stdout=subprocess.DEVNULL)
     until = time.monotonic() + 60
     while not Checkpoints(location(url)).begun() and time.monotonic() < until:
@@ -220,8 +220,8 @@ def test_a_study_killed_in_a_bucket_goes_on_to_the_same_bits(url, server, comman
     process.wait()
     assert Checkpoints(location(url)).begun()
     time.sleep(11)
-    assert command("run", study_file, "--inline", "--results", url, *more).code == 0
-    assert command("run", study_file, "--inline", "--results", "here", *more).code == 0
+    assert command("run", study_file, "--no-ray", "--results", url, *more).code == 0
+    assert command("run", study_file, "--no-ray", "--results", "here", *more).code == 0
     pd.testing.assert_frame_equal(values(url), values(Path("here")), check_exact=True)
     assert not Checkpoints(location(url)).begun()
 
@@ -235,7 +235,7 @@ def test_no_credentials_are_written_anywhere(url, server, command, study_file):
     if server.kind == "gs":
         pytest.skip("this server asks for no credentials")
     secret = server.environment["AWS_SECRET_ACCESS_KEY"]
-    assert command("run", study_file, "--inline", "--results", url, "--set", "training.steps=2").code == 0
+    assert command("run", study_file, "--no-ray", "--results", url, "--set", "training.steps=2").code == 0
     root = location(url)
     assert in_bucket(root)
     for path in root.fs.find(root.path):
