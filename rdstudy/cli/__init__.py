@@ -21,8 +21,8 @@ from rdstudy.cli.clusters import doctor, submit
 from rdstudy.cli.exit_codes import INTERRUPTED, MISTAKE
 from rdstudy.cli.export import export
 from rdstudy.cli.init import columns, data, init, schema, studies_copy, studies_list
-from rdstudy.cli.measure import measure
 from rdstudy.cli.plan import plan
+from rdstudy.cli.remeasure import remeasure
 from rdstudy.cli.report import report
 from rdstudy.cli.run import run
 from rdstudy.cli.status import status
@@ -41,7 +41,7 @@ for _command in (
     init,
     plan,
     run,
-    measure,
+    remeasure,
     status,
     ls,
     show,

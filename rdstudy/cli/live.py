@@ -24,8 +24,8 @@ from rdstudy.training.packs import Pack
 if TYPE_CHECKING:
     import pandas as pd
 
+    from rdstudy.execution.protocols import PackProgress
     from rdstudy.execution.search import Search
-    from rdstudy.execution.worker import Progress as PackProgress
 
 MAX_POINTS = 24
 """Points of curves that the terminal shows."""
@@ -238,7 +238,7 @@ class RunDisplay(_Display):
         return Group(bar, *at_work, Text(waiting or self._overall(), style="dim"))
 
 
-class MeasureDisplay(_Display):
+class RemeasureDisplay(_Display):
     """Finished cells being measured again."""
 
     def __init__(self, n_cells: int, console: Console, *, where: str) -> None:

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.text import Text
+
+from rdstudy.cli.terminal import console_for
 
 if TYPE_CHECKING:
     from rdstudy.execution.status import StudyStatus
@@ -45,6 +48,11 @@ def print_search(console: Console, now: StudyStatus) -> None:
         console.print(search_table(now.search))
         if now.search.ended:
             console.print(f"the search has ended: {now.search.ended}", soft_wrap=True)
+
+
+def print_stopped(error: Exception) -> None:
+    """Say on standard error why a run could not continue."""
+    console_for(stderr=True).print(Text(f"rdstudy: stopped: {error}", style="red"), soft_wrap=True)
 
 
 def print_failures(console: Console, now: StudyStatus) -> None:

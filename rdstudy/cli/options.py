@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,18 +11,12 @@ from rdstudy.cli.completion import results_folders
 
 if TYPE_CHECKING:
     from rdstudy.storage.paths import StoragePath
-    from rdstudy.study import Study
 
 
 def place(text: str) -> StoragePath:
     from rdstudy.storage.paths import storage_path
 
     return storage_path(text)
-
-
-def usual_place(study: Study) -> StoragePath:
-    """Where a study's results go if nothing else is said: below RDSTUDY_RESULTS, or the folder `results`."""
-    return place(os.environ.get("RDSTUDY_RESULTS") or "results") / study.name
 
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study file (YAML).", show_default=False)]
@@ -59,10 +52,6 @@ Address = Annotated[
 MaxHours = Annotated[float | None, typer.Option(help="Stop after so many hours; the same command goes on.")]
 MaxCost = Annotated[float | None, typer.Option(help="Stop when the machines have cost so much; needs --price.")]
 Price = Annotated[float | None, typer.Option(help="What one machine costs an hour, in the currency of --max-cost.")]
-Inline = Annotated[bool, typer.Option("--inline", help="Work in this process, one pack after the other, without Ray.")]
-Examples = Annotated[
-    str | None, typer.Option(metavar="M|all", help="Population of q(z): all examples, or M, with ceiling log M.")
-]
-ImportanceExamples = Annotated[
-    str | None, typer.Option(metavar="M|all", help="Examples per population that are importance-sampled.")
+UseRay = Annotated[
+    bool, typer.Option("--ray/--no-ray", help="Train on Ray; or in this process, one pack after the other.")
 ]

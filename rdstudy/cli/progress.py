@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rdstudy.execution.worker import Progress
+    from rdstudy.execution.protocols import PackProgress
     from rdstudy.training.packs import Pack
 
 
@@ -53,7 +53,7 @@ class ProgressTracker:
             self.n_cells += len(pack)
             self._planned += len(pack) * pack.steps
 
-    def hear(self, pack: Pack, progress: Progress) -> None:
+    def hear(self, pack: Pack, progress: PackProgress) -> None:
         """A report. What is said again, of cells that have ended, changes nothing."""
         if pack.id not in self._sizes:
             return
@@ -61,7 +61,7 @@ class ProgressTracker:
         cells = [cell for cell in progress.cells if cell not in work.ended]
         if progress.failure is None:
             for cell in cells:
-                work.began[cell] = min(work.began.get(cell, progress.began_at), progress.began_at)
+                work.began[cell] = min(work.began.get(cell, progress.start_step), progress.start_step)
                 work.now[cell] = progress.step
         how = "failed" if progress.failure else "stopped" if progress.stopped else "finished"
         if progress.staged or progress.failure:

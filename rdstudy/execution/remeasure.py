@@ -1,146 +1,160 @@
-"""Finished cells measured again, by another evaluation, from their stored weights: nothing is trained.
+"""Measures finished cells again, by another evaluation, from their stored weights; nothing is trained.
 
-stored weights + population -> measure -> staged rows, of another evaluation_id, beside those that are there
+stored weights + data -> measure -> staged rows of another evaluation_id, beside those in the table
 """
 
 from __future__ import annotations
 
-import datetime as dt
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rdstudy.errors import UserError
-from rdstudy.evaluation.evaluate import measure
-from rdstudy.execution.provenance import provenance
-from rdstudy.execution.status import study_status
-from rdstudy.execution.worker import Progress, RunContext, as_tensor, cell_columns, populations_of
-from rdstudy.storage.files import StorageError
+from rdstudy.execution.budget import Budget
+from rdstudy.execution.device import pick_device
+from rdstudy.execution.executors import open_backend
+from rdstudy.execution.protocols import RunContext, RunListener
+from rdstudy.execution.provenance import git_commit
+from rdstudy.execution.results_folder import TableWriter, open_results
+from rdstudy.execution.status import StudyStatus, status_from, study_status
 from rdstudy.storage.paths import StoragePath
-from rdstudy.storage.schema import OK, Measurement
-from rdstudy.storage.table import load_measurements, measured_cells, stage_again
-from rdstudy.storage.weights import load_model, model_path
+from rdstudy.storage.table import Table, measured_cells
+from rdstudy.storage.weights import model_path
 from rdstudy.study import Cell, Evaluation, Study
+from rdstudy.study.data import check_sizes, load_data
 from rdstudy.study.sections import Examples
 from rdstudy.training.packs import Pack
 
-CELLS_AT_ONCE = 8
-"""Cells that one worker is given at a time."""
-STAGE_SECONDS = 60.0
-"""At most this much work, and one cell's, is lost when a machine dies."""
+CELLS_PER_PACK = 8
+"""Cells that a worker is given at a time."""
 
 
-def evaluation_again(
+def changed_evaluation(
     study: Study,
     *,
-    draws: int | None = None,
-    examples: Examples | None = None,
-    importance_samples: int | None = None,
-    importance_examples: Examples | None = None,
+    mi_draws: int | None = None,
+    mi_examples: Examples | None = None,
+    nll_draws: int | None = None,
+    nll_examples: Examples | None = None,
 ) -> Evaluation:
-    """What is to be measured at the final step: only the estimate that something is said of; else both, as the study
-    has them.
+    """What to measure at the final step: only the estimates for which a number is given; both if none is.
+
+    Args:
+        study: gives the numbers that are None.
+        mi_draws: draws of z per example for the mutual information.
+        mi_examples: examples of the mutual information's population, or `all`.
+        nll_draws: draws of z per example for the NLL.
+        nll_examples: examples of the NLL's population, or `all`.
 
     Raises:
         pydantic.ValidationError: a number that `Evaluation` does not allow.
     """
-    said = {
-        "mutual_information": {"draws": draws, "examples": examples},
-        "nll": {"importance_samples": importance_samples, "examples": importance_examples},
+    wanted = {
+        "mutual_information": {"draws": mi_draws, "examples": mi_examples},
+        "nll": {"importance_samples": nll_draws, "examples": nll_examples},
     }
-    silent = all(value is None for settings in said.values() for value in settings.values())
-    asked = study.evaluation.model_dump()
-    for name, settings in said.items():
+    none_given = all(value is None for settings in wanted.values() for value in settings.values())
+    evaluation = study.evaluation.model_dump()
+    for name, settings in wanted.items():
         given = {setting: value for setting, value in settings.items() if value is not None}
-        asked[name] |= {**given, "at": "final" if given or silent else "never"}
-    return Evaluation.model_validate(asked)
+        evaluation[name] |= {**given, "at": "final" if given or none_given else "never"}
+    return Evaluation.model_validate(evaluation)
 
 
 @dataclass(frozen=True, slots=True)
 class Remaining:
-    """Of a study's finished cells: which are to be measured, and which cannot be."""
+    """Finished cells of a study by what is left to measure of them; diverged cells are in no list.
+
+    Attributes:
+        to_measure: cells without rows of the study's evaluation.
+        measured: number of cells that have such rows.
+        without_weights: cells without such rows whose weights were not stored.
+    """
 
     to_measure: list[Cell]
     measured: int
     without_weights: list[Cell]
 
 
-def remaining(study: Study, results: StoragePath) -> Remaining:
-    """Which cells have no rows yet of the study's evaluation. Diverged and failed ones have nothing to measure."""
-    rows = load_measurements(results, columns=["cell_id", "is_final", "status"])
-    fine = set(rows[rows["is_final"] & (rows["status"] == OK)]["cell_id"])
-    done = measured_cells(results / "measurements", study.evaluation.evaluation_id)
-    cells = study_status(study, results).cells
-    wanted = [cell for cell_id, cell in cells.items() if cell_id in fine - done]
-    there = {cell.id for cell in wanted if model_path(results, cell.id).exists()}
+@dataclass(frozen=True, slots=True)
+class RemeasureResult:
+    """How a remeasuring run ended.
+
+    Attributes:
+        study: with the evaluation that was made.
+        results: its results folder.
+        remaining: what is left to measure now.
+    """
+
+    study: Study
+    results: StoragePath
+    remaining: Remaining
+
+    @property
+    def complete(self) -> bool:
+        """Whether every finished cell that did not diverge has rows of the evaluation."""
+        return not self.remaining.to_measure and not self.remaining.without_weights
+
+
+def remeasure_study(
+    study: Study,
+    results: StoragePath,
+    *,
+    ray: bool = True,
+    address: str | None = None,
+    listener: RunListener | None = None,
+) -> RemeasureResult:
+    """Measure every finished cell that has no rows of the study's evaluation. Prints nothing.
+
+    Args:
+        study: as recorded in the results folder, with the evaluation that is wanted.
+        results: the results folder.
+        ray: measure on Ray; else in this process.
+        address: of a Ray cluster: `auto` or HOST:PORT; None: RAY_ADDRESS, or a local Ray.
+        listener: receives what happens.
+
+    Raises:
+        UserError: invalid input: data, device, address, or a folder that another run writes to.
+        StorageError: the results folder cannot be written any more; what was committed stays.
+    """
+    listener = listener or RunListener()
+    evaluation_id = study.evaluation.evaluation_id
+    status = study_status(study, results)
+    left = _remaining(status, results, measured_cells(results / "measurements", evaluation_id))
+    listener.on_remaining(left)
+    if not left.to_measure:
+        return RemeasureResult(study, results, left)
+    dataset = load_data(study)
+    check_sizes(study, dataset)
+    device = pick_device("cpu" if ray else study.resources.device)
+    context = RunContext(study, dataset, results, device, git_commit(), remeasure=True)
+    with open_results(study, results, dataset.fingerprint, record=False) as table:
+        left = _remaining_now(study, results, table, status)
+        packs = _packs_of(left.to_measure)
+        with open_backend(context, ray=ray, address=address) as backend:
+            listener.on_start(packs, backend.place)
+            try:
+                backend.execute(packs, context, TableWriter(study, results, table, listener), Budget())
+            finally:
+                listener.on_end()
+        return RemeasureResult(study, results, _remaining_now(study, results, table, status))
+
+
+def _remaining_now(study: Study, results: StoragePath, table: Table, before: StudyStatus) -> Remaining:
+    status = status_from(study, results, table.states, before.search)
+    return _remaining(status, results, table.measured(study.evaluation.evaluation_id))
+
+
+def _remaining(status: StudyStatus, results: StoragePath, measured: set[str]) -> Remaining:
+    measurable = status.finished - status.diverged.keys()
+    wanted = [cell for cell_id, cell in status.cells.items() if cell_id in measurable - measured]
+    stored = {cell.id for cell in wanted if model_path(results, cell.id).exists()}
     return Remaining(
-        to_measure=[cell for cell in wanted if cell.id in there],
-        measured=len(fine & done & cells.keys()),
-        without_weights=[cell for cell in wanted if cell.id not in there],
+        to_measure=[cell for cell in wanted if cell.id in stored],
+        measured=len(measurable & measured),
+        without_weights=[cell for cell in wanted if cell.id not in stored],
     )
 
 
-def measuring_packs(cells: Sequence[Cell]) -> list[Pack]:
-    """Cells as they are given to workers, the largest populations first."""
+def _packs_of(cells: Sequence[Cell]) -> list[Pack]:
+    """Cells in the portions that workers are given, the largest populations first."""
     ordered = sorted(cells, key=lambda cell: -cell.train_size)
-    return [Pack(tuple(ordered[i : i + CELLS_AT_ONCE])) for i in range(0, len(ordered), CELLS_AT_ONCE)]
-
-
-def measure_pack(pack: Pack, at: RunContext) -> Iterator[Progress]:
-    """Measure the cells of a pack one after the other. One that cannot be measured does not stop the others.
-
-    Raises:
-        StorageError: the results folder cannot be written.
-    """
-    images, every = as_tensor(at.dataset.images).to(at.device), populations_of(at.dataset, pack.cells)
-    made_by = provenance(at.device, at.commit)
-    started = staged_at = time.monotonic()
-    rows: list[Measurement] = []
-
-    def progress(
-        done: int, cells: Sequence[str], staged: StoragePath | None = None, failure: str | None = None
-    ) -> Progress:
-        seconds = time.monotonic() - started
-        return Progress(done, len(pack), tuple(cells), seconds, staged=staged.name if staged else None, failure=failure)
-
-    for done, (cell, populations) in enumerate(zip(pack.cells, every, strict=True), start=1):
-        try:
-            model = load_model(at.results, cell.id).to(at.device)
-            for population, indices in populations.items():
-                values = measure(
-                    model,
-                    images,
-                    indices,
-                    at.study.evaluation,
-                    stream_id=cell.stream_id,
-                    step=cell.steps,
-                    final=cell.steps,
-                    population=population,
-                )
-                if values.status != OK:
-                    raise UserError(values.message or values.status)
-                rows.append(
-                    Measurement(
-                        **cell_columns(at.study, cell),
-                        step=cell.steps,
-                        epoch=cell.steps * cell.batch_size / cell.train_size,
-                        is_final=True,
-                        population=population,
-                        evaluation_id=at.study.evaluation.evaluation_id,
-                        **values.columns,
-                        status=OK,
-                        **made_by,
-                        finished_at=dt.datetime.now(dt.UTC),
-                    )
-                )
-        except StorageError:
-            raise
-        except (UserError, RuntimeError, MemoryError) as error:
-            rows = [row for row in rows if row.cell_id != cell.id]
-            yield progress(done, [cell.id], failure=str(error).strip() or type(error).__name__)
-        if rows and (done == len(pack) or time.monotonic() - staged_at > STAGE_SECONDS):
-            cells = list(dict.fromkeys(row.cell_id for row in rows))
-            yield progress(done, cells, staged=stage_again(at.results, rows))
-            rows, staged_at = [], time.monotonic()
-        elif done < len(pack):
-            yield progress(done, [])
+    return [Pack(tuple(ordered[i : i + CELLS_PER_PACK])) for i in range(0, len(ordered), CELLS_PER_PACK)]

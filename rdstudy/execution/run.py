@@ -1,174 +1,152 @@
-"""A study from its file to its table: what is missing is planned, trained by an executor, and committed.
+"""Runs a study: trains and measures every cell that is not finished, and commits the rows to the table.
 
-    planned cells - finished cells -> packs -> executor (inline, or Ray) -> staged rows -> the table
+    study's cells - finished cells -> packs -> executor (this process, or Ray) -> staged rows -> table
 
-The table is the only truth: nothing else is read to know what is finished. The driver holds the folder's lock and
-alone writes the table; executors run packs and tell a `Listener` how they fare.
+The table alone says what is finished. The driver holds the folder's lock and is the only writer of the table; it
+reads the table once, and keeps track of what it commits.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any, Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from rdstudy.errors import UserError
 from rdstudy.execution.budget import Budget
-from rdstudy.execution.remeasure import measure_pack
-from rdstudy.execution.worker import Progress, RunContext, failure_rows, run_pack, use_threads
-from rdstudy.storage.checkpoints import Checkpoints
-from rdstudy.storage.files import atomic_write, make_folder, remove_leftovers
-from rdstudy.storage.lock import locked
+from rdstudy.execution.device import pick_device
+from rdstudy.execution.executors import Backend, open_backend
+from rdstudy.execution.packing import packs_of
+from rdstudy.execution.protocols import RunContext, RunListener
+from rdstudy.execution.provenance import git_commit
+from rdstudy.execution.results_folder import TableWriter, open_results
+from rdstudy.execution.status import StudyStatus, status_from
+from rdstudy.storage.cell_states import read_cell_states
 from rdstudy.storage.paths import StoragePath
-from rdstudy.storage.study_record import load_study_record, recorded_study
-from rdstudy.storage.table import Table
+from rdstudy.storage.table import load_measurements
 from rdstudy.study import Cell, Study
+from rdstudy.study.data import check_sizes, load_data
 from rdstudy.training.packs import Pack
 
-More = Callable[[], list[Pack]]
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from rdstudy.execution.search import Search
 
 
-@runtime_checkable
-class Listener(Protocol):
-    """What an executor tells, pack by pack."""
+@dataclass(frozen=True)
+class RunResult:
+    """How a run ended.
 
-    def __call__(self, pack: Pack, progress: Progress) -> None: ...
-
-
-@runtime_checkable
-class Executor(Protocol):
-    """Works on packs until all have ended, or the budget is spent: then it says which limit it was.
-
-    Where there is `more`, it is asked for further packs each time that all have ended, until it gives none.
+    Attributes:
+        study: what was run.
+        results: its results folder.
+        status: which cells are finished, failed, stopped early or missing now.
+        trained: number of cells that this run finished.
+        limit: the limit of the budget that ended the run, in words; None if none did.
     """
 
-    def __call__(
-        self, packs: list[Pack], at: RunContext, listener: Listener, budget: Budget, more: More | None = None
-    ) -> str | None: ...
+    study: Study
+    results: StoragePath
+    status: StudyStatus
+    trained: int
+    limit: str | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is missing and nothing failed."""
+        return not self.status.missing and not self.status.failed
+
+    def measurements(self) -> pd.DataFrame:
+        """The table, as `rdstudy.load_measurements` gives it."""
+        return load_measurements(self.results)
+
+    def __str__(self) -> str:
+        limit = f", ended because {self.limit}" if self.limit else ""
+        return f"{self.study.name}: {self.status}, {self.trained} finished by this run{limit} ({self.results})"
+
+    def __repr__(self) -> str:
+        return f"<RunResult {self}>"
 
 
-class TableWriter:
-    """Commits what packs stage, and records what failed: the only writer of the table."""
-
-    def __init__(
-        self,
-        study: Study,
-        results: StoragePath,
-        table: Table,
-        listener: Listener | None = None,
-        *,
-        cells: Mapping[str, Cell] | None = None,
-    ) -> None:
-        """
-        Args:
-            study: whose cells are trained.
-            results: the folder.
-            table: the folder's table, open for writing.
-            listener: told everything after it is recorded.
-            cells: by id, where they are not the study's grid; may grow.
-        """
-        self.cells = study.cells if cells is None else cells
-        self.study, self.results, self.table = study, results, table
-        self.checkpoints = Checkpoints(results)
-        self.listener = listener
-        self.stopped: set[str] = set()
-
-    def __call__(self, pack: Pack, progress: Progress) -> None:
-        if progress.staged is not None:
-            staged = self.table.staging / progress.staged
-            self.table.commit(staged)
-            self.checkpoints.remove(staged.stem)
-            if progress.stopped:
-                self.stopped.update(progress.cells)
-            finished = self.table.finished
-            if all(cell.id in finished or cell.id in self.stopped for cell in pack.cells):
-                self.checkpoints.remove(pack.id)  # the last part of a halved pack, or all were stopped early
-                if progress.stopped:  # perhaps the rest of a larger pack
-                    self.checkpoints.remove_finished(finished | self.stopped)
-        if progress.failure is not None:
-            for cell_id in progress.cells:
-                if cell_id not in self.table.finished:  # a cell that was measured again is
-                    cell = self.cells[cell_id]
-                    self.table.record_failure(failure_rows(self.study, cell, pack, progress.failure))
-        if self.listener is not None:
-            self.listener(pack, progress)
-
-
-@contextmanager
-def open_results(study: Study, results: StoragePath, fingerprint: str, *, record: bool = True) -> Iterator[Table]:
-    """Hold a results folder for writing: lock it, tidy what a killed run left, check that it belongs to this data.
+def run_study(
+    study: Study,
+    results: StoragePath,
+    *,
+    ray: bool = True,
+    address: str | None = None,
+    budget: Budget | None = None,
+    listener: RunListener | None = None,
+) -> RunResult:
+    """Train and measure every cell of a study that is not finished. Prints nothing.
 
     Args:
-        study: whose results these are.
-        results: the folder, made if it is not there, or the prefix of a bucket.
-        fingerprint: of the study's images.
-        record: whether the folder's record of its study becomes this one.
+        study: what to run.
+        results: where results go; finished cells in it are not trained again.
+        ray: train on Ray; else in this process, pack after pack.
+        address: of a Ray cluster: `auto` or HOST:PORT; None: RAY_ADDRESS, or a local Ray.
+        budget: limits of time and cost; None: none but the study's own.
+        listener: receives what happens.
 
     Raises:
-        UserError: another run holds it, or it holds results of other data.
+        UserError: invalid input: data, device, address, or a folder that another run writes to or that holds results
+            of other data.
+        StorageError: the results folder cannot be written any more; what was committed stays.
     """
-    with locked(results) as still_locked:
-        for name in ("measurements", "staging", "models", "sheets", "."):
-            make_folder(results / name)
-            remove_leftovers(results / name)
-        _check_data(results, study, fingerprint)
-        if record:
-            atomic_write(results / "study.json", lambda file: file.write(_study_record(study, fingerprint)))
-        table = Table(results, still_locked)
-        table.commit_staged()
-        checkpoints = Checkpoints(results)
-        checkpoints.remove_finished(table.finished)
-        yield table
-        stopping = study.search is not None and study.search.stops_hopeless
-        checkpoints.remove_finished(table.finished | table.stopped if stopping else table.finished)
+    states = read_cell_states(results / "measurements")
+    status = status_from(study, results, states, _search(study, results, record=False))
+    if not status.missing:
+        return RunResult(study, results, status, trained=0)
+    dataset = load_data(study)
+    check_sizes(study, dataset)
+    # On Ray each worker picks the device of its own machine, and this one may have none.
+    device = pick_device("cpu" if ray else study.resources.device)
+    context = RunContext(study, dataset, results, device, git_commit())
+    with open_results(study, results, dataset.fingerprint, states=states) as table:
+        search = _search(study, results, record=True)
+        status = status_from(study, results, table.states, search)
+        n_before, listener = len(status.finished), listener or RunListener()
+        listener.on_begin(status)
+        with open_backend(context, ray=ray, address=address) as backend:
+            writer = TableWriter(study, results, table, listener, cells=study.cells if search is None else search.cells)
+            limit = _train(status, context, backend, writer, budget or Budget.of(study), listener)
+        status = status_from(study, results, table.states, search)
+    return RunResult(study, results, status, len(status.finished) - n_before, limit)
 
 
-def _study_record(study: Study, fingerprint: str) -> bytes:
-    record: dict[str, Any] = {
-        **study.model_dump(mode="json"),
-        "n_cells": study.n_cells,
-        "numerics": study.numerics,
-        "data_fingerprint": fingerprint,
-    }
-    return json.dumps(record, indent=1).encode()
+def _search(study: Study, results: StoragePath, *, record: bool) -> Search | None:
+    if study.search is None:
+        return None
+    from rdstudy.execution.search import begin
+
+    return begin(study, results, record=record)
 
 
-def _check_data(results: StoragePath, study: Study, fingerprint: str) -> None:
-    if not (results / "study.json").exists():
-        return
-    record = load_study_record(results)
-    if record.get("numerics", 1) != study.numerics:
-        raise UserError(
-            f"{results}: its cells were made with numerics {record.get('numerics', 1)}, those of this version of "
-            f"rdstudy with numerics {study.numerics}, whose seeds are paired. The two are not mixed: give "
-            "another folder with --results."
-        )
-    same_identity = recorded_study(results).dataset.identity == study.dataset.identity
-    if same_identity and record["data_fingerprint"] != fingerprint:
-        raise UserError(
-            f"{results}: was made from other data: its {study.dataset.name} had the fingerprint "
-            f"{record['data_fingerprint'][:12]}, this one has {fingerprint[:12]}. The images changed; give the study "
-            "another name, or another folder with --results."
-        )
-
-
-def work(pack: Pack, at: RunContext) -> Iterator[Progress]:
-    """What is to be done with a pack: train it and measure it, or only measure it again."""
-    return measure_pack(pack, at) if at.again else run_pack(pack, at)
-
-
-def run_inline(
-    packs: list[Pack], at: RunContext, listener: Listener, budget: Budget, more: More | None = None
+def _train(
+    status: StudyStatus,
+    context: RunContext,
+    backend: Backend,
+    writer: TableWriter,
+    budget: Budget,
+    listener: RunListener,
 ) -> str | None:
-    """An executor: the packs one after the other in this process, without Ray."""
-    use_threads(at.study)
-    while packs := packs or (more() if more else []):
-        for pack in packs:
-            for progress in work(pack, at):
-                listener(pack, progress)
-                over = budget.over(lambda: 1)
-                if over:
-                    return over
-        packs = []
-    return None
+    """Train what is missing, and what a search asks for then; the limit that was reached, if any."""
+    search, results = status.search, context.results
+
+    def packed(cells: list[Cell]) -> list[Pack]:
+        packs = packs_of(context.study, results, cells, context.dataset.images.shape[1], backend)
+        return packs if search is None else [pack.limited(search.limits) for pack in packs]
+
+    def next_packs() -> list[Pack]:
+        from rdstudy.execution.search import load_outcomes
+
+        assert search is not None
+        outcomes = load_outcomes(results)
+        packs = packed([cell for cell in search.advance(outcomes) if search.seen(cell.id, outcomes) is None])
+        listener.on_packs(packs)
+        return packs
+
+    packs = packed(status.missing)
+    listener.on_start(packs, backend.place)
+    try:
+        return backend.execute(packs, context, writer, budget, next_packs if search is not None else None)
+    finally:
+        listener.on_end()

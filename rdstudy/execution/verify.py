@@ -24,9 +24,11 @@ import pandas as pd
 
 from rdstudy.errors import UserError
 from rdstudy.execution.budget import Budget
-from rdstudy.execution.run import TableWriter, open_results, run_inline
+from rdstudy.execution.device import pick_device
+from rdstudy.execution.executors import run_in_process
+from rdstudy.execution.protocols import RunContext
+from rdstudy.execution.results_folder import TableWriter, open_results
 from rdstudy.execution.status import study_status
-from rdstudy.execution.worker import RunContext, pick_device
 from rdstudy.storage.paths import StoragePath
 from rdstudy.storage.schema import COLUMNS
 from rdstudy.storage.study_record import load_study_record, recorded_study
@@ -167,6 +169,7 @@ def contradictions(recorded: Recorded) -> list[str]:
     Every row's settings are those its cell_id stands for; -ELBO = D + R; marginal KL = R - I; I is at most its ceiling.
     """
     table = load_measurements(recorded.folder)
+    table["numerics"] = table["numerics"].fillna(1)  # tables made before there was the column
     found = []
     for cell_id, rows in table.groupby("cell_id", observed=True):
         cell = recorded.cells.get(str(cell_id))
@@ -179,7 +182,10 @@ def contradictions(recorded: Recorded) -> list[str]:
     d, r, i = (table[name].astype(float) for name in ("distortion_nats", "rate_nats", "mi_nats"))
     laws = {
         "elbo_nats = -(distortion_nats + rate_nats)": table["elbo_nats"] + d + r,
-        "marginal_kl_nats = rate_nats - mi_nats": table["marginal_kl_nats"] - (r - i),
+        # Of a subsample, R is that of the subsample, which is no column.
+        "marginal_kl_nats = rate_nats - mi_nats": (table["marginal_kl_nats"] - (r - i)).where(
+            table["mi_examples"] == table["n_examples"]
+        ),
         "mi_nats <= mi_ceiling_nats": (i - table["mi_ceiling_nats"]).clip(lower=0),
     }
     for law, excess in laws.items():
@@ -215,7 +221,7 @@ def train_again(
         place = Path(folder)
         with open_results(study, place, dataset.fingerprint) as table, display(packs) as listener:
             recorder = TableWriter(study, place, table, listener, cells={cell.id: cell for cell in cells})
-            run_inline(packs, RunContext(study, dataset, place, device), recorder, Budget())
+            run_in_process(packs, RunContext(study, dataset, place, device), recorder, Budget())
         return load_measurements(place)
 
 

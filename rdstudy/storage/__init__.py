@@ -12,32 +12,30 @@
 Workers write whole files; only the holder of the lock changes the table.
 """
 
+from rdstudy.storage.cell_states import CellStates, finished_cells, read_cell_states
 from rdstudy.storage.files import StorageError
 from rdstudy.storage.lock import LockedError, holder, locked
 from rdstudy.storage.table import (
     Table,
-    failed_cells,
-    finished_cells,
     load_measurements,
     measured_cells,
     stage,
     stage_again,
     stage_stopped,
-    stopped_cells,
 )
 
 __all__ = [
+    "CellStates",
     "LockedError",
     "StorageError",
     "Table",
-    "failed_cells",
     "finished_cells",
     "holder",
     "load_measurements",
     "locked",
     "measured_cells",
+    "read_cell_states",
     "stage",
     "stage_again",
     "stage_stopped",
-    "stopped_cells",
 ]

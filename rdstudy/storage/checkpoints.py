@@ -136,7 +136,7 @@ class AsyncCheckpointer:
         self._written = self._writer.submit(self.checkpoints.save, pack_id, copy)
 
     @property
-    def at_work(self) -> bool:
+    def writing(self) -> bool:
         """Whether a checkpoint is still being written."""
         return self._written is not None and not self._written.done()
 

@@ -7,6 +7,7 @@ the environment, as the provider's own tools find them; none is written anywhere
 from __future__ import annotations
 
 import errno
+import os
 import random
 import sys
 import time
@@ -38,6 +39,11 @@ PASSING = frozenset({errno.EIO, errno.EROFS, errno.ESTALE, errno.ETIMEDOUT, errn
 LONGEST_WAIT = 15.0
 _FINAL = (FileNotFoundError, FileExistsError, IsADirectoryError)
 Result = TypeVar("Result")
+
+
+def default_results(name: str) -> StoragePath:
+    """Where results of a study go unless said otherwise: NAME in RDSTUDY_RESULTS, or in the folder `results`."""
+    return storage_path(os.environ.get("RDSTUDY_RESULTS") or "results") / name
 
 
 def storage_path(results: str | Path | StoragePath) -> StoragePath:

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet as pq
 
+from rdstudy.storage.cell_states import CellStates, read_cell_states
 from rdstudy.storage.files import StorageError, atomic_move, remove, translate_errors
 from rdstudy.storage.parts import FAILED_PART, SCHEMA, STOPPED_PART, bundle_parts, read_parts, to_arrow, write_part
 from rdstudy.storage.paths import PASSING, StoragePath, list_files, local_copy, retry, storage_path
@@ -33,12 +34,18 @@ _AGAIN_PART = "again-"
 class Table:
     """The measurements in one results folder, for the holder of its lock."""
 
-    def __init__(self, root: StoragePath, check: Callable[[], None] = lambda: None) -> None:
-        """`check` is called before every change of the table, and raises if the lock was lost."""
+    def __init__(
+        self, root: StoragePath, check: Callable[[], None] = lambda: None, states: CellStates | None = None
+    ) -> None:
+        """
+        Args:
+            root: the results folder.
+            check: called before every change of the table; raises if the lock was lost.
+            states: what was read of the table before; read again if the table has changed since.
+        """
         self.folder = root / "measurements"
         self.staging = root / "staging"
-        self._finished: set[str] | None = None
-        self._stopped: set[str] | None = None
+        self._states = states if states is not None and states.parts == self._parts() else None
         self._measured: dict[str, set[str]] = {}
         self._check = check
         self._until_bundle = bundle_parts(self.folder)
@@ -50,18 +57,16 @@ class Table:
         return self._measured[evaluation_id]
 
     @property
-    def finished(self) -> set[str]:
-        """Ids of the cells whose final rows are in the table."""
-        if self._finished is None:
-            self._finished = finished_cells(self.folder)
-        return self._finished
+    def states(self) -> CellStates:
+        """How every cell ended; read once, and kept up to date by this table's own changes."""
+        if self._states is None:
+            self._states = read_cell_states(self.folder)
+        return self._states
 
     @property
-    def stopped(self) -> set[str]:
-        """Ids of the cells that stand in the table as stopped early."""
-        if self._stopped is None:
-            self._stopped = set(_ids(self.folder, STOPPED_PART))
-        return self._stopped
+    def finished(self) -> set[str]:
+        """Ids of the cells whose final rows are in the table."""
+        return self.states.finished
 
     def commit(self, staged: StoragePath) -> list[str]:
         """Move a staged part into the table, and return the ids of the cells it finished, or measured again.
@@ -71,7 +76,7 @@ class Table:
         """
         part = _read_staged(staged)
         if staged.name.startswith(STOPPED_PART):
-            self._commit_stopped(staged, part["cell_id"][0].as_py())
+            self._commit_stopped(staged, part)
             return []
         cells = sorted(set(part["cell_id"].to_pylist()))
         if staged.name.startswith(_AGAIN_PART):
@@ -92,7 +97,10 @@ class Table:
             # The first new cell names the part: no other part can hold it, so no other part has this name.
             write_part(self.folder / f"{staged.stem}-{new[0]}.parquet", part)
         remove(staged)
-        there.update(new)
+        if there is self.finished:
+            self.states.add(part)
+        else:
+            there.update(new)
         self._until_bundle -= bool(new)
         if self._until_bundle <= 0:
             self._until_bundle = bundle_parts(self.folder)
@@ -119,22 +127,29 @@ class Table:
         assert all(row.status == FAILED and row.cell_id == cell_id for row in rows)
         self._check()
         self._forget_stopped(cell_id)
-        write_part(self._failure(cell_id), to_arrow(rows))
+        part = to_arrow(rows)
+        write_part(self._failure(cell_id), part)
+        self.states.add(part)
 
-    def _commit_stopped(self, staged: StoragePath, cell_id: str) -> None:
-        """A cell that was stopped early, unless it is finished: in place of what was there of it."""
+    def _commit_stopped(self, staged: StoragePath, part: pa.Table) -> None:
+        """Replace what the table has of a cell by the rows of its early stop, unless it is finished."""
+        cell_id = part["cell_id"][0].as_py()
         self._check()
         if cell_id in self.finished:
             remove(staged)
             return
         remove(self._failure(cell_id))
         atomic_move(staged, self._stopped_part(cell_id))
-        self.stopped.add(cell_id)
+        self.states.forget([cell_id])
+        self.states.add(part)
 
     def _forget_stopped(self, cell_id: str) -> None:
-        if cell_id in self.stopped:
+        if cell_id in self.states.stopped:
             remove(self._stopped_part(cell_id))
-            self.stopped.discard(cell_id)
+            self.states.forget([cell_id])
+
+    def _parts(self) -> frozenset[str]:
+        return frozenset(list_files(self.folder, ".parquet"))
 
     def _stopped_part(self, cell_id: str) -> StoragePath:
         return self.folder / f"{STOPPED_PART}{cell_id}.parquet"
@@ -177,37 +192,6 @@ def measured_cells(folder: StoragePath, evaluation_id: str) -> set[str]:
     final = pa.compute.and_(table["is_final"], _to_its_end(table))
     of_evaluation = pa.compute.equal(table["evaluation_id"], evaluation_id)
     return set(pa.compute.unique(table.filter(pa.compute.and_(final, of_evaluation))["cell_id"]).to_pylist())
-
-
-def finished_cells(folder: StoragePath) -> set[str]:
-    """Ids of the cells whose final rows are in the parts of `folder`."""
-    table = read_parts(folder, ["cell_id", "is_final", "status"])
-    final = table.filter(pa.compute.and_(table["is_final"], _to_its_end(table)))
-    return set(pa.compute.unique(final["cell_id"]).to_pylist())
-
-
-def failed_cells(folder: StoragePath) -> dict[str, str]:
-    """Recorded failures by cell id, with their messages."""
-    return _messages(folder, FAILED_PART, FAILED)
-
-
-def stopped_cells(folder: StoragePath) -> dict[str, str]:
-    """Cells that were stopped early, by cell id, with their messages."""
-    return _messages(folder, STOPPED_PART, STOPPED)
-
-
-def _messages(folder: StoragePath, prefix: str, status: str) -> dict[str, str]:
-    if not _ids(folder, prefix):
-        return {}
-    table = read_parts(folder, ["cell_id", "status", "message"])
-    rows = table.filter(pa.compute.equal(table["status"], status)).to_pylist()
-    return {row["cell_id"]: row["message"] for row in rows}
-
-
-def _ids(folder: StoragePath, prefix: str) -> list[str]:
-    """Ids of the cells that have a part of their own of this kind."""
-    names = [name for name in list_files(folder, ".parquet") if name.startswith(prefix)]
-    return [name.removeprefix(prefix).removesuffix(".parquet") for name in names]
 
 
 def _to_its_end(table: pa.Table) -> pa.ChunkedArray:

@@ -27,11 +27,14 @@ the host's memory up to four times meanwhile. With 3,072 pixels that is some 50 
 class Pack:
     """Cells that train at once, and how many.
 
-    `begun`: a checkpoint of theirs may be that of a larger pack. `limits`: by cell id, of those that may be stopped.
+    Attributes:
+        cells: members.
+        resumed: training began before, so the newest checkpoint may be that of a larger pack.
+        limits: by cell id, of the cells that may be stopped early.
     """
 
     cells: tuple[Cell, ...]
-    begun: bool = field(default=False, compare=False)
+    resumed: bool = field(default=False, compare=False)
     limits: Mapping[str, Limits] = field(default_factory=dict, compare=False)
 
     @property
@@ -50,7 +53,7 @@ class Pack:
 
     def part(self, cells: Iterable[Cell]) -> Pack:
         """Some of the members, which go on from where the pack stands."""
-        return Pack(tuple(cells), begun=True, limits=self.limits)
+        return Pack(tuple(cells), resumed=True, limits=self.limits)
 
     def without(self, ids: Iterable[str]) -> Pack:
         """The other members, which go on from where the pack stands; there may be none."""
@@ -105,7 +108,7 @@ def plan_packs(
     for members in kept:
         begun = [wanted.pop(cell_id) for cell_id in members if cell_id in wanted]
         if begun:
-            packs.append(Pack(tuple(begun), begun=True))
+            packs.append(Pack(tuple(begun), resumed=True))
     groups: dict[tuple[object, ...], list[Cell]] = {}
     for cell in wanted.values():
         groups.setdefault(packing_key(cell), []).append(cell)
@@ -142,13 +145,3 @@ def _pack_size(
     if device == "cuda":
         held = int(MAX_STATE // (3 * number * model_shape(cell, pixels).row))
     return max(1, min(fits, held, FAST_PACK[device]))
-
-
-def count_by_status(cells: Mapping[str, Cell], finished: Iterable[str], failed: Iterable[str]) -> dict[str, int]:
-    """How many of the cells are finished, failed and missing."""
-    finished, failed = set(finished) & cells.keys(), set(failed) & cells.keys()
-    return {
-        "finished": len(finished),
-        "failed": len(failed - finished),
-        "missing": len(cells) - len(finished | failed),
-    }

@@ -24,7 +24,7 @@ import torch
 
 import rdstudy
 from rdstudy.evaluation.importance_sampling import importance_weighted_nll
-from rdstudy.execution.worker import populations_of
+from rdstudy.execution.inputs import populations_of
 from rdstudy.study.data import load_data
 from tests.benchmarks.rivals import in_pythae
 
@@ -40,7 +40,7 @@ def train(root: str, results: Path) -> rdstudy.Study:
     """Three seeds of the published setting, trained by the shipped commands."""
     overrides = [*SETTINGS, f"dataset.root={root}"]
     options = [part for setting in overrides for part in ("--set", setting)]
-    command = [sys.executable, "-m", "rdstudy", "run", "studies/mnist.yaml", "--inline", "--results", str(results)]
+    command = [sys.executable, "-m", "rdstudy", "run", "studies/mnist.yaml", "--no-ray", "--results", str(results)]
     subprocess.run([*command, *options], check=True)
     return rdstudy.load_study("studies/mnist.yaml", overrides=overrides)
 

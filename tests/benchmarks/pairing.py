@@ -9,18 +9,13 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from pathlib import Path
 
 import pandas as pd
 import torch
 
-import rdstudy
-from rdstudy.execution.budget import Budget
-from rdstudy.execution.run import TableWriter, open_results, run_inline
-from rdstudy.execution.worker import RunContext
+from rdstudy.execution.run import run_study
+from rdstudy.storage.paths import storage_path
 from rdstudy.study import Study, parse_study
-from rdstudy.study.data import load_data
-from rdstudy.training.packs import plan_packs
 from tests.benchmarks.machine import Report
 
 STUDY = """
@@ -42,14 +37,8 @@ resources: {{device: cpu}}
 
 def finals(study: Study) -> pd.DataFrame:
     """Test distortion of every cell: rows (depth, seed), columns beta."""
-    dataset = load_data(study)
     with tempfile.TemporaryDirectory() as folder:
-        results = Path(folder)
-        at = RunContext(study, dataset, results, torch.device("cpu"))
-        packs = plan_packs(study.cells.values(), pixels=dataset.images.shape[1])
-        with open_results(study, results, dataset.fingerprint) as table:
-            run_inline(packs, at, TableWriter(study, results, table), Budget())
-        rows = rdstudy.load_measurements(results)
+        rows = run_study(study, storage_path(folder), ray=False).measurements()
     rows = rows[(rows["population"] == "test") & rows["is_final"].astype(bool)]
     return rows.pivot_table(index=["depth", "seed"], columns="beta", values="distortion_nats")
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from rdstudy.evaluation.evaluate import measure
-from rdstudy.execution.worker import as_tensor, populations_of
+from rdstudy.execution.inputs import as_tensor, populations_of
 from rdstudy.models.stacked import StackedVAE
 from rdstudy.study import parse_study
 from rdstudy.study.data import load_data
@@ -81,7 +81,7 @@ def trained(task: Task) -> dict[str, list[float]]:
             images,
             populations[k]["test"],
             study.evaluation,
-            cell_id=cell.id,
+            stream_id=cell.stream_id,
             step=task.steps,
             final=task.steps,
             population="test",

@@ -27,14 +27,14 @@ SMOKE = (
     "grid.beta=[1,0.1]",
     "dataset.size=4096",
     "dataset.test_size=500",
+    "grid.train_size=[1000]",
 )
-SMOKE += ("grid.train_size=[1000]",)
 
 
 def run(name: str, results: Path, settings: list[str], hours: float) -> int:
     """`rdstudy run` in a process of its own; its exit code."""
     options = [word for setting in settings for word in ("--set", setting)]
-    command = [sys.executable, "-m", "rdstudy", "run", f"studies/{name}.yaml", "--results", str(results), "--inline"]
+    command = [sys.executable, "-m", "rdstudy", "run", f"studies/{name}.yaml", "--results", str(results), "--no-ray"]
     return subprocess.run([*command, "--max-hours", f"{hours:.4f}", *options], check=False).returncode
 
 
@@ -44,7 +44,7 @@ def pack(results: Path, target: Path) -> None:
     with tarfile.open(target, "w:gz") as archive:
         for path in (results / "study.json", *sorted(results.glob("measurements/*.parquet"))):
             archive.add(path, path.relative_to(results.parent))
-        for path in sorted(results.glob("sheets/*.npz")):
+        for path in sorted(results.glob("*/*.npz")):
             if path.stem in seed_0:
                 archive.add(path, path.relative_to(results.parent))
 

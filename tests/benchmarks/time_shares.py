@@ -20,11 +20,12 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from rdstudy.execution import worker
+from rdstudy.execution import evaluator, pack_run
 from rdstudy.execution.budget import Budget
+from rdstudy.execution.executors import run_in_process
+from rdstudy.execution.protocols import RunContext
 from rdstudy.execution.provenance import device_name
-from rdstudy.execution.run import TableWriter, open_results, run_inline
-from rdstudy.execution.worker import RunContext
+from rdstudy.execution.results_folder import TableWriter, open_results
 from rdstudy.storage.checkpoints import AsyncCheckpointer
 from rdstudy.study import load_study
 from rdstudy.study.data import load_data
@@ -56,9 +57,9 @@ def shares(report: Report, name: str, overrides: list[str], device: torch.device
 
     undo = [
         timed("training", PackTrainer, "advance"),
-        timed("measuring", worker, "measure"),
+        timed("measuring", evaluator, "measure"),
         timed("checkpoints", AsyncCheckpointer, "save"),
-        timed("models, sheets, rows", worker._PackRun, "finish"),
+        timed("models, sheets, rows", pack_run.PackRun, "finish"),
         timed("table", TableWriter, "__call__"),
     ]
     dataset = load_data(study)
@@ -68,7 +69,7 @@ def shares(report: Report, name: str, overrides: list[str], device: torch.device
         packs = plan_packs(study.cells.values(), pixels=dataset.images.shape[1], device=device.type)
         began = time.perf_counter()
         with open_results(study, results, dataset.fingerprint) as table:
-            run_inline(packs, at, TableWriter(study, results, table), Budget())
+            run_in_process(packs, at, TableWriter(study, results, table), Budget())
         total = time.perf_counter() - began
     for each in undo:
         each()

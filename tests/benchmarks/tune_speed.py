@@ -84,7 +84,7 @@ def plain_tune(study_file: Path, output: Path, *, loop: bool) -> None:
     from ray import tune
 
     from rdstudy.evaluation.evaluate import measure
-    from rdstudy.execution.worker import as_tensor, populations_of
+    from rdstudy.execution.inputs import as_tensor, populations_of
     from rdstudy.study import Cell, load_study
     from rdstudy.study.data import load_data
     from rdstudy.training.trainer import PackTrainer

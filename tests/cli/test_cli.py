@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import rdstudy
-from rdstudy.execution import worker
+from rdstudy.execution import pack_run
 from rdstudy.storage import StorageError, locked
 from rdstudy.storage import stage as real_stage
 from rdstudy.storage.paths import StoragePath
@@ -35,7 +35,7 @@ def test_a_study_is_planned_run_and_found_finished(command, study_file, tmp_path
     assert "storage: about" in planned.out
     assert contents(tmp_path) == before
 
-    ran = command("run", study_file, "--inline")
+    ran = command("run", study_file, "--no-ray")
     assert (ran.code, ran.err) == (0, "")
     assert "tiny: 4 cells, 4 finished, 0 missing" in ran.out
     assert "next: rdstudy report results/tiny" in ran.out
@@ -43,7 +43,7 @@ def test_a_study_is_planned_run_and_found_finished(command, study_file, tmp_path
 
     before = contents(tmp_path)
     assert "nothing to train" in command("plan", study_file).out
-    again = command("run", study_file, "--inline")
+    again = command("run", study_file, "--no-ray")
     assert (again.code, "all 4 cells are finished; nothing to train" in again.out) == (0, True)
     status = command("status", "results/tiny")
     assert (status.code, "4 finished, 0 missing" in status.out) == (0, True)
@@ -66,10 +66,10 @@ def test_a_plan_on_a_busy_machine_says_that_others_slow_it(command, study_file):
 
 
 def test_an_extended_grid_trains_only_the_new_cells(command, study_file, tmp_path):
-    command("run", study_file, "--inline", "--set", "grid.beta=[1]")
+    command("run", study_file, "--no-ray", "--set", "grid.beta=[1]")
     before = values(tmp_path / "results" / "tiny")
     assert "4 cells, 2 finished, 2 missing" in command("plan", study_file).out
-    ran = command("run", study_file, "--inline")
+    ran = command("run", study_file, "--no-ray")
     assert "4 cells, 2 finished, 2 missing" in ran.out
     assert "2/2 cells" in ran.out
     assert "other settings" not in ran.out
@@ -83,15 +83,15 @@ def test_an_extended_grid_trains_only_the_new_cells(command, study_file, tmp_pat
 
 
 def test_results_can_be_elsewhere_and_be_moved(command, study_file, tmp_path):
-    command("run", study_file, "--inline", "--results", tmp_path / "here")
+    command("run", study_file, "--no-ray", "--results", tmp_path / "here")
     assert not (tmp_path / "results").exists()
     shutil.move(tmp_path / "here", tmp_path / "there")
-    assert "nothing to train" in command("run", study_file, "--inline", "--results", tmp_path / "there").out
+    assert "nothing to train" in command("run", study_file, "--no-ray", "--results", tmp_path / "there").out
     assert command("status", tmp_path / "there").code == 0
 
 
 def test_a_status_needs_neither_the_study_file_nor_its_data_nor_the_lock(command, study_file, images_file, tmp_path):
-    command("run", study_file, "--inline", "--set", "grid.beta=[1]")
+    command("run", study_file, "--no-ray", "--set", "grid.beta=[1]")
     study_file.unlink()
     images_file.unlink()
     with locked(tmp_path / "results" / "tiny"):
@@ -100,7 +100,7 @@ def test_a_status_needs_neither_the_study_file_nor_its_data_nor_the_lock(command
 
 def test_a_status_says_who_is_at_work(command, study_file, tmp_path):
     results = tmp_path / "results" / "tiny"
-    command("run", study_file, "--inline", "--set", "grid.beta=[1]")
+    command("run", study_file, "--no-ray", "--set", "grid.beta=[1]")
     assert "at work" not in command("status", results).out  # and nothing is left to be done
     with locked(results):
         assert f"at work: process {os.getpid()} of " in command("status", results).out
@@ -115,8 +115,8 @@ def test_ctrl_c_ends_a_run_cleanly_and_the_status_shows_its_unfinished_packs(com
         PackTrainer.advance(self, until)
 
     with monkeypatch.context() as stopped:
-        stopped.setattr(worker, "PackTrainer", type("Stopping", (PackTrainer,), {"advance": stop}))
-        ran = command("run", study_file, "--inline", "--set", "resources.checkpoint_seconds=1e-9")
+        stopped.setattr(pack_run, "PackTrainer", type("Stopping", (PackTrainer,), {"advance": stop}))
+        ran = command("run", study_file, "--no-ray", "--set", "resources.checkpoint_seconds=1e-9")
     assert ran.code == 130
     assert ran.err.startswith(
         "rdstudy: interrupted; what is finished is in the table, what is begun in its last checkpoint. "
@@ -125,13 +125,13 @@ def test_ctrl_c_ends_a_run_cleanly_and_the_status_shows_its_unfinished_packs(com
     assert "4 cells, 0 finished, 4 missing" in status.out
     assert "nobody is at work on it: the same `rdstudy run` goes on" in status.out
     assert status.out.split()[-4:] == ["seed=0", "4", "64", "130"]  # of a pack of four, at step 64 of 130
-    assert command("run", study_file, "--inline").code == 0
+    assert command("run", study_file, "--no-ray").code == 0
 
 
 def test_an_inline_run_does_without_ray(command, study_file, monkeypatch):
     for name in ("ray", "rdstudy.execution.ray_tune", "rdstudy.execution.ray_tune.executor"):
         monkeypatch.setitem(sys.modules, name, None)  # importing it raises from now on
-    assert command("run", study_file, "--inline").code == 0
+    assert command("run", study_file, "--no-ray").code == 0
     with pytest.raises(ModuleNotFoundError):
         command("run", study_file, "--results", "another")
 
@@ -143,8 +143,8 @@ def test_a_failed_cell_is_named_and_the_exit_code_is_one(command, study_file, tm
         PackTrainer.advance(self, until)
 
     with monkeypatch.context() as poison:
-        poison.setattr(worker, "PackTrainer", type("Faulty", (PackTrainer,), {"advance": fail}))
-        ran = command("run", study_file, "--inline", "--set", "resources.max_retries=0")
+        poison.setattr(pack_run, "PackTrainer", type("Faulty", (PackTrainer,), {"advance": fail}))
+        ran = command("run", study_file, "--no-ray", "--set", "resources.max_retries=0")
     assert ran.code == 1
     assert "4 cells, 3 finished, 1 missing, 1 failed last time" in ran.out
     assert "beta=0.1 seed=1): ZeroDivisionError: a poisoned cell" in ran.out
@@ -152,13 +152,13 @@ def test_a_failed_cell_is_named_and_the_exit_code_is_one(command, study_file, tm
     status = command("status", "results/tiny")
     assert status.code == 1
     assert "a poisoned cell" in status.out
-    assert command("run", study_file, "--inline").code == 0
+    assert command("run", study_file, "--no-ray").code == 0
     assert command("status", "results/tiny").code == 0
 
 
 def test_a_diverged_cell_is_named_and_counts_as_finished(command, study_file):
     settings = ("--set", "training.optimizer=sgd", "--set", "grid.beta=[1, 1e30]", "--set", "grid.seed=[0]")
-    ran = command("run", study_file, "--inline", *settings)
+    ran = command("run", study_file, "--no-ray", *settings)
     assert ran.code == 0
     assert "2 finished" in ran.out
     assert "beta=1e+30 seed=0): " in ran.out.partition("diverged: ")[2]
@@ -174,22 +174,22 @@ def test_a_disk_that_fills_up_during_a_run_loses_nothing(command, study_file, tm
         return staged[0]
 
     with monkeypatch.context() as full:
-        full.setattr(worker, "stage", stage)
-        ran = command("run", study_file, "--inline", "--set", "resources.pack_size=2")
+        full.setattr(pack_run, "stage", stage)
+        ran = command("run", study_file, "--no-ray", "--set", "resources.pack_size=2")
     assert ran.code == 1
     assert ran.err.startswith("rdstudy: stopped: ")
     assert "the disk is full" in ran.err
     assert "Traceback" not in ran.err
     assert "2 finished, 2 missing" in command("status", "results/tiny").out
-    assert command("run", study_file, "--inline").code == 0
-    command("run", study_file, "--inline", "--results", "undisturbed")
+    assert command("run", study_file, "--no-ray").code == 0
+    command("run", study_file, "--no-ray", "--results", "undisturbed")
     pd.testing.assert_frame_equal(values(tmp_path / "results" / "tiny"), values(tmp_path / "undisturbed"))
 
 
 # --- mistakes ---
 
 
-@pytest.mark.parametrize("verb", [("plan",), ("run", "--inline"), ("data",)], ids=lambda verb: verb[0])
+@pytest.mark.parametrize("verb", [("plan",), ("run", "--no-ray"), ("data",)], ids=lambda verb: verb[0])
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
@@ -215,14 +215,14 @@ def test_a_mistake_is_one_message_and_nothing_is_started(command, study_file, tm
 def test_a_study_file_with_a_mistake_is_answered_with_its_line(command, study_file):
     study_file.write_text(study_file.read_text().replace("depth: [1]", "dept: [1]"))
     refused(
-        command("run", study_file, "--inline"),
+        command("run", study_file, "--no-ray"),
         f"{study_file}:6: grid.dept: unknown key",
         "did you mean `depth`?",
     )
-    refused(command("run", "gone.yaml", "--inline"), "gone.yaml: cannot be read: No such file")
+    refused(command("run", "gone.yaml", "--no-ray"), "gone.yaml: cannot be read: No such file")
 
 
-@pytest.mark.parametrize("verb", [("plan",), ("run", "--inline"), ("data",)], ids=lambda verb: verb[0])
+@pytest.mark.parametrize("verb", [("plan",), ("run", "--no-ray"), ("data",)], ids=lambda verb: verb[0])
 @pytest.mark.parametrize(
     ("before", "after", "setting", "words"),
     [
@@ -245,13 +245,13 @@ def test_a_setting_that_does_not_suit_the_data_is_answered_with_its_line(
 def test_a_device_that_is_not_there_is_a_mistake(command, study_file):
     device = "mps" if torch.cuda.is_available() else "cuda"
     refused(
-        command("run", study_file, "--inline", "--set", f"resources.device={device}"),
+        command("run", study_file, "--no-ray", "--set", f"resources.device={device}"),
         f"resources.device is {device}",
     )
 
 
 def test_too_little_memory_is_a_mistake(command, study_file):
-    for verb in (("plan",), ("run", "--inline")):
+    for verb in (("plan",), ("run", "--no-ray")):
         name, *options = verb
         refused(
             command(name, study_file, *options, "--set", "resources.memory_per_pack_gib=1e-6"),
@@ -262,34 +262,34 @@ def test_too_little_memory_is_a_mistake(command, study_file):
 def test_a_folder_that_cannot_be_written_is_a_mistake(command, study_file, tmp_path):
     (tmp_path / "file").write_text("")
     refused(
-        command("run", study_file, "--inline", "--results", tmp_path / "file" / "results"),
-        "file/results: making the folder failed: a file is in the place of a folder",
+        command("run", study_file, "--no-ray", "--results", tmp_path / "file" / "results"),
+        "file/results: making the folder failed: a file stands where a folder is needed",
     )
 
 
 def test_a_part_that_is_not_parquet_is_a_mistake_that_names_it(command, study_file, tmp_path):
-    command("run", study_file, "--inline", "--set", "grid.beta=[1]")
+    command("run", study_file, "--no-ray", "--set", "grid.beta=[1]")
     part = tmp_path / "results" / "tiny" / "measurements" / "notes.parquet"
     part.write_text("not Parquet")
     before = contents(tmp_path)
-    for verb in (("plan", study_file), ("run", study_file, "--inline"), ("status", "results/tiny")):
+    for verb in (("plan", study_file), ("run", study_file, "--no-ray"), ("status", "results/tiny")):
         refused(command(*verb), "notes.parquet: not a part of the table")
     assert contents(tmp_path) == before
     part.unlink()
-    assert command("run", study_file, "--inline").code == 0
+    assert command("run", study_file, "--no-ray").code == 0
 
 
 def test_changed_data_is_a_mistake(command, study_file, images_file):
-    command("run", study_file, "--inline", "--set", "grid.beta=[1]")
+    command("run", study_file, "--no-ray", "--set", "grid.beta=[1]")
     with np.load(images_file) as file:
         images = 255 - file["images"]
     np.savez(images_file, images=images)
-    refused(command("run", study_file, "--inline"), "was made from other data")
+    refused(command("run", study_file, "--no-ray"), "was made from other data")
 
 
 def test_a_second_run_is_a_mistake_that_names_the_first(command, study_file, tmp_path):
     with locked(tmp_path / "results" / "tiny"):
-        refused(command("run", study_file, "--inline"), f"is being written by process {os.getpid()} ")
+        refused(command("run", study_file, "--no-ray"), f"is being written by process {os.getpid()} ")
 
 
 def test_a_folder_without_results_is_a_mistake(command, tmp_path):
@@ -330,7 +330,7 @@ def test_packaged_studies_can_be_listed_and_copied_out_once(command, tmp_path):
 
 
 def test_a_report_shows_the_curves_and_names_the_files_it_writes(command, study_file):
-    command("run", study_file, "--inline")
+    command("run", study_file, "--no-ray")
     ended = command("report", "results/tiny")
     assert ended.code == 0
     title, heading, one, other, *files, _, _ = ended.out.splitlines()
@@ -359,7 +359,7 @@ def test_help_and_version_are_there(command):
 
 def test_a_terminated_run_ends_cleanly_and_says_how_to_go_on(study_file, tmp_path):
     settings = ["--set", "training.steps=100000000", "--set", "resources.checkpoint_seconds=0.01"]
-    arguments = ["run", str(study_file), "--inline", "--results", "here", *settings]
+    arguments = ["run", str(study_file), "--no-ray", "--results", "here", *settings]
     with subprocess.Popen(
         [sys.executable, "-m", "rdstudy", *arguments],
         cwd=tmp_path,

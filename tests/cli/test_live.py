@@ -10,14 +10,14 @@ import pytest
 from rich.console import Console
 
 from rdstudy.cli import live
-from rdstudy.execution.worker import Progress
+from rdstudy.execution.protocols import PackProgress
 from rdstudy.training.packs import Pack
 from tests.conftest import CELL
 
 PACKS = [Pack(tuple(replace(CELL, seed=2 * n + i) for i in range(2))) for n in range(3)]
 
 
-def said(*reports: tuple[int, Progress]) -> list[str]:
+def said(*reports: tuple[int, PackProgress]) -> list[str]:
     """The lines of a run of `PACKS`, told what happened to them one by one."""
     text = io.StringIO()
     run = live.RunDisplay(PACKS, Console(file=text, width=200, force_terminal=False), where="on 2 workers")
@@ -27,9 +27,9 @@ def said(*reports: tuple[int, Progress]) -> list[str]:
     return text.getvalue().splitlines()
 
 
-def report(n: int, step: int, members: tuple[int, ...] = (0, 1), **how: Any) -> tuple[int, Progress]:
+def report(n: int, step: int, members: tuple[int, ...] = (0, 1), **how: Any) -> tuple[int, PackProgress]:
     ids = tuple(PACKS[n].cells[i].id for i in members)
-    return n, Progress(step, CELL.steps, ids, 2.0, **how)
+    return n, PackProgress(step, CELL.steps, ids, 2.0, **how)
 
 
 def test_a_pack_that_ends_has_a_line_with_what_it_was_and_how_far_the_run_is():

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from rdstudy.cli.progress import ProgressTracker
-from rdstudy.execution.worker import Progress
+from rdstudy.execution.protocols import PackProgress
 from rdstudy.training.packs import Pack
 from tests.conftest import CELL
 
@@ -23,8 +23,8 @@ def ids(of: Pack) -> tuple[str, ...]:
     return tuple(cell.id for cell in of.cells)
 
 
-def told(of: Pack, step: int, cells: tuple[str, ...] | None = None, **how: Any) -> Progress:
-    return Progress(step, STEPS, ids(of) if cells is None else cells, 1.0, **how)
+def told(of: Pack, step: int, cells: tuple[str, ...] | None = None, **how: Any) -> PackProgress:
+    return PackProgress(step, STEPS, ids(of) if cells is None else cells, 1.0, **how)
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_done_and_left_are_all_model_steps_at_any_time(two):
 
 def test_what_an_earlier_run_did_is_not_done_by_this_one(two):
     tally, first, _ = two
-    tally.hear(first, told(first, 60, began_at=50))
+    tally.hear(first, told(first, 60, start_step=50))
     assert tally.done == 2 * 10
     assert tally.left == 3 * STEPS - 2 * 60
 
@@ -57,14 +57,14 @@ def test_what_an_earlier_run_did_is_not_done_by_this_one(two):
 def test_a_pack_that_begins_again_has_done_less(two):
     tally, first, _ = two
     tally.hear(first, told(first, 60))
-    tally.hear(first, told(first, 50, began_at=50))
+    tally.hear(first, told(first, 50, start_step=50))
     assert tally.done == 2 * 50
 
 
 def test_a_pack_that_lost_the_checkpoint_it_began_from_has_not_undone_anything(two):
     tally, first, _ = two
-    tally.hear(first, told(first, 60, began_at=50))
-    tally.hear(first, told(first, 5, began_at=0))
+    tally.hear(first, told(first, 60, start_step=50))
+    tally.hear(first, told(first, 5, start_step=0))
     assert tally.done == 2 * 5
 
 

@@ -104,7 +104,7 @@ COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-7]|9[0-7]|38)[;m]")
 
 
 def test_a_run_redraws_itself_on_a_terminal_and_only_there(study_file, tmp_path):
-    small = ("--inline", "--set", "grid.seed=[0]", "--set", "training.steps=70")
+    small = ("--no-ray", "--set", "grid.seed=[0]", "--set", "training.steps=70")
     text, code = played(tmp_path, ("run", str(study_file), *small, "--results", "a"), columns=40)
     assert (code, "\x1b[1A" in text) == (0, True)  # the cursor goes up
     assert COLOUR.search(text)
@@ -140,7 +140,7 @@ def test_a_notebook_shows_one_output_that_is_replaced(monkeypatch):
     monkeypatch.setitem(sys.modules, "IPython.display", module)
     monkeypatch.setattr(live, "NOTEBOOK_SECONDS", 0.0)
     console = Console(file=io.StringIO(), force_jupyter=True)
-    measuring = live.MeasureDisplay(8, console, where="here")
+    measuring = live.RemeasureDisplay(8, console, where="here")
     with measuring:
         for n in range(3):
             measuring.measured = n
@@ -215,17 +215,17 @@ def test_every_document_has_the_keys_of_its_help_and_nothing_stands_beside_it(co
     planned, err = document("plan", study_file)
     assert (planned["cells"], planned["missing"], err) == (4, 4, "")
     assert sum(kind["packs"] * kind["models"] for kind in planned["packs"]) == 4
-    ran, err = document("run", study_file, "--inline")
+    ran, err = document("run", study_file, "--no-ray")
     assert (ran["finished"], ran["stopped"]) == (4, None)
     assert "4/4 cells" in err  # how it goes is told elsewhere
-    assert document("run", study_file, "--inline")[0] == ran
+    assert document("run", study_file, "--no-ray")[0] == ran
     assert document("plan", study_file)[0]["packs"] == []
     results = "results/tiny"
     assert document("status", results)[0]["finished"] == 4
     cells = document("ls", results)[0]["cells"]
     assert len(cells) == 4
     assert document("show", results, cells[0]["cell_id"])[0]["status"] == "ok"
-    assert document("measure", results, "--inline", "--draws", "2")[0]["measured"] == 4
+    assert document("measure", results, "--no-ray", "--draws", "2")[0]["measured"] == 4
     assert {curve["n_seeds"] for curve in document("report", results)[0]["curves"]} == {2}
     assert document("data", study_file)[0]["examples"] == 100
     assert document("export", results, "out", "--to", "csv")[0]["cells"] == 4

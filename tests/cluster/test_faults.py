@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from rdstudy.storage import failed_cells, load_measurements
+from rdstudy.storage import load_measurements, read_cell_states
 from tests.buckets import BUCKET, running
 from tests.execution.ray_tune.kill_and_resume import Runs, values, write_study
 
@@ -20,14 +20,14 @@ class Poison:
     def find_spec(self, name, path=None, target=None):
         if name == "rdstudy.execution.ray_tune.trainable":
             sys.meta_path.remove(self)
-            from rdstudy.execution import worker
-            begin = worker._PackRun.__init__
+            from rdstudy.execution import pack_run
+            begin = pack_run.PackRun.__init__
             def poisoned(self, pack, *rest):
                 if any(cell.seed == 0 and cell.beta == 5 and cell.depth == 1 and cell.train_size == 100
                        for cell in pack.cells):
                     os._exit(11)
                 begin(self, pack, *rest)
-            worker._PackRun.__init__ = poisoned
+            pack_run.PackRun.__init__ = poisoned
         return None
 sys.meta_path.insert(0, Poison())
 """
@@ -43,11 +43,11 @@ def test_a_cell_that_kills_its_process_is_recorded_and_the_rest_of_its_pack_fini
         patch.setenv("PYTHONPATH", str(tmp_path / "poison"))
         code, said = poisoned.finish(timeout=900)
     assert code == 1, said
-    failed = failed_cells(poisoned.results / "measurements")
+    failed = read_cell_states(poisoned.results / "measurements").failed
     assert len(failed) == 1, failed
     assert "(3 times)" in next(iter(failed.values()))
     assert "Traceback" not in said
-    assert sound.finish("--inline")[0] == 0
+    assert sound.finish("--no-ray")[0] == 0
     found, expected = values(poisoned.results), values(sound.results)
     rest, their = (frame[~frame["cell_id"].isin(failed)].reset_index(drop=True) for frame in (found, expected))
     assert rest["cell_id"].nunique() == 15
@@ -59,7 +59,7 @@ def test_a_cell_that_kills_its_process_is_recorded_and_the_rest_of_its_pack_fini
 def test_a_study_on_ray_into_a_bucket_that_stutters_gives_the_same_table(tmp_path: Path, monkeypatch):
     study = write_study(tmp_path, cells=32, steps=200, pack_size=3)
     alone = Runs(study, tmp_path / "alone", tmp_path)
-    assert alone.finish("--inline")[0] == 0
+    assert alone.finish("--no-ray")[0] == 0
     with running() as server:
         for name, value in server.environment.items():
             monkeypatch.setenv(name, value)

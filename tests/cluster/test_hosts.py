@@ -118,7 +118,7 @@ def steps_for(seconds: float, folder: Path) -> int:
     for steps in (few // 10, few):
         study = write_study(folder, cells=32, steps=steps, pack_size=3)
         began = time.monotonic()
-        code, said = Runs(study, folder / f"speed{steps}", folder).finish("--inline")
+        code, said = Runs(study, folder / f"speed{steps}", folder).finish("--no-ray")
         assert code == 0, said
         took.append(time.monotonic() - began)
     return int(2 * seconds / max((took[1] - took[0]) / (few * 0.9), 1e-3))

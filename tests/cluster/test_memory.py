@@ -34,12 +34,12 @@ class Hook:
     def find_spec(self, name, path=None, target=None):
         if name == "rdstudy.execution.ray_tune.trainable":
             sys.meta_path.remove(self)
-            from rdstudy.execution import worker
-            begin = worker._PackRun.__init__
+            from rdstudy.execution import pack_run
+            begin = pack_run.PackRun.__init__
             def begun(self, pack, *rest):
                 before(pack)
                 begin(self, pack, *rest)
-            worker._PackRun.__init__ = begun
+            pack_run.PackRun.__init__ = begun
         return None
 sys.meta_path.insert(0, Hook())
 """
@@ -88,7 +88,7 @@ def run(way: str, study: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, *o
         code, said = little.finish(*options, timeout=900)
     assert code == 0, said
     assert "Traceback" not in said
-    assert enough.finish("--inline", *options)[0] == 0
+    assert enough.finish("--no-ray", *options)[0] == 0
     pd.testing.assert_frame_equal(values(little.results), values(enough.results), check_exact=True)
     needed, got = (sorted(set(load_measurements(run.results)["pack_size"])) for run in (enough, little))
     return f"{needed} became {got}"

@@ -28,7 +28,7 @@ def quickstart(command, monkeypatch):
     """What `make quickstart` leaves, only smaller, in an empty folder."""
     monkeypatch.setattr("webbrowser.open", lambda url: True)
     small = [part for setting in SMALL for part in ("--set", setting)]
-    assert command("run", ROOT / "studies" / "quickstart.yaml", "--inline", *small).code == 0
+    assert command("run", ROOT / "studies" / "quickstart.yaml", "--no-ray", *small).code == 0
     return command
 
 
@@ -39,7 +39,7 @@ def test_the_commands_run_in_their_order(quickstart):
         if arguments[0] in ("run", "plan"):
             arguments += [part for setting in SMALL for part in ("--set", setting)]
         if arguments[0] in ("run", "measure"):
-            arguments.append("--inline")  # on Ray they are run in tests/tuning
+            arguments.append("--no-ray")  # on Ray they are run in tests/tuning
         ended = quickstart(*arguments)
         assert ended.code == 0, (line, ended)
         assert ended.err == ""

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from rdstudy.errors import UserError
-from rdstudy.execution import plan as estimates
+from rdstudy.execution import machine
+from rdstudy.execution.costs import EFFICIENCY, STEP_SECONDS
 from tests.command import Ended
 
 RATE = 5e13
@@ -17,8 +18,8 @@ def plan(command, study_file, monkeypatch):
     """`rdstudy plan --json` where there are so many GPUs and cores."""
 
     def run(gpus: int, *settings: str, cores: int = 16) -> dict:
-        monkeypatch.setattr(estimates, "gpus_here", lambda: gpus)
-        monkeypatch.setattr(estimates, "gpu_rate", lambda: estimates.ProductRate(RATE, 1.0))
+        monkeypatch.setattr(machine, "gpu_count", lambda: gpus)
+        monkeypatch.setattr(machine, "gpu_throughput", lambda: machine.Throughput(RATE, 1.0))
         monkeypatch.setattr("os.cpu_count", lambda: cores)
         options = [word for setting in ("resources.device=auto", *STUDY, *settings) for word in ("--set", setting)]
         done: Ended = command("plan", study_file, "--json", *options)
@@ -55,16 +56,16 @@ def test_small_packs_are_as_slow_as_a_gpus_kernels(plan):
     """A step's latency does not depend on how many models share it."""
     few, many = (plan(1, f"grid.seed={{count: {seeds}}}", "grid.width=[8]") for seeds in (1, 8))
     assert many["seconds"] == pytest.approx(few["seconds"], rel=0.1)
-    assert few["seconds"] > 1000 * estimates.STEP_SECONDS["cuda"]
-    assert few["product_share"] < many["product_share"] < estimates.EFFICIENCY["cuda"]
+    assert few["seconds"] > 1000 * STEP_SECONDS["cuda"]
+    assert few["mfu"] < many["mfu"] < EFFICIENCY["cuda"]
 
 
 def test_a_gpu_in_use_is_said_so(command, study_file, monkeypatch):
-    def in_use() -> estimates.ProductRate:
+    def in_use() -> machine.Throughput:
         raise UserError("the GPU's memory is in use")
 
-    monkeypatch.setattr(estimates, "gpus_here", lambda: 1)
-    monkeypatch.setattr(estimates, "gpu_rate", in_use)
+    monkeypatch.setattr(machine, "gpu_count", lambda: 1)
+    monkeypatch.setattr(machine, "gpu_throughput", in_use)
     done = command("plan", study_file, "--set", "resources.device=auto")
     assert done.code == 2
     assert "memory is in use" in done.err
@@ -72,4 +73,4 @@ def test_a_gpu_in_use_is_said_so(command, study_file, monkeypatch):
 
 def test_a_machine_without_a_driver_has_no_gpus(monkeypatch):
     monkeypatch.setattr("pathlib.Path.exists", lambda self: False)
-    assert estimates.gpus_here() == 0
+    assert machine.gpu_count() == 0

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import rdstudy
-from rdstudy.execution import remeasure
+from rdstudy.execution import remeasure_pack
 from rdstudy.storage import Table
 from rdstudy.storage.schema import KEY
 from tests.command import contents, refused, values
@@ -21,9 +21,9 @@ class Killed(BaseException):
 
 @pytest.fixture
 def finished(command, study_file):
-    """The tiny study, run; then `rdstudy measure` on it: `finished("--draws", 3)`."""
-    assert command("run", study_file, "--inline").code == 0
-    return lambda *options: command("measure", RESULTS, "--inline", *options)
+    """The tiny study, run; then `rdstudy remeasure` on it: `finished("--mi-draws", 3)`."""
+    assert command("run", study_file, "--no-ray").code == 0
+    return lambda *options: command("remeasure", RESULTS, "--no-ray", *options)
 
 
 def parts() -> dict[Path, bytes]:
@@ -32,7 +32,7 @@ def parts() -> dict[Path, bytes]:
 
 def test_rows_are_added_and_none_is_touched(finished):
     before, table = parts(), values(RESULTS)
-    assert finished("--importance-samples", 50).code == 0
+    assert finished("--nll-draws", 50).code == 0
     after = parts()
     assert before.items() < after.items()
     both = values(RESULTS)
@@ -42,10 +42,10 @@ def test_rows_are_added_and_none_is_touched(finished):
 
 def test_measuring_again_gives_the_bits_that_training_with_that_evaluation_gives(finished, command, study_file):
     """Also what the study measured before: same weights, same draws."""
-    assert finished("--importance-samples", 50, "--importance-examples", 7).code == 0
+    assert finished("--nll-draws", 50, "--nll-examples", 7).code == 0
     settings = ["--set", "evaluation.mutual_information.at=never", "--set", "evaluation.nll.importance_samples=50"]
     settings += ["--set", "evaluation.nll.examples=7"]
-    assert command("run", study_file, "--inline", "--results", "other", *settings).code == 0
+    assert command("run", study_file, "--no-ray", "--results", "other", *settings).code == 0
     trained = values(Path("other"))
     trained = trained[trained["is_final"]].reset_index(drop=True)
     again = values(RESULTS)
@@ -57,10 +57,10 @@ def test_measuring_again_gives_the_bits_that_training_with_that_evaluation_gives
 
 def test_only_the_estimate_that_something_is_said_of_is_made(finished):
     for options, made, absent in (
-        (("--draws", 2), "mi_nats", "nll_nats"),
-        (("--examples", 5), "mi_nats", "nll_nats"),
-        (("--importance-samples", 30), "nll_nats", "mi_nats"),
-        (("--importance-examples", "all"), "nll_nats", "mi_nats"),
+        (("--mi-draws", 2), "mi_nats", "nll_nats"),
+        (("--mi-examples", 5), "mi_nats", "nll_nats"),
+        (("--nll-draws", 30), "nll_nats", "mi_nats"),
+        (("--nll-examples", "all"), "nll_nats", "mi_nats"),
     ):
         before = set(values(RESULTS)["evaluation_id"])
         assert finished(*options).code == 0
@@ -72,16 +72,16 @@ def test_only_the_estimate_that_something_is_said_of_is_made(finished):
 
 def test_what_is_measured_already_is_not_measured_again(finished):
     assert "4 cells measured, 0 to measure" in finished().out  # the run measured as the study says
-    assert finished("--draws", 2).code == 0
+    assert finished("--mi-draws", 2).code == 0
     before = parts()
-    ended = finished("--draws", 2)
+    ended = finished("--mi-draws", 2)
     assert ended.code == 0
     assert "4 cells measured, 0 to measure" in ended.out
     assert parts() == before
 
 
 def test_after_an_interruption_the_rest_is_measured_and_nothing_twice(finished, monkeypatch):
-    monkeypatch.setattr(remeasure, "STAGE_SECONDS", 0.0)  # a part per cell
+    monkeypatch.setattr(remeasure_pack, "STAGE_SECONDS", 0.0)  # a part per cell
     real_commit = Table.commit
     committed: list[Path] = []
 
@@ -93,10 +93,10 @@ def test_after_an_interruption_the_rest_is_measured_and_nothing_twice(finished, 
 
     monkeypatch.setattr(Table, "commit", commit)
     with pytest.raises(Killed):
-        finished("--draws", 2)
+        finished("--mi-draws", 2)
     monkeypatch.setattr(Table, "commit", real_commit)
     assert len(list((RESULTS / "staging").iterdir())) == 1
-    assert finished("--draws", 2).code == 0
+    assert finished("--mi-draws", 2).code == 0
     table = values(RESULTS)
     again = table[table["mi_draws"] == 2]
     assert len(again) == 8
@@ -104,7 +104,7 @@ def test_after_an_interruption_the_rest_is_measured_and_nothing_twice(finished, 
 
 
 def test_a_part_that_two_workers_made_is_taken_once(finished, tmp_path):
-    assert finished("--draws", 2).code == 0
+    assert finished("--mi-draws", 2).code == 0
     [part] = [path for path in parts() if path.name.startswith("again-")]
     before = parts()
     shutil.copy(part, RESULTS / "staging" / part.name)
@@ -116,7 +116,7 @@ def test_a_part_that_two_workers_made_is_taken_once(finished, tmp_path):
 def test_a_cell_without_weights_is_named_and_the_others_are_measured(finished):
     cell_id = next((RESULTS / "models").iterdir()).stem
     (RESULTS / "models" / f"{cell_id}.safetensors").unlink()
-    ended = finished("--draws", 2)
+    ended = finished("--mi-draws", 2)
     assert ended.code == 1
     assert f"not measured: {cell_id}" in ended.out
     assert values(RESULTS).query("mi_draws == 2")["cell_id"].nunique() == 3
@@ -126,7 +126,7 @@ def test_damaged_weights_are_told_and_do_not_stop_the_others(finished):
     path = sorted((RESULTS / "models").iterdir())[1]
     path.write_bytes(path.read_bytes()[:100])
     before = values(RESULTS)
-    ended = finished("--draws", 2)
+    ended = finished("--mi-draws", 2)
     assert ended.code == 1
     assert f"cell {path.stem} failed: " in ended.out
     assert "not a model of rdstudy" in ended.out
@@ -137,25 +137,25 @@ def test_damaged_weights_are_told_and_do_not_stop_the_others(finished):
 
 def test_a_diverged_cell_has_nothing_to_measure(command, study_file):
     settings = ["--set", "training.optimizer=sgd", "--set", "training.learning_rate=1e6"]
-    assert command("run", study_file, "--inline", *settings).code == 0
+    assert command("run", study_file, "--no-ray", *settings).code == 0
     assert (rdstudy.load_measurements(RESULTS).query("is_final")["status"] == "diverged").all()
-    ended = command("measure", RESULTS, "--inline", "--draws", 2)
+    ended = command("remeasure", RESULTS, "--no-ray", "--mi-draws", 2)
     assert ended.code == 0
     assert "0 cells measured, 0 to measure" in ended.out
 
 
 def test_the_record_of_the_study_stays(finished):
     before = (RESULTS / "study.json").read_bytes()
-    assert finished("--draws", 2).code == 0
+    assert finished("--mi-draws", 2).code == 0
     assert (RESULTS / "study.json").read_bytes() == before
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--draws", 0), ["--draws: ", "greater than or equal to 1", "0"]),
-        (("--examples", "some"), ["--examples: expected a number of examples, 1 or more, or all; found 'some'"]),
-        (("--importance-examples", 0), ["--importance-examples: ", "0"]),
+        (("--mi-draws", 0), ["--mi-draws: ", "greater than or equal to 1", "0"]),
+        (("--mi-examples", "some"), ["--mi-examples: expected a number of examples, 1 or more, or all; found 'some'"]),
+        (("--nll-examples", 0), ["--nll-examples: ", "0"]),
         (("--set", "dataset.root=1"), ["dataset.root", "--set"]),
     ],
 )
@@ -166,4 +166,4 @@ def test_a_mistake_is_answered_and_nothing_is_changed(finished, options, words):
 
 
 def test_a_folder_without_results_is_the_users_mistake(command):
-    refused(command("measure", "nowhere"), "nowhere", "not a results folder")
+    refused(command("remeasure", "nowhere"), "nowhere", "not a results folder")

@@ -11,11 +11,13 @@ import torch
 from rdstudy.data.dataset import Dataset, make_dataset
 from rdstudy.data.files import TEMPORARY_PREFIX
 from rdstudy.errors import UserError
-from rdstudy.execution import worker
+from rdstudy.execution import pack_run
 from rdstudy.execution.budget import Budget
-from rdstudy.execution.run import TableWriter, open_results, run_inline
+from rdstudy.execution.executors import run_in_process
+from rdstudy.execution.protocols import PackProgress, RunContext
+from rdstudy.execution.results_folder import TableWriter, open_results
 from rdstudy.execution.status import study_status
-from rdstudy.execution.worker import RunContext, run_pack
+from rdstudy.execution.worker import run_pack
 from rdstudy.storage import LockedError, load_measurements
 from rdstudy.storage.checkpoints import Checkpoints
 from rdstudy.storage.schema import PROVENANCE
@@ -26,10 +28,10 @@ from rdstudy.training.trainer import PackTrainer
 
 
 def run(study: Study, dataset: Dataset, results: Path, *, pack_size: int = 2) -> list[str]:
-    """Run a study as `rdstudy run --inline` does; the ids of the cells that were trained."""
+    """Run a study as `rdstudy run --no-ray` does; the ids of the cells that were trained."""
     trained: list[str] = []
 
-    def listen(pack: Pack, progress: worker.Progress) -> None:
+    def listen(pack: Pack, progress: PackProgress) -> None:
         if progress.staged is not None:
             trained.extend(progress.cells)
 
@@ -41,7 +43,7 @@ def run(study: Study, dataset: Dataset, results: Path, *, pack_size: int = 2) ->
             kept=Checkpoints(results).begun(),
         )
         at = RunContext(study, dataset, results, torch.device("cpu"))
-        run_inline(packs, at, TableWriter(study, results, table, listen), Budget())
+        run_in_process(packs, at, TableWriter(study, results, table, listen), Budget())
     return trained
 
 
@@ -159,7 +161,7 @@ def poisoned(monkeypatch, make_study):
                 raise ZeroDivisionError("a poisoned cell")
             super().advance(until)
 
-    monkeypatch.setattr(worker, "PackTrainer", Faulty)
+    monkeypatch.setattr(pack_run, "PackTrainer", Faulty)
     return bad
 
 
@@ -175,7 +177,7 @@ def test_a_failed_cell_is_recorded_and_tried_again_by_the_next_run(
         table = load_measurements(tmp_path)
         assert table[table["status"] == "failed"]["cell_id"].tolist() == [poisoned] * 2
         assert len(table) == 3 * 8 + 2
-    monkeypatch.setattr(worker, "PackTrainer", PackTrainer)
+    monkeypatch.setattr(pack_run, "PackTrainer", PackTrainer)
     assert run(study, dataset, tmp_path) == [poisoned]
     assert study_status(study, tmp_path).failed == {}
     table = load_measurements(tmp_path)

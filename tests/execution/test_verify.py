@@ -17,7 +17,7 @@ RESULTS = Path("results/tiny")
 @pytest.fixture
 def finished(command, study_file):
     """The tiny study, run; then `rdstudy verify` on it."""
-    assert command("run", study_file, "--inline").code == 0
+    assert command("run", study_file, "--no-ray").code == 0
     return lambda *options, place=RESULTS: command("verify", place, *options)
 
 
@@ -84,7 +84,7 @@ def test_another_processors_rounding_is_no_fault(finished, study_file):
 
 
 def test_the_draw_is_over_all_results_folders_in_a_folder_and_repeatable(finished, command, study_file):
-    assert command("run", study_file, "--inline", "--results", "results/other", "--set", "grid.seed=[7]").code == 0
+    assert command("run", study_file, "--no-ray", "--results", "results/other", "--set", "grid.seed=[7]").code == 0
     first, again = (finished("--cells", 3, "--seed", 5, place=Path("results")) for _ in range(2))
     assert first.code == 0, first
     assert [line for line in first.out.splitlines() if "same bits" in line] == [

@@ -10,8 +10,11 @@ import pytest
 import torch
 
 from rdstudy.evaluation.evaluate import measure
-from rdstudy.execution import worker
-from rdstudy.execution.worker import Progress, RunContext, pick_device, run_pack
+from rdstudy.execution import evaluator, inputs, pack_run
+from rdstudy.execution.device import pick_device
+from rdstudy.execution.protocols import PackProgress, RunContext
+from rdstudy.execution.rows import failure_rows
+from rdstudy.execution.worker import run_pack
 from rdstudy.storage import StorageError
 from rdstudy.storage.checkpoints import AsyncCheckpointer, Checkpoints
 from rdstudy.storage.paths import StoragePath
@@ -49,14 +52,14 @@ def pack_of(at: RunContext) -> Pack:
     return Pack(tuple(at.study.cells.values()))
 
 
-def begin(at: RunContext) -> Generator[Progress, None, None]:
+def begin(at: RunContext) -> Generator[PackProgress, None, None]:
     """The study's cells as one pack, to be interrupted with `close`."""
     running = run_pack(pack_of(at), at)
     assert isinstance(running, Generator)
     return running
 
 
-def rows(results: StoragePath, staged: Sequence[Progress]) -> dict[tuple, dict]:
+def rows(results: StoragePath, staged: Sequence[PackProgress]) -> dict[tuple, dict]:
     """Staged rows by cell, step and population, without their provenance."""
     found = {}
     for progress in staged:
@@ -129,9 +132,9 @@ def test_progress_rises_to_the_end_and_ends_staged(workplace):
 def test_cells_of_one_split_share_its_indices_and_each_has_its_own_part_of_them(workplace, dataset):
     cell = next(iter(workplace().study.cells.values()))
     cells = [dataclasses.replace(cell, train_size=size, seed=seed) for size in (3, 5) for seed in (0, 1)]
-    together = worker.populations_of(dataset, cells)
+    together = inputs.populations_of(dataset, cells)
     for cell, populations in zip(cells, together, strict=True):
-        [alone] = worker.populations_of(dataset, [cell])
+        [alone] = inputs.populations_of(dataset, [cell])
         assert len(populations["train"]) == cell.train_size
         for name in ("train", "test"):
             assert np.array_equal(populations[name], alone[name])
@@ -145,9 +148,9 @@ def test_models_and_sheets_are_kept_of_what_the_rows_say(workplace, dataset):
         values = measure(
             load_model(at.results, cell_id),
             torch.from_numpy(dataset.images.copy()),
-            worker.populations_of(dataset, [at.study.cells[cell_id]])[0]["test"],
+            inputs.populations_of(dataset, [at.study.cells[cell_id]])[0]["test"],
             at.study.evaluation,
-            cell_id=cell_id,
+            stream_id=at.study.cells[cell_id].stream_id,
             step=130,
             final=130,
             population="test",
@@ -233,7 +236,7 @@ def test_what_was_measured_before_an_interruption_is_not_measured_again(workplac
         measured.append(step)
         return measure(*arguments, stream_id=stream_id, step=step, population=population, **named)
 
-    monkeypatch.setattr(worker, "measure", counted)
+    monkeypatch.setattr(evaluator, "measure", counted)
     at = workplace("results", "resources.checkpoint_seconds=1e-9")
     for stop in (2, 3):
         running = begin(at)
@@ -276,7 +279,7 @@ def test_a_pack_past_a_step_that_is_now_to_be_measured_begins_again(workplace):
         for progress in running:
             if progress.step == stop:
                 break
-        assert progress.began_at == (0 if stop == 50 else 50)
+        assert progress.start_step == (0 if stop == 50 else 50)
         running.close()
     assert rows(after.results, list(run_pack(pack_of(after), after))) == trained(workplace("whole", steps))
 
@@ -407,7 +410,7 @@ def fault(monkeypatch):
                     raise error
                 super().advance(until)
 
-        monkeypatch.setattr(worker, "PackTrainer", Faulty)
+        monkeypatch.setattr(pack_run, "PackTrainer", Faulty)
         return asked
 
     return inject
@@ -499,7 +502,7 @@ def test_a_results_folder_that_cannot_be_written_ends_the_pack_at_once(workplace
 def test_what_failed_is_said_in_rows_without_values(workplace):
     at = workplace()
     cell = pack_of(at).cells[1]
-    for row in worker.failure_rows(at.study, cell, pack_of(at), "it broke"):
+    for row in failure_rows(at.study, cell, pack_of(at), "it broke"):
         assert (row.cell_id, row.step, row.is_final, row.status, row.message) == (
             cell.id,
             130,

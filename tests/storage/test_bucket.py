@@ -17,18 +17,9 @@ import pytest
 
 import rdstudy
 from rdstudy.errors import UserError
-from rdstudy.storage import (
-    LockedError,
-    StorageError,
-    Table,
-    finished_cells,
-    holder,
-    load_measurements,
-    locked,
-    paths,
-    stage,
-)
+from rdstudy.storage import LockedError, StorageError, Table, finished_cells, holder, load_measurements, locked, stage
 from rdstudy.storage import lease as leases
+from rdstudy.storage import paths as locations
 from rdstudy.storage.checkpoints import Checkpoints
 from rdstudy.storage.files import atomic_write
 from rdstudy.storage.paths import in_bucket, list_files, storage_path
@@ -108,7 +99,7 @@ def test_writes_refused_for_a_while_are_waited_for(url, server):
 
 def test_a_bucket_that_is_not_there_is_one_clear_message(server):
     url = f"{server.kind}://no-such-bucket/x"
-    with pytest.raises(StorageError, match=f"{url}/f: writing failed: the bucket does not exist"):
+    with pytest.raises(StorageError, match=f"{url}/f: writing failed: the bucket is not there"):
         atomic_write(storage_path(url) / "f", lambda file: file.write(b""))
 
 
@@ -117,7 +108,7 @@ def test_a_bucket_that_forbids_is_not_waited_for(url, server):
     began = time.monotonic()
     with pytest.raises(StorageError, match=f"{url}/f: writing failed: .*permission"):
         atomic_write(storage_path(url) / "f", lambda file: file.write(b""))
-    assert time.monotonic() - began < paths.PATIENCE_SECONDS / 4
+    assert time.monotonic() - began < locations.PATIENCE_SECONDS / 4
 
 
 @pytest.mark.parametrize("text", ["ftp://host/x", "s3://", "s3:///"])
@@ -127,7 +118,7 @@ def test_a_place_of_another_kind_is_refused(text):
 
 
 def test_a_library_that_is_not_installed_is_named(monkeypatch):
-    monkeypatch.setattr(paths, "find_spec", lambda name: None)
+    monkeypatch.setattr(locations, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"needs gcsfs: pip install 'rdstudy\[gs\]'"):
         storage_path("gs://bucket/x")
 
@@ -205,17 +196,17 @@ def test_a_holder_whose_lease_was_taken_over_writes_no_more(url, monkeypatch):
 
 def test_a_study_in_a_bucket_gives_the_bits_it_gives_in_a_folder(url, server, command, study_file):
     server.faults(errors=0.05)
-    assert command("run", study_file, "--inline", "--results", url).code == 0
-    assert command("run", study_file, "--inline", "--results", "here").code == 0
+    assert command("run", study_file, "--no-ray", "--results", url).code == 0
+    assert command("run", study_file, "--no-ray", "--results", "here").code == 0
     pd.testing.assert_frame_equal(values(url), values(Path("here")), check_exact=True)
     assert "4 cells, 4 finished" in command("status", url).out
-    assert "nothing to train" in command("run", study_file, "--inline", "--results", url).out
+    assert "nothing to train" in command("run", study_file, "--no-ray", "--results", url).out
     ended = command("report", url)
     assert ended.code == 0
     assert (Path("results") / url.rpartition("/")[2] / "report" / "index.html").is_file()
     cell = load_measurements(url)["cell_id"][0]
     assert rdstudy.load_model(url, cell).shape == rdstudy.load_model("here", cell).shape
-    assert command("measure", url, "--inline", "--draws", "2").code == 0
+    assert command("remeasure", url, "--no-ray", "--draws", "2").code == 0
     assert set(load_measurements(url)["mi_draws"].dropna()) == {1, 2}
 
 
@@ -223,7 +214,7 @@ def test_a_study_killed_in_a_bucket_goes_on_to_the_same_bits(url, server, comman
     monkeypatch.setattr(leases, "RENEW_SECONDS", 0.5)
     monkeypatch.setattr(leases, "STALE_SECONDS", 10.0)
     more = ("--set", "training.steps=5000", "--set", "resources.checkpoint_seconds=0.2")
-    run = [sys.executable, "-m", "rdstudy", "run", str(study_file), "--inline", "--results", url, *more]
+    run = [sys.executable, "-m", "rdstudy", "run", str(study_file), "--no-ray", "--results", url, *more]
     process = subprocess.Popen(run, stdout=subprocess.DEVNULL)
     until = time.monotonic() + 60
     while not Checkpoints(storage_path(url)).begun() and time.monotonic() < until:
@@ -232,8 +223,8 @@ def test_a_study_killed_in_a_bucket_goes_on_to_the_same_bits(url, server, comman
     process.wait()
     assert Checkpoints(storage_path(url)).begun()
     time.sleep(11)
-    assert command("run", study_file, "--inline", "--results", url, *more).code == 0
-    assert command("run", study_file, "--inline", "--results", "here", *more).code == 0
+    assert command("run", study_file, "--no-ray", "--results", url, *more).code == 0
+    assert command("run", study_file, "--no-ray", "--results", "here", *more).code == 0
     pd.testing.assert_frame_equal(values(url), values(Path("here")), check_exact=True)
     assert not Checkpoints(storage_path(url)).begun()
 
@@ -247,7 +238,7 @@ def test_no_credentials_are_written_anywhere(url, server, command, study_file):
     if server.kind == "gs":
         pytest.skip("this server asks for no credentials")
     secret = server.environment["AWS_SECRET_ACCESS_KEY"]
-    assert command("run", study_file, "--inline", "--results", url, "--set", "training.steps=2").code == 0
+    assert command("run", study_file, "--no-ray", "--results", url, "--set", "training.steps=2").code == 0
     root = storage_path(url)
     assert in_bucket(root)
     for path in root.fs.find(root.path):

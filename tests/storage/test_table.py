@@ -12,13 +12,12 @@ import rdstudy
 from rdstudy.storage import (
     StorageError,
     Table,
-    failed_cells,
     finished_cells,
     load_measurements,
     measured_cells,
+    read_cell_states,
     stage,
     stage_stopped,
-    stopped_cells,
 )
 from rdstudy.storage.parts import SCHEMA
 from rdstudy.storage.schema import COLUMNS, FAILED, STOPPED, Measurement
@@ -193,10 +192,10 @@ def test_a_stopped_cell_is_in_the_table_once_and_is_not_finished(table, tmp_path
     for writer in (table, table, Table(tmp_path)):
         assert writer.commit(stage_stopped(tmp_path, stopped_rows("a"))) == []
         assert cells_in(tmp_path) == ["a"] * 4
-        assert writer.stopped == {"a"}
+        assert set(writer.states.stopped) == {"a"}
     assert finished_cells(tmp_path / "measurements") == set() == measured_cells(tmp_path / "measurements", "e")
-    assert failed_cells(tmp_path / "measurements") == {}
-    assert stopped_cells(tmp_path / "measurements") == {"a": "too bad"}
+    assert read_cell_states(tmp_path / "measurements").failed == {}
+    assert read_cell_states(tmp_path / "measurements").stopped == {"a": "too bad"}
     stage_stopped(tmp_path, stopped_rows("a", at=8.0))
     assert Table(tmp_path).commit_staged() == []
     assert load_measurements(tmp_path)["distortion_nats"].dropna().tolist() == [8.0, 8.0], "the newest stop counts"
@@ -210,7 +209,7 @@ def test_rows_of_a_stopped_cell_go_away_when_it_is_trained_after_all(table, tmp_
     assert writer.commit(stage(tmp_path, "pack", rows_of("a", "b"))) == ["a", "b"]
     found = load_measurements(tmp_path)
     assert sorted(found["cell_id"]) == [cell for cell in "abc" for _ in range(4)]
-    assert set(found[found["status"] == STOPPED]["cell_id"]) == {"c"} == writer.stopped
+    assert set(found[found["status"] == STOPPED]["cell_id"]) == {"c"} == set(writer.states.stopped)
 
 
 def test_a_finished_cell_is_not_stopped_any_more(table, tmp_path):
@@ -225,10 +224,10 @@ def test_a_finished_cell_is_not_stopped_any_more(table, tmp_path):
 def test_a_cell_is_either_stopped_or_failed_by_what_came_last(table, tmp_path):
     table.commit(stage_stopped(tmp_path, stopped_rows("a")))
     table.record_failure(failure_of("a"))
-    assert (stopped_cells(table.folder), failed_cells(table.folder)) == ({}, {"a": "it broke"})
+    assert (read_cell_states(table.folder).stopped, read_cell_states(table.folder).failed) == ({}, {"a": "it broke"})
     assert cells_in(tmp_path) == ["a"] * 2
     table.commit(stage_stopped(tmp_path, stopped_rows("a")))
-    assert (stopped_cells(table.folder), failed_cells(table.folder)) == ({"a": "too bad"}, {})
+    assert (read_cell_states(table.folder).stopped, read_cell_states(table.folder).failed) == ({"a": "too bad"}, {})
     assert cells_in(tmp_path) == ["a"] * 4
 
 
@@ -236,12 +235,12 @@ def test_a_diverged_cell_is_finished(table, tmp_path):
     rows = [dataclasses.replace(row, status="diverged", distortion_nats=None, message="why") for row in rows_of("a")]
     table.commit(stage(tmp_path, "one", rows))
     assert finished_cells(tmp_path / "measurements") == {"a"}
-    assert failed_cells(tmp_path / "measurements") == {}
+    assert read_cell_states(tmp_path / "measurements").failed == {}
 
 
 def test_a_table_that_is_not_there_yet_finishes_nothing(tmp_path):
     assert finished_cells(tmp_path / "measurements") == set()
-    assert failed_cells(tmp_path / "measurements") == {}
+    assert read_cell_states(tmp_path / "measurements").failed == {}
 
 
 # --- failures ---
@@ -253,7 +252,7 @@ def test_a_failure_is_a_row_with_nulls_and_a_reason_and_does_not_finish_the_cell
     loaded = load_measurements(tmp_path)
     assert loaded["status"].tolist() == [FAILED, FAILED]
     assert loaded["distortion_nats"].isna().all()
-    assert failed_cells(tmp_path / "measurements") == {"a": "it broke"}
+    assert read_cell_states(tmp_path / "measurements").failed == {"a": "it broke"}
     assert finished_cells(tmp_path / "measurements") == set()
 
 
@@ -261,7 +260,7 @@ def test_a_failure_vanishes_when_its_cell_is_finished(table, tmp_path):
     table.record_failure(failure_of("a"))
     table.record_failure(failure_of("z"))
     table.commit(stage(tmp_path, "pack", rows_of("a", "b")))
-    assert failed_cells(tmp_path / "measurements") == {"z": "it broke"}
+    assert read_cell_states(tmp_path / "measurements").failed == {"z": "it broke"}
     loaded = load_measurements(tmp_path)
     assert loaded[loaded["cell_id"] == "a"]["status"].tolist() == ["ok"] * 4
 
@@ -380,3 +379,33 @@ def test_a_part_of_a_version_that_knew_fewer_columns_is_read_with_nulls(table, t
     assert set(found["cell_id"]) == {"a", "b"}
     assert found[found["cell_id"] == "b"]["mi_examples"].isna().all()
     assert finished_cells(tmp_path / "measurements") == {"a", "b"}
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_what_a_writer_knows_of_its_table_is_what_a_reader_finds(tmp_path, known):
+    """After every kind of change, whether it began with what was read before or not."""
+    folder = tmp_path / "measurements"
+    Table(tmp_path).record_failure(failure_of("f"))
+    writer = Table(tmp_path, states=read_cell_states(folder) if known else None)
+    diverged = [dataclasses.replace(row, status="diverged", message="why") for row in rows_of("d")]
+    changes = [
+        lambda: writer.record_failure(failure_of("z")),
+        lambda: writer.commit(stage_stopped(tmp_path, stopped_rows("a"))),
+        lambda: writer.record_failure(failure_of("a")),
+        lambda: writer.commit(stage(tmp_path, "one", rows_of("a", "b"))),
+        lambda: writer.commit(stage(tmp_path, "two", diverged)),
+        lambda: writer.commit(stage_stopped(tmp_path, stopped_rows("c"))),
+        lambda: writer.commit(stage(tmp_path, "three", rows_of("b", "c", "f"))),
+    ]
+    for change in changes:
+        change()
+        assert dataclasses.replace(writer.states, parts=frozenset()) == dataclasses.replace(
+            read_cell_states(folder), parts=frozenset()
+        )
+    assert writer.states.finished == {"a", "b", "c", "d", "f"}
+
+
+def test_states_read_before_another_writer_changed_the_table_are_read_again(tmp_path):
+    before = read_cell_states(tmp_path / "measurements")
+    Table(tmp_path).commit(stage(tmp_path, "one", rows_of("a")))
+    assert Table(tmp_path, states=before).finished == {"a"}

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from rdstudy.models.shape import model_shape
 from rdstudy.study import Cell
-from rdstudy.training.packs import FAST_PACK, MAX_STATE, Pack, count_by_status, flop, packing_key, plan_packs
+from rdstudy.training.packs import FAST_PACK, MAX_STATE, Pack, flop, packing_key, plan_packs
 
 PIXELS = 15
 
@@ -156,9 +156,3 @@ def test_larger_models_and_longer_training_are_more_arithmetic(make_cell):
     cell = make_cell()
     for change in ({"width": 10}, {"depth": 2}, {"latent_dim": 4}, {"steps": 101}, {"batch_size": 11}):
         assert flop(dataclasses.replace(cell, **change), PIXELS) > flop(cell, PIXELS)
-
-
-def test_cells_are_counted_once_by_how_they_stand(make_cell):
-    cells = {name: make_cell(seed=i) for i, name in enumerate("abcde")}
-    counts = count_by_status(cells, finished=["a", "b", "elsewhere"], failed=["b", "c"])
-    assert counts == {"finished": 2, "failed": 1, "missing": 2}

@@ -8,10 +8,9 @@ from typing import Any
 from ray.tune import Callback
 
 from rdstudy.execution.budget import Budget
+from rdstudy.execution.protocols import Listener, PackProgress
 from rdstudy.execution.ray_tune.node_checks import machines
 from rdstudy.execution.ray_tune.pack_queue import PackQueue
-from rdstudy.execution.run import Listener
-from rdstudy.execution.worker import Progress
 from rdstudy.storage.files import StorageError
 
 REFUSALS = 5
@@ -26,9 +25,9 @@ class TuneCallback(Callback):  # type: ignore[misc]  # Ray is untyped
     def __init__(self, queue: PackQueue, listener: Listener, budget: Budget) -> None:
         self.queue, self.listener, self.budget = queue, listener, budget
         self.error: BaseException | None = None
-        self.over: str | None = None
+        self.limit: str | None = None
         self.refused = 0
-        self.at_work: set[str] = set()  # trials that have a worker
+        self.active_trials: set[str] = set()
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune saves its callbacks, for a resume of its own that is never used: there is nothing to save."""
@@ -36,21 +35,21 @@ class TuneCallback(Callback):  # type: ignore[misc]  # Ray is untyped
 
     def all_lost(self) -> None:
         """Every worker is gone: their packs wait for others."""
-        self.at_work.clear()
+        self.active_trials.clear()
         self.queue.all_lost()
 
     def on_trial_start(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        self.at_work.add(trial.trial_id)
+        self.active_trials.add(trial.trial_id)
 
     def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        self.at_work.discard(trial.trial_id)
+        self.active_trials.discard(trial.trial_id)
 
     def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any) -> None:
         work = self.queue.running[trial.trial_id]
         refusal = StorageError(result["refused"]) if "refused" in result else None
         try:
             for event in result.pop("events", []):
-                progress = Progress(**{**event, "cells": tuple(event["cells"])})
+                progress = PackProgress(**{**event, "cells": tuple(event["cells"])})
                 try:
                     self.listener(work.of, progress)
                     self.refused = 0
@@ -72,9 +71,9 @@ class TuneCallback(Callback):  # type: ignore[misc]  # Ray is untyped
         if result.get("done"):
             self.queue.ended(trial.trial_id)
         if self.queue:
-            self.over = self.budget.over(machines)
-            if self.over is not None:
-                raise RuntimeError(self.over)  # ends the experiment; what trains goes on from its checkpoints
+            self.limit = self.budget.exceeded(machines)
+            if self.limit is not None:
+                raise RuntimeError(self.limit)  # ends the experiment; what trains goes on from its checkpoints
 
     def _elsewhere(self, worker: str, error: StorageError) -> None:
         """A machine cannot write, or cannot train: its pack goes elsewhere; if that is so of all, the run ends."""
@@ -85,7 +84,7 @@ class TuneCallback(Callback):  # type: ignore[misc]  # Ray is untyped
         self.queue.lost(worker)
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        self.at_work.discard(trial.trial_id)
+        self.active_trials.discard(trial.trial_id)
         message = str(trial.get_error() or "")
         if any(words in message for words in MACHINE_LOST):
             self.queue.lost(trial.trial_id)
@@ -96,7 +95,7 @@ class TuneCallback(Callback):  # type: ignore[misc]  # Ray is untyped
         cells = tuple(cell.id for cell in given_up.pack.cells)
         failure = f"{reason(message)} ({given_up.crashes} times)"
         try:
-            self.listener(given_up.of, Progress(0, given_up.of.steps, cells, 0.0, failure=failure))
+            self.listener(given_up.of, PackProgress(0, given_up.of.steps, cells, 0.0, failure=failure))
         except BaseException as error:
             self.error = error
             raise

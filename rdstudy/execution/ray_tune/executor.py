@@ -1,6 +1,6 @@
 """The executor that trains packs on a Ray cluster: one pack, one Tune trial.
 
-    queue -> searcher -> Tune's controller -> workers (trainable.py) -> relay -> the driver's listener, and the queue
+    queue -> searcher -> Tune's controller -> workers (trainable.py) -> callback -> the driver's listener, and the queue
 
 Tune's experiment files live in a temporary folder that is removed: nothing of Ray's is needed to go on.
 """
@@ -18,14 +18,13 @@ import ray
 from ray import tune
 
 from rdstudy.execution.budget import Budget
+from rdstudy.execution.protocols import Listener, NextPacks, RunContext
 from rdstudy.execution.ray_tune.callback import TuneCallback, reason
 from rdstudy.execution.ray_tune.node_checks import Versions, check_nodes, machines
 from rdstudy.execution.ray_tune.pack_queue import PackQueue
 from rdstudy.execution.ray_tune.resources import ConcurrencyLimit, device_kind, gpus_per_pack
 from rdstudy.execution.ray_tune.searcher import Packs, PackSearcher
 from rdstudy.execution.ray_tune.trainable import PackTrainable
-from rdstudy.execution.run import Listener, More
-from rdstudy.execution.worker import RunContext
 from rdstudy.storage.files import StorageError
 from rdstudy.storage.paths import absolute
 from rdstudy.training.packs import Pack
@@ -37,7 +36,7 @@ EXPERIMENTS = 100
 
 
 def run_on_ray(
-    packs: list[Pack], at: RunContext, listener: Listener, budget: Budget, more: More | None = None
+    packs: list[Pack], context: RunContext, listener: Listener, budget: Budget, next_packs: NextPacks | None = None
 ) -> str | None:
     """An executor: every pack a trial, as many side by side as the cluster has room for.
 
@@ -48,49 +47,49 @@ def run_on_ray(
         UserError: a machine of the cluster cannot train.
         StorageError: the results cannot be written.
     """
-    results, gpus = absolute(at.results), gpus_per_pack(at.study)
+    results, gpus = absolute(context.results), gpus_per_pack(context.study)
     if machines() > 1:
-        check_nodes(results, device_kind(at.study), gpus_per_pack=gpus)
+        check_nodes(results, device_kind(context.study), gpus_per_pack=gpus)
     trainable = tune.with_parameters(
         PackTrainable,
-        dataset=at.dataset,
-        study=at.study.model_dump_json(),
+        dataset=context.dataset,
+        study=context.study.model_dump_json(),
         results=results,
-        commit=at.commit,
-        again=at.again,
+        commit=context.commit,
+        remeasure=context.remeasure,
         versions=Versions.here(),
         driver=ray.get_runtime_context().get_node_id(),
     )
-    trainable = tune.with_resources(trainable, {"cpu": at.study.resources.cpus_per_pack, "gpu": gpus})
-    relay = TuneCallback(PackQueue(packs, more), listener, budget)
+    trainable = tune.with_resources(trainable, {"cpu": context.study.resources.cpus_per_pack, "gpu": gpus})
+    callback = TuneCallback(PackQueue(packs, next_packs), listener, budget)
     for attempt in range(EXPERIMENTS):
         try:
-            _fit(trainable, relay, ConcurrencyLimit(gpus=gpus, cpus=at.study.resources.cpus_per_pack))
+            _fit(trainable, callback, ConcurrencyLimit(gpus=gpus, cpus=context.study.resources.cpus_per_pack))
         except Exception as error:
             # Tune itself gives up where a worker dies in a way that it does not know. What is left is in the results,
             # so a new experiment takes it from there.
-            if relay.error is not None:
-                raise relay.error from None
-            if relay.over is not None:
-                return relay.over
+            if callback.error is not None:
+                raise callback.error from None
+            if callback.limit is not None:
+                return callback.limit
             _log.debug("Tune gave up", exc_info=True)
-            if relay.queue and attempt == EXPERIMENTS - 1:
+            if callback.queue and attempt == EXPERIMENTS - 1:
                 why = reason(str(error))
                 raise StorageError(f"Ray could not go on: {why}. Run the same command again.") from error
-        relay.all_lost()
-        if not relay.queue:
+        callback.all_lost()
+        if not callback.queue:
             break
     return None
 
 
-def _fit(trainable: Any, relay: TuneCallback, room: Callable[[int], int]) -> None:
+def _fit(trainable: Any, callback: TuneCallback, room: Callable[[int], int]) -> None:
     """One Tune experiment over the packs that are left, its files in a temporary folder."""
     files = Path(tempfile.mkdtemp(prefix="rdstudy-ray-"))
     try:
         tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(
-                search_alg=Packs(PackSearcher(relay, room)),
+                search_alg=Packs(PackSearcher(callback, room)),
                 num_samples=-1,
                 reuse_actors=True,
                 trial_name_creator=_trial_name,
@@ -100,7 +99,7 @@ def _fit(trainable: Any, relay: TuneCallback, room: Callable[[int], int]) -> Non
                 name="packs",
                 storage_path=str(files),
                 verbose=0,
-                callbacks=[relay],
+                callbacks=[callback],
                 checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
                 failure_config=tune.FailureConfig(max_retries=0),  # what becomes of a pack, the queue decides
             ),

@@ -17,7 +17,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 import rdstudy
 from rdstudy.errors import UserError
-from rdstudy.execution.worker import pick_device
+from rdstudy.execution.device import pick_device
 from rdstudy.storage.files import StorageError, atomic_write, remove
 from rdstudy.storage.paths import storage_path
 

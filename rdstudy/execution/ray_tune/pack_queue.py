@@ -6,7 +6,7 @@
        +- halves -+  its process died on a machine that lives, CRASHES times: one cell may be to blame
 
 So a cell that kills its process every time ends up alone and is recorded as failed, and its companions finish.
-Knows no Ray: `handing_out.py` asks and `relay.py` tells.
+Knows no Ray: `searcher.py` asks and `callback.py` tells.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from rdstudy.execution.run import More
+from rdstudy.execution.protocols import NextPacks
 from rdstudy.training.packs import Pack
 
 CRASHES = 3
@@ -38,15 +38,15 @@ class Work:
 class PackQueue:
     """The packs of a run: those that wait, in order, and those at work."""
 
-    def __init__(self, packs: Iterable[Pack], more: More | None = None) -> None:
+    def __init__(self, packs: Iterable[Pack], next_packs: NextPacks | None = None) -> None:
         """
         Args:
             packs: what is known from the start.
-            more: asked for the next packs when all that were given have ended; none means that there are no more.
+            next_packs: called when all packs have ended; no packs means that the search has ended.
         """
         self.waiting = deque(Work(pack, pack) for pack in packs)
         self.running: dict[str, Work] = {}
-        self._more = more
+        self._next_packs = next_packs
 
     def __bool__(self) -> bool:
         """Whether anything is left."""
@@ -102,10 +102,10 @@ class PackQueue:
             self.lost(worker)
 
     def _refill(self) -> None:
-        while self._more is not None and not self.waiting and not self.running:
-            packs = self._more()
+        while self._next_packs is not None and not self.waiting and not self.running:
+            packs = self._next_packs()
             if not packs:
-                self._more = None
+                self._next_packs = None
             self.waiting.extend(Work(pack, pack) for pack in packs)
 
     def _again(self, work: Work) -> None:

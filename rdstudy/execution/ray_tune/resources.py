@@ -8,7 +8,7 @@ from typing import Any
 
 import ray
 
-from rdstudy.execution.worker import pick_device
+from rdstudy.execution.device import pick_device
 from rdstudy.study import Study
 
 MAX_WAITING = 128
@@ -45,7 +45,7 @@ def workers(study: Study) -> int:
     return max(1, int(min(by_cpu, could_have("GPU") // gpus) if gpus else by_cpu))
 
 
-def a_pack_a_core(study: Study) -> bool:
+def one_pack_per_core(study: Study) -> bool:
     """Whether every core of this machine will train a pack, and no GPU."""
     return study.resources.cpus_per_pack == 1 and pick_device("auto").type == "cpu"
 

@@ -18,22 +18,22 @@ from rdstudy.study.early_stopping import to_json
 class PackSearcher(Searcher):  # type: ignore[misc]  # Ray is untyped
     """Gives Tune the queue's packs, one a trial, as many at once as there is room for."""
 
-    def __init__(self, relay: TuneCallback, room: Callable[[int], int]) -> None:
+    def __init__(self, callback: TuneCallback, limit: Callable[[int], int]) -> None:
         super().__init__()
-        self.relay, self.queue, self.room = relay, relay.queue, room
+        self.callback, self.queue, self.limit = callback, callback.queue, limit
 
     def suggest(self, trial_id: str) -> Any:
-        if len(self.queue.running) >= self.room(len(self.relay.at_work)):
+        if len(self.queue.running) >= self.limit(len(self.callback.active_trials)):
             return None
         try:
             work = self.queue.take(trial_id)
         except BaseException as error:  # of a search that was asked for more
-            self.relay.error = error
+            self.callback.error = error
             raise
         if work is not None:
             cells = json.dumps([asdict(cell) for cell in work.pack.cells])
             limits = to_json(work.pack.limits)
-            return {"pack": work.pack.id, "cells": cells, "begun": work.pack.begun, "limits": limits}
+            return {"pack": work.pack.id, "cells": cells, "resumed": work.pack.resumed, "limits": limits}
         return None if self.queue else self.FINISHED
 
     def __getstate__(self) -> dict[str, Any]:
@@ -41,7 +41,7 @@ class PackSearcher(Searcher):  # type: ignore[misc]  # Ray is untyped
         return {}
 
     def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
-        """The relay hears of it too, and knows more."""
+        """The callback hears of it too, and knows more."""
 
     def save(self, checkpoint_path: str) -> None:
         """Tune saves its searcher, for a resume of its own that is never used: there is nothing to save."""
@@ -55,9 +55,9 @@ class Packs(SearchGenerator):  # type: ignore[misc]  # Ray is untyped
     """
 
     def is_finished(self) -> bool:
-        relay = self.searcher.relay
+        callback = self.searcher.callback
         try:
-            return not relay.queue.waits()
+            return not callback.queue.waits()
         except BaseException as error:  # of a search that was asked for more
-            relay.error = error
+            callback.error = error
             raise

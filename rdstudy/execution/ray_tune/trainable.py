@@ -16,10 +16,11 @@ import ray
 from ray import tune
 
 from rdstudy.data.dataset import Dataset
+from rdstudy.execution.device import pick_device, use_threads
+from rdstudy.execution.protocols import PackProgress, RunContext
 from rdstudy.execution.provenance import Commit
 from rdstudy.execution.ray_tune.node_checks import Versions, complaint, machines
-from rdstudy.execution.run import work
-from rdstudy.execution.worker import Progress, RunContext, pick_device, use_threads
+from rdstudy.execution.worker import work
 from rdstudy.storage.files import StorageError
 from rdstudy.storage.paths import storage_path
 from rdstudy.study import Cell, Study
@@ -44,7 +45,7 @@ class PackTrainable(tune.Trainable):  # type: ignore[misc]  # Ray is untyped
         study: str,
         results: str,
         commit: Commit | None,
-        again: bool,
+        remeasure: bool,
         versions: Versions,
         driver: str,
     ) -> None:
@@ -53,15 +54,15 @@ class PackTrainable(tune.Trainable):  # type: ignore[misc]  # Ray is untyped
         self.unfit = complaint(versions, results, None, device) if elsewhere else None
         if self.unfit is not None:
             return
-        self.at = RunContext(
+        self.context = RunContext(
             study=Study.model_validate_json(study),
             dataset=dataset,
             results=storage_path(results),
             device=pick_device(device),
             commit=commit,
-            again=again,
+            remeasure=remeasure,
         )
-        use_threads(self.at.study)
+        use_threads(self.context.study)
         self._start(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -72,8 +73,8 @@ class PackTrainable(tune.Trainable):  # type: ignore[misc]  # Ray is untyped
     def _start(self, config: dict[str, Any]) -> None:
         if self.unfit is None:
             cells = tuple(Cell(**cell) for cell in json.loads(config["cells"]))
-            pack = Pack(cells, begun=config["begun"], limits=from_json(config["limits"]))
-            self.progress: Iterator[Progress] = work(pack, self.at)
+            pack = Pack(cells, resumed=config["resumed"], limits=from_json(config["limits"]))
+            self.progress: Iterator[PackProgress] = work(pack, self.context)
 
     def step(self) -> dict[str, Any]:
         """Work until it is time to report, or the pack ends."""

@@ -131,7 +131,7 @@ def kill_and_resume(
     study = write_study(folder, cells=cells, steps=steps, pack_size=pack_size)
     (folder / "tmp").mkdir()
     reference = Runs(study, folder / "uninterrupted", folder / "tmp")
-    code, output = reference.finish("--inline")
+    code, output = reference.finish("--no-ray")
     assert code == 0, output
     runs = Runs(study, folder / "killed", folder / "tmp")
     rng = random.Random(seed)

@@ -32,9 +32,9 @@ class Hold:
     def find_spec(self, name, path=None, target=None):
         if name == "rdstudy.execution.ray_tune.trainable":
             sys.meta_path.remove(self)
-            from rdstudy.execution import worker
+            from rdstudy.execution import pack_run
             from rdstudy.execution.ray_tune import node_checks as preflight
-            train, complaint = worker._PackRun.train, preflight.complaint
+            train, complaint = pack_run.PackRun.train, preflight.complaint
             folder = pathlib.Path(os.environ["HOLD"])
             def held(self, until):
                 width = self.pack.cells[0].width
@@ -45,7 +45,7 @@ class Hold:
             def asked(*arguments):
                 (folder / f"asked-{os.getpid()}").touch()
                 return complaint(*arguments)
-            worker._PackRun.train, preflight.complaint = held, asked
+            pack_run.PackRun.train, preflight.complaint = held, asked
         return None
 sys.meta_path.insert(0, Hold())
 """

@@ -37,7 +37,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> TwoRuns:
     on_ray, inline = (Runs(study, folder / name, tmp) for name in ("ray", "inline"))
     code, said = on_ray.finish()
     assert code == 0, said
-    assert inline.finish("--inline")[0] == 0
+    assert inline.finish("--no-ray")[0] == 0
     return TwoRuns(on_ray, inline, said)
 
 
@@ -67,7 +67,7 @@ def test_ray_leaves_no_files_and_says_nothing(runs: TwoRuns):
 
 
 def test_measuring_again_gives_the_same_bits_on_ray_and_in_one_process(runs: TwoRuns):
-    for run, options in zip(runs[:2], ([], ["--inline"]), strict=True):
+    for run, options in zip(runs[:2], ([], ["--no-ray"]), strict=True):
         command = [sys.executable, "-m", "rdstudy", "measure", str(run.results), "--draws", "2", *options]
         environment = {**os.environ, "TMPDIR": str(run.tmp)}
         subprocess.run(command, check=True, timeout=300, env=environment)
@@ -99,7 +99,7 @@ def test_no_cluster_at_the_address_is_the_users_mistake(runs: TwoRuns):
 def test_an_inline_run_does_not_import_ray(runs: TwoRuns, tmp_path: Path):
     check = (
         "import sys; from rdstudy.cli import app\n"
-        f"try: app(['run', {str(runs[1].study)!r}, '--results', {str(tmp_path / 'r')!r}, '--inline',"
+        f"try: app(['run', {str(runs[1].study)!r}, '--results', {str(tmp_path / 'r')!r}, '--no-ray',"
         " '--set', 'training.steps=2'])\n"
         "except SystemExit as e: assert e.code == 0, e.code\n"
         "sys.exit('ray' in sys.modules)"

@@ -92,7 +92,7 @@ def test_a_pack_that_starts_again_does_without_the_cells_that_were_stopped():
     queue.stopped("a", [pack.cells[0].id, pack.cells[3].id])
     queue.lost("a")
     work = taken(queue, "b")
-    assert (work.pack.cells, work.pack.begun, work.of) == ((ALL[1], ALL[2], ALL[4]), True, pack)
+    assert (work.pack.cells, work.pack.resumed, work.of) == ((ALL[1], ALL[2], ALL[4]), True, pack)
     assert work.pack.limits == pack.limits
     queue.crashed("b", out_of_memory=True)
     assert all(taken(queue, name).pack.limits == pack.limits for name in "cd")

@@ -16,11 +16,12 @@ import numpy as np
 
 from rdstudy.data.dataset import make_dataset
 from rdstudy.execution.budget import Budget
+from rdstudy.execution.device import pick_device
+from rdstudy.execution.protocols import PackProgress, RunContext
 from rdstudy.execution.ray_tune.cluster import cluster
 from rdstudy.execution.ray_tune.executor import run_on_ray
-from rdstudy.execution.run import TableWriter, open_results
+from rdstudy.execution.results_folder import TableWriter, open_results
 from rdstudy.execution.status import study_status
-from rdstudy.execution.worker import Progress, RunContext, pick_device
 from rdstudy.study import Study, parse_study
 from rdstudy.training.packs import Pack, plan_packs
 
@@ -46,7 +47,7 @@ def run_small_packs(results: Path, packs: int, ended: Callable[[int], None]) -> 
     dataset = make_dataset("images", pixels, (8, 8, 1))
     n = 0
 
-    def listen(pack: Pack, progress: Progress) -> None:
+    def listen(pack: Pack, progress: PackProgress) -> None:
         nonlocal n
         if progress.staged:
             n += 1

@@ -11,7 +11,7 @@ import pytest
 
 import rdstudy
 from rdstudy.analysis import final_measurements, frontier, learning
-from rdstudy.execution import worker
+from rdstudy.execution import pack_run
 from rdstudy.execution.status import study_status
 from rdstudy.storage.study_record import recorded_study
 from rdstudy.training.trainer import PackTrainer
@@ -44,7 +44,7 @@ def whole(tmp_path_factory) -> Runs:
     """One such search, run in one process without interruption."""
     folder = tmp_path_factory.mktemp("whole")
     runs = Runs(write(folder), folder / "results", folder)
-    code, said = runs.finish("--inline")
+    code, said = runs.finish("--no-ray")
     assert code == 0, said
     runs.log.append(said)
     return runs
@@ -99,7 +99,7 @@ def test_what_was_stopped_is_said_by_every_command(whole, command):
     document = json.loads(command("status", results, "--json").out)
     assert set(document["stopped_early"]) == stopped
     assert all(message.startswith("stopped at step ") for message in document["stopped_early"].values())
-    again = command("run", whole.study, "--results", results, "--inline")
+    again = command("run", whole.study, "--results", results, "--no-ray")
     assert f"all 24 cells are finished or were stopped early ({n}); nothing to train" in again.out
     listed = json.loads(command("ls", results, "--status", "stopped", "--json").out)["cells"]
     assert {cell["cell_id"] for cell in listed} == stopped
@@ -153,10 +153,10 @@ def test_a_search_interrupted_at_any_moments_stops_the_same_cells(whole, command
 
     results = tmp_path / "interrupted"
     with monkeypatch.context() as interrupted:
-        interrupted.setattr(worker, "PackTrainer", type("Interrupted", (PackTrainer,), {"advance": interrupt}))
+        interrupted.setattr(pack_run, "PackTrainer", type("Interrupted", (PackTrainer,), {"advance": interrupt}))
         codes: list[int] = []
         while not codes or codes[-1] == 130:
-            codes.append(command("run", whole.study, "--results", results, "--inline").code)
+            codes.append(command("run", whole.study, "--results", results, "--no-ray").code)
             assert len(codes) < 20
     assert codes[-1] == 0
     assert len(codes) > 3
@@ -176,7 +176,7 @@ def test_a_grid_trains_a_stopped_cell_in_full_and_the_search_goes_its_own_way(co
     ]
     grid.write_text("\n".join(kept).replace("name: sought", "name: gridded"))
     assert "1 cells, 0 finished, 1 missing" in command("plan", grid, "--results", copied.results).out
-    assert command("run", grid, "--results", copied.results, "--inline").code == 0
+    assert command("run", grid, "--results", copied.results, "--no-ray").code == 0
     after = values(copied.results)
     mine = after[after["cell_id"] == min(stopped)]
     assert set(mine["status"]) == {"ok"}
@@ -184,12 +184,12 @@ def test_a_grid_trains_a_stopped_cell_in_full_and_the_search_goes_its_own_way(co
     assert stopped_in(copied.results) == stopped - {min(stopped)}
     others, expected = (frame[frame["cell_id"] != min(stopped)].reset_index(drop=True) for frame in (after, before))
     pd.testing.assert_frame_equal(others, expected)
-    again = command("run", copied.study, "--results", copied.results, "--inline")
+    again = command("run", copied.study, "--results", copied.results, "--no-ray")
     assert "nothing to train" in again.out, "it would have stopped the cell there, and goes on from that"
 
 
 def test_a_search_that_stops_none_trains_in_full_what_another_stopped(whole, command, tmp_path):
-    short = ("--inline", "--set", "search.pruner=null", "--set", "search.stop_when.cells=16")
+    short = ("--no-ray", "--set", "search.pruner=null", "--set", "search.stop_when.cells=16")
     fresh, after = tmp_path / "fresh", tmp_path / "after"
     assert command("run", whole.study, "--results", fresh, *short).code == 0
     table = values(fresh)
@@ -205,7 +205,7 @@ def test_a_search_that_stops_none_trains_in_full_what_another_stopped(whole, com
 
 
 def test_a_study_that_measures_once_cannot_stop_cells(whole, command):
-    once = command("run", whole.study, "--inline", "--set", "evaluation.steps=[70]")
+    once = command("run", whole.study, "--no-ray", "--set", "evaluation.steps=[70]")
     refused(once, "evaluation.steps: names no step from 18 on and before the last, 70, at which search.pruner could")
 
 

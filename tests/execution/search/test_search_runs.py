@@ -43,12 +43,12 @@ def write_grid(folder: Path) -> Path:
 
 def test_a_search_trains_what_it_chooses_and_says_why_it_ended(command, tmp_path):
     study, results = write(tmp_path), tmp_path / "results"
-    ended = command("run", study, "--results", results, "--inline")
+    ended = command("run", study, "--results", results, "--no-ray")
     assert ended.code == 0, ended.err
     assert "the search has ended: until.cells: 28 cells are trained" in ended.out
     table = rdstudy.load_measurements(results)
     assert table["cell_id"].nunique() == 28
-    again = command("run", study, "--results", results, "--inline")
+    again = command("run", study, "--results", results, "--no-ray")
     assert "all 28 cells are finished; nothing to train" in again.out
     status = command("status", results)
     assert status.code == 0
@@ -57,7 +57,7 @@ def test_a_search_trains_what_it_chooses_and_says_why_it_ended(command, tmp_path
     plan = command("plan", study, "--results", results, "--set", "search.stop_when.cells=40")
     assert plan.code == 0
     assert "28 finished, 4 missing" in plan.out, "the last batch is filled up"
-    more = command("run", study, "--results", results, "--inline", "--set", "search.stop_when.cells=40")
+    more = command("run", study, "--results", results, "--no-ray", "--set", "search.stop_when.cells=40")
     assert more.code == 0
     assert rdstudy.load_measurements(results)["cell_id"].nunique() == 40
     assert command("report", results, "--format", "html,md").code == 0
@@ -76,7 +76,7 @@ def test_a_frontier_is_searched_and_reported(command, tmp_path):
         "space: {beta: {low: 0.01, high: 5}, width: [8, 16], learning_rate: {low: 0.0003, high: 0.01}}}"
     )
     one = "grid={split: [random], depth: [1], latent_dim: [3], train_size: [100], seed: {count: 9}}"
-    ended = command("run", study, "--results", results, "--inline", "--set", frontier, "--set", one)
+    ended = command("run", study, "--results", results, "--no-ray", "--set", frontier, "--set", one)
     assert ended.code == 0, ended.err
     assert "hypervolume, nats^2" in ended.out
     table = rdstudy.load_measurements(results)
@@ -89,10 +89,10 @@ def test_a_frontier_is_searched_and_reported(command, tmp_path):
 def test_cells_of_a_grid_and_of_a_search_are_one_another_s(command, tmp_path):
     study, results = write(tmp_path), tmp_path / "results"
     grid = write_grid(tmp_path)
-    assert command("run", grid, "--results", results, "--inline").code == 0
+    assert command("run", grid, "--results", results, "--no-ray").code == 0
     before = rdstudy.load_measurements(results)
     assert before["cell_id"].nunique() == 6
-    ended = command("run", study, "--results", results, "--inline")
+    ended = command("run", study, "--results", results, "--no-ray")
     assert ended.code == 0, ended.err
     table = rdstudy.load_measurements(results)
     assert table["cell_id"].nunique() == 28, "the grid's six among them"
@@ -109,7 +109,7 @@ def test_looking_at_a_search_leaves_its_record_in_the_storage_alone(command, tmp
     study, results, url = write(tmp_path), tmp_path / "results", f"sqlite:///{tmp_path / 'optuna.db'}"
     stored = ("--set", f"search.storage={url}")
     small = ("--set", "search.stop_when.cells=8")
-    assert command("run", study, "--results", results, "--inline", *small, *stored).code == 0
+    assert command("run", study, "--results", results, "--no-ray", *small, *stored).code == 0
     before = [each.datetime_start for each in optuna.get_all_study_summaries(url)]
     for look in (("status", results), ("plan", study, "--results", results, *stored), ("report", results)):
         assert command(*look).code == 0
@@ -118,16 +118,16 @@ def test_looking_at_a_search_leaves_its_record_in_the_storage_alone(command, tmp
 
 def test_a_record_that_is_damaged_is_named(command, tmp_path):
     study, results = write(tmp_path), tmp_path / "results"
-    assert command("run", study, "--results", results, "--inline", "--set", "search.stop_when.cells=8").code == 0
+    assert command("run", study, "--results", results, "--no-ray", "--set", "search.stop_when.cells=8").code == 0
     (results / "search.json").write_text("{")
-    refused(command("run", study, "--results", results, "--inline"), "search.json: cannot be read", "remove it")
+    refused(command("run", study, "--results", results, "--no-ray"), "search.json: cannot be read", "remove it")
 
 
 @pytest.mark.slow
 def test_a_search_killed_at_random_moments_has_the_cells_and_values_of_an_uninterrupted_one(tmp_path):
     study = write(tmp_path, steps=600)
     whole, killed = Runs(study, tmp_path / "whole", tmp_path), Runs(study, tmp_path / "killed", tmp_path)
-    code, said = whole.finish("--inline")
+    code, said = whole.finish("--no-ray")
     assert code == 0, said
     rng = random.Random(1)
     for attempt in itertools.count():

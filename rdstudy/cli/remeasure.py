@@ -1,0 +1,126 @@
+"""`remeasure`: measure finished cells again from their stored weights."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rdstudy.cli.exit_codes import FAILED
+from rdstudy.cli.json_output import as_json, print_document
+from rdstudy.cli.messages import print_stopped
+from rdstudy.cli.options import Address, ResultsPlace, Settings, UseRay
+from rdstudy.cli.terminal import console_for
+from rdstudy.errors import UserError
+
+if TYPE_CHECKING:
+    from rdstudy.execution.remeasure import RemeasureResult
+    from rdstudy.study import Evaluation, Study
+    from rdstudy.study.sections import Examples
+
+OPTIONS = {
+    ("mutual_information", "draws"): "--mi-draws",
+    ("mutual_information", "examples"): "--mi-examples",
+    ("nll", "importance_samples"): "--nll-draws",
+    ("nll", "examples"): "--nll-examples",
+}
+"""The option that sets each number of an evaluation."""
+
+
+def remeasure(
+    results: ResultsPlace,
+    mi_draws: Annotated[int | None, typer.Option(help="Draws of z per example for the mutual information.")] = None,
+    mi_examples: Annotated[
+        str | None,
+        typer.Option(metavar="M|all", help="Examples for the mutual information; M limits it to log M nats."),
+    ] = None,
+    nll_draws: Annotated[int | None, typer.Option(help="Draws of z per example for the NLL.")] = None,
+    nll_examples: Annotated[
+        str | None, typer.Option(metavar="M|all", help="Examples per population for the NLL.")
+    ] = None,
+    settings: Settings = None,
+    address: Address = None,
+    ray: UseRay = True,
+    json_wanted: Annotated[
+        bool, as_json("study, results, evaluation_id, measured, to_measure, without_weights (cell_ids)")
+    ] = False,
+) -> None:
+    """Measure finished cells again from their stored weights. Rows are added; none is replaced.
+
+    The --mi options measure the mutual information, the --nll options the NLL; without any, both are measured as the
+    study says. After an interruption the same command resumes.
+    """
+    from rdstudy.cli.listeners import RemeasureListener
+    from rdstudy.execution.remeasure import remeasure_study
+    from rdstudy.storage.files import StorageError
+    from rdstudy.storage.study_record import recorded_study
+
+    study = recorded_study(results, overrides=settings or ())
+    evaluation = _evaluation(study, mi_draws, mi_examples, nll_draws, nll_examples)
+    study = study.model_copy(update={"evaluation": evaluation})
+    console = console_for(stderr=json_wanted)
+    display = RemeasureListener(study, results, console)
+    try:
+        result = remeasure_study(study, results, ray=ray, address=address, listener=display)
+    except StorageError as error:
+        if not display.started:
+            raise
+        print_stopped(error)
+        raise typer.Exit(FAILED) from error
+    left = result.remaining
+    if display.started:
+        console.print(f"{study.name}: {left.measured} cells measured, {len(left.to_measure)} to measure ({results})")
+    for cell in left.without_weights:
+        console.print(f"not measured: {cell.id} ({cell}): its weights were not stored", soft_wrap=True)
+    if json_wanted:
+        _print_json(result)
+    if not result.complete:
+        raise typer.Exit(FAILED)
+    console.print(f"next: rdstudy report {results}", soft_wrap=True)
+
+
+def _evaluation(
+    study: Study, mi_draws: int | None, mi_examples: str | None, nll_draws: int | None, nll_examples: str | None
+) -> Evaluation:
+    from pydantic import ValidationError
+
+    from rdstudy.execution.remeasure import changed_evaluation
+
+    try:
+        return changed_evaluation(
+            study,
+            mi_draws=mi_draws,
+            mi_examples=_examples("--mi-examples", mi_examples),
+            nll_draws=nll_draws,
+            nll_examples=_examples("--nll-examples", nll_examples),
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        section, setting = map(str, first["loc"][:2])
+        message = f"{first['msg'][:1].lower()}{first['msg'][1:]}; found {first['input']!r}"
+        raise UserError(f"{OPTIONS[section, setting]}: {message}") from error
+
+
+def _examples(option: str, text: str | None) -> Examples | None:
+    """`all`, or a number of examples."""
+    if text is None:
+        return None
+    if text == "all":
+        return "all"
+    if not text.isdigit() or int(text) < 1:
+        raise UserError(f"{option}: expected a number of examples, 1 or more, or all; found {text!r}")
+    return int(text)
+
+
+def _print_json(result: RemeasureResult) -> None:
+    left = result.remaining
+    print_document(
+        {
+            "study": result.study.name,
+            "results": result.results,
+            "evaluation_id": result.study.evaluation.evaluation_id,
+            "measured": left.measured,
+            "to_measure": len(left.to_measure),
+            "without_weights": [cell.id for cell in left.without_weights],
+        }
+    )

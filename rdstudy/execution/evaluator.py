@@ -1,0 +1,63 @@
+"""Measures the models of a pack on their training and test examples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from jaxtyping import UInt8
+from torch import Tensor
+
+from rdstudy.evaluation.evaluate import Values, measure
+from rdstudy.execution.inputs import Populations
+from rdstudy.execution.rows import measured_row
+from rdstudy.models.vae import VAE
+from rdstudy.storage.schema import DIVERGED, POPULATIONS, Measurement
+from rdstudy.study import Cell, Study
+
+
+class Evaluator:
+    """Measures models as the study's `evaluation` section says, and makes their rows."""
+
+    def __init__(
+        self, study: Study, images: UInt8[Tensor, "examples pixels"], provenance: Callable[[], Mapping[str, Any]]
+    ) -> None:
+        """
+        Args:
+            study: says what is measured at which step.
+            images: the whole data set, on the device of the models.
+            provenance: called after each measurement; gives the columns that say how and where the row was made.
+        """
+        self.study, self.images, self.provenance = study, images, provenance
+
+    def rows(self, model: VAE, cell: Cell, populations: Populations, step: int) -> list[Measurement]:
+        """The rows of one model at one step, one for each population.
+
+        Args:
+            model: the cell's model after `step` training steps.
+            cell: whose model it is.
+            populations: indices of the cell's examples.
+            step: training steps taken.
+        """
+        rows = []
+        for population in POPULATIONS:
+            values = measure(
+                model,
+                self.images,
+                populations[population],
+                self.study.evaluation,
+                stream_id=cell.stream_id,
+                step=step,
+                final=cell.steps,
+                population=population,
+            )
+            rows.append(self._row(cell, step, population, values))
+        return rows
+
+    def diverged_rows(self, cell: Cell, message: str, step: int) -> list[Measurement]:
+        """The rows of a model whose weights are not finite, so that nothing can be measured."""
+        return [self._row(cell, step, population, Values({}, DIVERGED, message)) for population in POPULATIONS]
+
+    def _row(self, cell: Cell, step: int, population: str, values: Values) -> Measurement:
+        provenance = self.provenance()
+        return measured_row(self.study, cell, step=step, population=population, values=values, provenance=provenance)

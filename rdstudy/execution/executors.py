@@ -1,0 +1,91 @@
+"""Where packs are trained: one after the other in this process, or side by side on Ray."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from rdstudy.execution.budget import Budget
+from rdstudy.execution.protocols import Executor, Listener, NextPacks, RunContext
+from rdstudy.study import Study
+from rdstudy.training.packs import Pack
+
+
+class Backend(NamedTuple):
+    """An executor and what it has to offer, from which packs are planned.
+
+    Attributes:
+        execute: the executor.
+        workers: packs that train side by side.
+        device: cpu, cuda or mps.
+        memory_per_pack: bytes that a pack may use.
+        place: where packs train, in words for the display.
+    """
+
+    execute: Executor
+    workers: int
+    device: str
+    memory_per_pack: float
+    place: str
+
+
+@contextmanager
+def open_backend(context: RunContext, *, ray: bool, address: str | None = None) -> Iterator[Backend]:
+    """This process as the only worker, or a Ray cluster, to which a connection is held meanwhile.
+
+    Args:
+        context: the run's study, data and, without Ray, device.
+        ray: whether to train on Ray.
+        address: of a Ray cluster; None: RAY_ADDRESS, or a local Ray that is started and stopped.
+
+    Raises:
+        UserError: there is no cluster at the address.
+    """
+    if not ray:
+        device = context.device.type
+        yield Backend(run_in_process, 1, device, memory_here(context.study, 1, device), "in this process")
+        return
+    from rdstudy.execution.ray_tune.cluster import cluster
+    from rdstudy.execution.ray_tune.executor import run_on_ray
+    from rdstudy.execution.ray_tune.resources import device_kind, memory_per_pack, one_pack_per_core, workers
+
+    study = context.study
+    with cluster(address, object_store_bytes=context.dataset.images.nbytes, preload=one_pack_per_core(study)):
+        n = workers(study)
+        yield Backend(run_on_ray, n, device_kind(study), memory_per_pack(study), f"on {n} workers")
+
+
+def run_in_process(
+    packs: list[Pack], context: RunContext, listener: Listener, budget: Budget, next_packs: NextPacks | None = None
+) -> str | None:
+    """An executor without Ray: the packs one after the other in this process (see `protocols.Executor`)."""
+    from rdstudy.execution.device import use_threads
+    from rdstudy.execution.worker import work
+
+    use_threads(context.study)
+    while packs := packs or (next_packs() if next_packs else []):
+        for pack in packs:
+            for progress in work(pack, context):
+                listener(pack, progress)
+                limit = budget.exceeded(lambda: 1)
+                if limit:
+                    return limit
+        packs = []
+    return None
+
+
+def memory_here(study: Study, workers: int, device: str) -> float:
+    """Bytes that a pack may use on this machine.
+
+    What the study sets; else half of the machine's memory, shared by the workers; on a GPU no limit, because a pack
+    that does not fit is split.
+    """
+    asked = study.resources.memory_per_pack_gib
+    if asked != "auto":
+        return asked * 2**30
+    if device == "cuda":
+        return math.inf
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2 / workers

@@ -1,0 +1,63 @@
+"""Rows of the table: the one place that makes a `Measurement` of a cell."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from rdstudy.evaluation.evaluate import Values
+from rdstudy.storage.schema import FAILED, POPULATIONS, Measurement
+from rdstudy.study import Cell, Study
+from rdstudy.training.packs import Pack
+
+NO_COLUMN = ("dataset_seed", "dataset_size", "test_size", "steps")
+"""Fields of a cell that are not columns of the table."""
+
+
+def measured_row(
+    study: Study, cell: Cell, *, step: int, population: str, values: Values, provenance: Mapping[str, Any]
+) -> Measurement:
+    """One row: what was measured of a cell at one step on one population.
+
+    Args:
+        study: the cell's study, which names the evaluation.
+        cell: what was measured.
+        step: training steps taken.
+        population: `train` or `test`.
+        values: measured columns, status and message.
+        provenance: columns that say how and where the row was made.
+    """
+    axes = {name: value for name, value in asdict(cell).items() if name not in NO_COLUMN}
+    return Measurement(
+        study=study.name,
+        cell_id=cell.id,
+        **axes,
+        step=step,
+        epoch=step * cell.batch_size / cell.train_size,
+        is_final=step == cell.steps,
+        population=population,
+        evaluation_id=study.evaluation.evaluation_id,
+        **values.columns,
+        status=values.status,
+        message=values.message,
+        **provenance,
+        finished_at=dt.datetime.now(dt.UTC),
+    )
+
+
+def empty_final_rows(
+    study: Study, cell: Cell, status: str, message: str, provenance: Mapping[str, Any]
+) -> list[Measurement]:
+    """Final rows without values, one for each population, of a cell that was not trained to its last step."""
+    values = Values({}, status, message)
+    return [
+        measured_row(study, cell, step=cell.steps, population=population, values=values, provenance=provenance)
+        for population in POPULATIONS
+    ]
+
+
+def failure_rows(study: Study, cell: Cell, pack: Pack, message: str) -> list[Measurement]:
+    """Final rows of a cell that failed, with the error message."""
+    return empty_final_rows(study, cell, FAILED, message, {"pack_id": pack.id, "pack_size": len(pack)})
