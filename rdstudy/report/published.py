@@ -84,10 +84,10 @@ def published_tables(analyses: Analyses) -> Sequence[Shown]:
         "published_predictions",
         "Is the published figure reproduced?",
         "Each prediction, its thresholds fixed before the study was run, is one or more one-sided t tests at 5% over "
-        "differences within seeds, all of which must hold. The numbers are those of the condition that is farthest "
-        "from holding: mean and 90% interval over seeds. Reproduced: the whole interval is on the needed side. Not "
-        "reproduced: the whole interval is on the other side. Open: the interval holds the threshold, or there are "
-        "fewer than 3 seeds.",
+        "differences within seeds, all of which must hold. The numbers, mean and 90% interval over seeds, are those of "
+        "the condition that is farthest from holding, or of the first if all hold. Reproduced: the whole interval is "
+        "on the needed side. Not reproduced: the whole interval is on the other side. Open: the interval holds the "
+        "threshold, or there are fewer than 3 seeds.",
         analyses.published_predictions,
         {"": lambda r: r["id"], "prediction": lambda r: r["statement"], **numbers, "reason": lambda r: r["reason"]},
         text=("", "prediction", "needed", "verdict", "reason"),

@@ -26,7 +26,9 @@ _NETWORKS = {1: "shallow (1 hidden layer)", 3: "deep (3 hidden layers)"}
 _MAX_STRETCH = 1.3
 """Our points at more than this times the largest published rate are outside of the panels, and named at the edge."""
 
-_OURS, _THEIRS = (COLOURS[0], "o"), (COLOURS[1], "s")
+_OURS: dict[str, Any] = {"color": COLOURS[0], "marker": "o", "linewidth": 1.2}
+_THEIRS: dict[str, Any] = {"color": COLOURS[1], "marker": "s", "linewidth": 2.4, "markersize": 5.0}
+"""The published curves are behind ours and wider, so that both are seen where they are the same."""
 
 
 @styled
@@ -41,9 +43,9 @@ def published_figure(frontier: pd.DataFrame, published: pd.DataFrame, *, title: 
     figure = new_figure(2 * COLUMN_INCHES, 3.1)
     panels = figure.subplots(1, len(_NETWORKS), sharex=True, sharey=True)
     for axes, (depth, name) in zip(panels, _NETWORKS.items(), strict=True):
-        _curves(axes, published[published["depth"] == depth], _THEIRS, zorder=2)
+        _curves(axes, published[published["depth"] == depth], _THEIRS, zorder=2.0)
         ours = frontier[frontier["depth"] == depth]
-        _curves(axes, ours, _OURS, zorder=3)
+        _curves(axes, ours, _OURS, zorder=3.0)
         axes.set_title(name)
         axes.set_xlabel("rate (nats per example)")
         if ours.empty:
@@ -55,7 +57,7 @@ def published_figure(frontier: pd.DataFrame, published: pd.DataFrame, *, title: 
     for axes, depth in zip(panels, _NETWORKS, strict=True):
         ours = frontier[frontier["depth"] == depth]
         rate, distortion = (ours[name].to_numpy(dtype=float) for name in ("rate_nats", "distortion_nats"))
-        name_far_points(axes, rate, distortion, _OURS[0])
+        name_far_points(axes, rate, distortion, _OURS["color"])
         _name_betas(axes, ours)
     panels[0].set_ylabel("distortion (nats per example)")
     figure.legend(
@@ -67,8 +69,8 @@ def published_figure(frontier: pd.DataFrame, published: pd.DataFrame, *, title: 
     return figure
 
 
-def _curves(axes: Axes, curves: pd.DataFrame, look: tuple[str, str], zorder: float) -> None:
-    colour, marker = look
+def _curves(axes: Axes, curves: pd.DataFrame, look: dict[str, Any], zorder: float) -> None:
+    colour = look["color"]
     for population in (TRAIN, TEST):
         points = curves[curves["population"] == population].dropna(subset=["rate_nats", "distortion_nats"])
         if points.empty:
@@ -83,9 +85,8 @@ def _curves(axes: Axes, curves: pd.DataFrame, look: tuple[str, str], zorder: flo
             distortion[0],
             xerr=error_bars(*rate),
             yerr=error_bars(*distortion),
-            color=colour,
+            **look,
             linestyle=line,
-            marker=marker,
             markerfacecolor=face,
             elinewidth=0.7,
             zorder=zorder,
@@ -110,17 +111,21 @@ def _name_betas(axes: Axes, ours: pd.DataFrame) -> None:
     for k in (0, -1) if len(test) > 1 else ():
         end = test.iloc[k]
         at = (float(end["rate_nats"]), float(end["distortion_nats"]))
-        look: dict[str, Any] = {"ha": "right" if k == 0 else "left", "va": "bottom", "fontsize": 6}
+        look: dict[str, Any] = {"ha": "right" if k == 0 else "left", "va": "top" if k == 0 else "bottom", "fontsize": 6}
         axes.annotate(
-            f"β {end['beta']:g}", at, (0, 4) if k == 0 else (4, 2), textcoords="offset points", color=_OURS[0], **look
+            f"β {end['beta']:g}",
+            at,
+            (0, -4) if k == 0 else (4, 2),
+            textcoords="offset points",
+            color=_OURS["color"],
+            **look,
         )
 
 
 def _handles() -> list[Line2D]:
-    (ours, dot), (theirs, square) = _OURS, _THEIRS
     return [
-        Line2D([], [], color=ours, marker=dot, label="this study"),
-        Line2D([], [], color=theirs, marker=square, label="published"),
+        Line2D([], [], **_OURS, label="this study"),
+        Line2D([], [], **_THEIRS, label="published"),
         Line2D([], [], color=INK, marker="o", label="test"),
         Line2D([], [], color=INK, marker="o", markerfacecolor=PAPER, linestyle=DASHED, label="train"),
         Line2D([], [], color=INK, marker="*", markersize=8, linestyle="none", label="β = 1"),
