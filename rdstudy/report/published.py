@@ -46,7 +46,7 @@ def _outcome(predictions: pd.DataFrame, distances: pd.DataFrame) -> str:
     if inside.empty:
         said.append(f"None of the {len(distances)} published points is at a rate of this study's curves.")
     else:
-        far = inside.loc[inside["difference_nats"].abs().idxmax()]
+        far = inside.iloc[int(inside["difference_nats"].abs().argmax())]
         near = int((inside["difference_nats"].abs() <= AIM_NATS).sum())
         where = "above" if far["difference_nats"] > 0 else "below"
         said.append(
@@ -131,7 +131,7 @@ def published_illustration(analyses: Analyses) -> Illustration | None:
     ours = ours[(ours["dataset"] == "tetrominoes") & (ours["split"] == CHECKERBOARD)]
     if analyses.published is None or ours.empty:
         return None
-    panels = []
+    panels: list[Panel] = []
     for label, rows in _by_setup(analyses.published_predictions):
         curves = _of_setup(ours, rows.iloc[0])
         if curves.empty or len(panels) == MAX_FIGURES:

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -87,7 +88,7 @@ def test_the_figure_has_our_points_and_theirs_in_a_panel_for_each_network(same):
     for axes, n_points in zip(figure.axes, (22, 21), strict=True):
         drawn = [line for line in axes.lines if line.get_marker() in ("o", "s")]
         assert len(drawn) == 4  # train and test of this study and of the paper
-        assert sum(len(line.get_xdata()) for line in drawn) == 2 * n_points
+        assert sum(np.size(line.get_xdata()) for line in drawn) == 2 * n_points
         assert len({line.get_color() for line in drawn}) == 2
     assert figure.get_size_inches()[0] == 7
 

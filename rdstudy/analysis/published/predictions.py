@@ -69,9 +69,10 @@ def published_predictions(table: pd.DataFrame | Sequence[Replicates], published:
         f"all {count} conditions hold, as {reason}" if all_hold and count > 1 else reason
         for count, all_hold, reason in zip(counts, reproduced, worst["reason"], strict=True)
     ]
-    worst = worst.assign(reason=reasons)
-    worst.insert(worst.columns.get_loc("condition"), "statement", worst["id"].map(STATEMENTS))
-    return worst.reset_index(drop=True)
+    worst = worst.assign(reason=reasons, statement=worst["id"].map(STATEMENTS))
+    names = list(tested.columns)
+    at = names.index("condition")
+    return worst[[*names[:at], "statement", *names[at:]]].reset_index(drop=True)
 
 
 def _tested(condition: Condition) -> dict[str, Any]:

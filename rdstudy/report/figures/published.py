@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import TightLayoutEngine
 from matplotlib.lines import Line2D
 
 from rdstudy.report.figures.far_points import limits, name_far_points
@@ -64,7 +65,7 @@ def published_figure(frontier: pd.DataFrame, published: pd.DataFrame, *, title: 
         handles=_handles(), loc="upper left", bbox_to_anchor=(0.02, 1.0), ncols=5, title=title or None, alignment="left"
     )
     engine = figure.get_layout_engine()
-    assert engine is not None
+    assert isinstance(engine, TightLayoutEngine)
     engine.set(rect=(0.0, 0.0, 1.0, 0.9 if title else 0.94))  # the legend is above
     return figure
 
