@@ -8,6 +8,7 @@ from functools import partial
 import pandas as pd
 
 from rdstudy.analysis import setting_label, varying
+from rdstudy.analysis.published.curves import DEPTHS
 from rdstudy.analysis.published.distances import AIM_NATS, INSIDE
 from rdstudy.analysis.published.predictions import NOT_IN_STUDY, NOT_REPRODUCED, OPEN, REPRODUCED
 from rdstudy.analysis.published.setups import CHECKERBOARD, SETUP
@@ -16,7 +17,7 @@ from rdstudy.report.analyses import Analyses
 from rdstudy.report.illustrations import Illustration, Panel
 from rdstudy.report.tables import Shown, interval, number, short, shown
 
-MAX_FIGURES = 3
+MAX_PANELS = 6
 
 AGREED = {"train_size": 81920, "width": 512, "latent_dim": 10}
 """The run for which P1 to P5 were set."""
@@ -134,11 +135,14 @@ def published_illustration(analyses: Analyses) -> Illustration | None:
     panels: list[Panel] = []
     for label, rows in _by_setup(analyses.published_predictions):
         curves = _of_setup(ours, rows.iloc[0])
-        if curves.empty or len(panels) == MAX_FIGURES:
+        if curves.empty or len(panels) == MAX_PANELS:
             continue
-        draw = partial(figures.published_figure, curves, analyses.published, title=label)
-        alt = f"Distortion over rate, this study and the published curves{f', {label}' if label else ''}. "
-        panels.append(Panel(draw, alt + published_outcome(analyses)))
+        for network, depth in DEPTHS.items():
+            draw = partial(figures.published_figure, curves, analyses.published, depth, title=label)
+            alt = (
+                f"Distortion over rate, {network}, this study and the published curves{f', {label}' if label else ''}. "
+            )
+            panels.append(Panel(draw, alt + published_outcome(analyses)))
     caption = (
         "Distortion over rate on the checkerboard split: this study's curves (blue circles, with 95% intervals over "
         "seeds) over those read off the paper's figure (orange squares, no replicates). Test solid and filled, train "

@@ -82,21 +82,25 @@ def test_another_data_set_is_said_to_lack_everything_and_is_not_drawn(same, curv
     assert published_illustration(other) is None
 
 
-def test_the_figure_has_our_points_and_theirs_in_a_panel_for_each_network(same):
+@pytest.mark.parametrize(("depth", "n_points"), [(1, 22), (3, 21)])
+def test_a_panel_has_our_points_and_theirs_in_two_colours_on_the_same_axes(same, depth, n_points):
     assert same.published is not None
-    figure = published_figure(same.frontier[same.frontier["split"] == "checkerboard"], same.published)
-    for axes, n_points in zip(figure.axes, (22, 21), strict=True):
-        drawn = [line for line in axes.lines if line.get_marker() in ("o", "s")]
-        assert len(drawn) == 4  # train and test of this study and of the paper
-        assert sum(np.size(line.get_xdata()) for line in drawn) == 2 * n_points
-        assert len({line.get_color() for line in drawn}) == 2
-    assert figure.get_size_inches()[0] == 7
+    frontier = same.frontier[same.frontier["split"] == "checkerboard"]
+    axes = published_figure(frontier, same.published, depth).axes[0]
+    drawn = [line for line in axes.lines if line.get_marker() in ("o", "s")]
+    assert len(drawn) == 4  # train and test of this study and of the paper
+    assert sum(np.size(line.get_xdata()) for line in drawn) == 2 * n_points
+    assert len({line.get_color() for line in drawn}) == 2
+    other = published_figure(frontier, same.published, 4 - depth).axes[0]
+    assert (axes.get_xlim(), axes.get_ylim()) == (other.get_xlim(), other.get_ylim())
 
 
 def test_a_network_that_was_not_trained_is_said_to_be_missing_in_its_panel(same):
     assert same.published is not None
-    figure = published_figure(same.frontier[same.frontier["depth"] == 1], same.published)
-    assert [any(t.get_text() == "not in this study" for t in axes.texts) for axes in figure.axes] == [False, True]
+    shallow = same.frontier[same.frontier["depth"] == 1]
+    for depth, missing in ((1, False), (3, True)):
+        axes = published_figure(shallow, same.published, depth).axes[0]
+        assert any(text.get_text() == "not in this study" for text in axes.texts) == missing
 
 
 def test_the_section_is_on_the_page_and_its_tables_are_beside_it(tmp_path, curves):
@@ -106,10 +110,10 @@ def test_the_section_is_on_the_page_and_its_tables_are_beside_it(tmp_path, curve
         text = (tmp_path / "report" / name).read_text(encoding="utf-8")
         assert "Is the published figure reproduced?" in text
         assert "no finished cell of the checkerboard split at depth 3" in text
-    assert (tmp_path / "report" / "figures" / "published.svg").exists()
+    assert (tmp_path / "report" / "figures" / "published-1.svg").exists()
     assert len(pd.read_csv(tmp_path / "report" / "analyses" / "published_distances.csv")) == 43
     write_report(tmp_path, table, STUDY)
-    assert not (tmp_path / "report" / "figures" / "published.svg").exists()
+    assert not (tmp_path / "report" / "figures" / "published-1.svg").exists()
 
 
 @pytest.mark.parametrize("option", ["--published", "--compare"])

@@ -1,4 +1,4 @@
-"""Our rate-distortion curves over the published ones, a panel for each network."""
+"""Our rate-distortion curves over the published ones."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import TightLayoutEngine
 from matplotlib.lines import Line2D
 
 from rdstudy.report.figures.far_points import limits, name_far_points
 from rdstudy.report.figures.style import (
     COLOURS,
-    COLUMN_INCHES,
     DASHED,
     INK,
     PAPER,
+    axes_for,
     error_bars,
-    new_figure,
+    figure_of,
+    legend_above,
     styled,
 )
 from rdstudy.storage.schema import TEST, TRAIN
@@ -33,41 +33,36 @@ _THEIRS: dict[str, Any] = {"color": COLOURS[1], "marker": "s", "linewidth": 2.4,
 
 
 @styled
-def published_figure(frontier: pd.DataFrame, published: pd.DataFrame, *, title: str = "") -> Figure:
-    """Distortion over rate, two columns wide: test solid and filled, train dashed and hollow, a star at beta = 1.
+def published_figure(
+    frontier: pd.DataFrame, published: pd.DataFrame, depth: int, *, ax: Axes | None = None, title: str = ""
+) -> Figure:
+    """Distortion over rate of one network: test solid and filled, train dashed and hollow, a star at beta = 1.
+
+    The axes are the same for all depths, so that panels can be put side by side (`grid`: two columns of a paper).
 
     Args:
-        frontier: what `rdstudy.analysis.frontier` returns, for one setup of the checkerboard split. Bars are its
-            95% intervals over seeds.
+        frontier: what `rdstudy.analysis.frontier` returns, for one setup of the checkerboard split, all depths. Bars
+            are its 95% intervals over seeds.
         published: the same for the published curves.
+        depth: of the network to draw, 1 (shallow) or 3 (deep).
     """
-    figure = new_figure(2 * COLUMN_INCHES, 3.1)
-    panels = figure.subplots(1, len(_NETWORKS), sharex=True, sharey=True)
-    for axes, (depth, name) in zip(panels, _NETWORKS.items(), strict=True):
-        _curves(axes, published[published["depth"] == depth], _THEIRS, zorder=2.0)
-        ours = frontier[frontier["depth"] == depth]
-        _curves(axes, ours, _OURS, zorder=3.0)
-        axes.set_title(name)
-        axes.set_xlabel("rate (nats per example)")
-        if ours.empty:
-            axes.text(0.97, 0.95, "not in this study", transform=axes.transAxes, ha="right", va="top", fontsize=7)
+    axes = axes_for(ax, height=3.1)
+    ours = frontier[frontier["depth"] == depth]
+    _curves(axes, published[published["depth"] == depth], _THEIRS, zorder=2.0)
+    _curves(axes, ours, _OURS, zorder=3.0)
+    if ours.empty:
+        axes.text(0.97, 0.95, "not in this study", transform=axes.transAxes, ha="right", va="top", fontsize=7)
     both = pd.concat([frontier[["rate_nats", "distortion_nats"]], published[["rate_nats", "distortion_nats"]]]).dropna()
     both = both[both["rate_nats"] <= _MAX_STRETCH * published["rate_nats"].max()]
-    panels[0].set_xlim(*limits(both["rate_nats"].to_numpy()))
-    panels[0].set_ylim(*limits(both["distortion_nats"].to_numpy()))
-    for axes, depth in zip(panels, _NETWORKS, strict=True):
-        ours = frontier[frontier["depth"] == depth]
-        rate, distortion = (ours[name].to_numpy(dtype=float) for name in ("rate_nats", "distortion_nats"))
-        name_far_points(axes, rate, distortion, _OURS["color"])
-        _name_betas(axes, ours)
-    panels[0].set_ylabel("distortion (nats per example)")
-    figure.legend(
-        handles=_handles(), loc="upper left", bbox_to_anchor=(0.02, 1.0), ncols=5, title=title or None, alignment="left"
-    )
-    engine = figure.get_layout_engine()
-    assert isinstance(engine, TightLayoutEngine)
-    engine.set(rect=(0.0, 0.0, 1.0, 0.9 if title else 0.94))  # the legend is above
-    return figure
+    axes.set_xlim(*limits(both["rate_nats"].to_numpy()))
+    axes.set_ylim(*limits(both["distortion_nats"].to_numpy()))
+    rate, distortion = (ours[name].to_numpy(dtype=float) for name in ("rate_nats", "distortion_nats"))
+    name_far_points(axes, rate, distortion, _OURS["color"])
+    _name_betas(axes, ours)
+    axes.set_xlabel("rate (nats per example)")
+    axes.set_ylabel("distortion (nats per example)")
+    legend_above(axes, _handles(), f"{_NETWORKS[depth]}{f', {title}' if title else ''}")
+    return figure_of(axes)
 
 
 def _curves(axes: Axes, curves: pd.DataFrame, look: dict[str, Any], zorder: float) -> None:
