@@ -64,7 +64,7 @@ bench: install-dev
 # The same on a CUDA GPU.
 gpu-bench: install-dev
 	$(BIN)/python -m tests.benchmarks.gpu_speed
-	$(BIN)/python -m tests.benchmarks.time_shares --gpu published_figure --set training.epochs=30
+	$(BIN)/python -m tests.benchmarks.time_shares --gpu published_figure --set training.steps=6400
 
 # The long version of the promise: ten kills at random moments, then every value compared.
 exactly-once: install-dev

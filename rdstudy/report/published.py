@@ -8,6 +8,7 @@ from functools import partial
 import pandas as pd
 
 from rdstudy.analysis import setting_label, varying
+from rdstudy.analysis.published.curves import DEPTHS
 from rdstudy.analysis.published.distances import AIM_NATS, INSIDE
 from rdstudy.analysis.published.predictions import NOT_IN_STUDY, NOT_REPRODUCED, OPEN, REPRODUCED
 from rdstudy.analysis.published.setups import CHECKERBOARD, SETUP
@@ -16,7 +17,7 @@ from rdstudy.report.analyses import Analyses
 from rdstudy.report.illustrations import Illustration, Panel
 from rdstudy.report.tables import Shown, interval, number, short, shown
 
-MAX_FIGURES = 3
+MAX_PANELS = 6
 
 AGREED = {"train_size": 81920, "width": 512, "latent_dim": 10}
 """The run for which P1 to P5 were set."""
@@ -46,7 +47,7 @@ def _outcome(predictions: pd.DataFrame, distances: pd.DataFrame) -> str:
     if inside.empty:
         said.append(f"None of the {len(distances)} published points is at a rate of this study's curves.")
     else:
-        far = inside.loc[inside["difference_nats"].abs().idxmax()]
+        far = inside.iloc[int(inside["difference_nats"].abs().argmax())]
         near = int((inside["difference_nats"].abs() <= AIM_NATS).sum())
         where = "above" if far["difference_nats"] > 0 else "below"
         said.append(
@@ -84,10 +85,10 @@ def published_tables(analyses: Analyses) -> Sequence[Shown]:
         "published_predictions",
         "Is the published figure reproduced?",
         "Each prediction, its thresholds fixed before the study was run, is one or more one-sided t tests at 5% over "
-        "differences within seeds, all of which must hold. The numbers are those of the condition that is farthest "
-        "from holding: mean and 90% interval over seeds. Reproduced: the whole interval is on the needed side. Not "
-        "reproduced: the whole interval is on the other side. Open: the interval holds the threshold, or there are "
-        "fewer than 3 seeds.",
+        "differences within seeds, all of which must hold. The numbers, mean and 90% interval over seeds, are those of "
+        "the condition that is farthest from holding, or of the first if all hold. Reproduced: the whole interval is "
+        "on the needed side. Not reproduced: the whole interval is on the other side. Open: the interval holds the "
+        "threshold, or there are fewer than 3 seeds.",
         analyses.published_predictions,
         {"": lambda r: r["id"], "prediction": lambda r: r["statement"], **numbers, "reason": lambda r: r["reason"]},
         text=("", "prediction", "needed", "verdict", "reason"),
@@ -131,14 +132,17 @@ def published_illustration(analyses: Analyses) -> Illustration | None:
     ours = ours[(ours["dataset"] == "tetrominoes") & (ours["split"] == CHECKERBOARD)]
     if analyses.published is None or ours.empty:
         return None
-    panels = []
+    panels: list[Panel] = []
     for label, rows in _by_setup(analyses.published_predictions):
         curves = _of_setup(ours, rows.iloc[0])
-        if curves.empty or len(panels) == MAX_FIGURES:
+        if curves.empty or len(panels) == MAX_PANELS:
             continue
-        draw = partial(figures.published_figure, curves, analyses.published, title=label)
-        alt = f"Distortion over rate, this study and the published curves{f', {label}' if label else ''}. "
-        panels.append(Panel(draw, alt + published_outcome(analyses)))
+        for network, depth in DEPTHS.items():
+            draw = partial(figures.published_figure, curves, analyses.published, depth, title=label)
+            alt = (
+                f"Distortion over rate, {network}, this study and the published curves{f', {label}' if label else ''}. "
+            )
+            panels.append(Panel(draw, alt + published_outcome(analyses)))
     caption = (
         "Distortion over rate on the checkerboard split: this study's curves (blue circles, with 95% intervals over "
         "seeds) over those read off the paper's figure (orange squares, no replicates). Test solid and filled, train "

@@ -1,7 +1,7 @@
 """Where the time of a study goes: training, measuring, checkpoints and storage; and a training step, by operation.
 
     python -m tests.benchmarks.time_shares [--set dataset.root=DIR ...]
-    python -m tests.benchmarks.time_shares --gpu published_figure [--set training.epochs=30 ...]
+    python -m tests.benchmarks.time_shares --gpu published_figure [--set training.steps=6400 ...]
 
 Each study is run in this process, one thread, into a temporary folder; its parts are timed as they are called. MNIST's
 is taken where --set says where MNIST lies. With --gpu one study is run on a CUDA device.

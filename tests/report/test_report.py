@@ -189,12 +189,6 @@ def test_the_markdown_has_the_same_verdicts_and_its_pictures_are_there(report, t
     assert len(widths) == 1  # every row of the table has as many cells
 
 
-def test_the_published_curves_stand_beside_ours(text):
-    words = _Page(text).words
-    assert "The published curves and ours" in words
-    assert "U-shaped, least 78.0" in words
-
-
 def _page_of(table: pd.DataFrame, study: dict[str, Any] | None = None) -> str:
     """The page's text without its drawings, which take the time."""
     analyses = Analyses.of(table)

@@ -85,13 +85,12 @@ def _rise_and_minimum(shallow: pd.DataFrame) -> Iterator[Condition]:
         return
     effects = _above_best(shallow, small, inside)
     yield Condition("P1", says.format(f"{small:g}"), AT_LEAST, 3.0, effects, note=_instead(small))
-    outside = [beta for beta in shallow.columns if not BEST_BETAS[0] <= beta <= BEST_BETAS[1]]
-    notes = {
-        beta: "" if max(outside) > 1 else "no beta above 1 was trained, where the least D could be" for beta in outside
-    }
+    outside = [beta for beta in _betas(shallow) if beta not in (small, *inside)]
+    larger = max(_betas(shallow)) > BEST_BETAS[1]
+    note = "" if larger else "no beta above 1 was trained, where the least D could be"
     for beta in outside:
         of = f"D({beta:g}) - D at the best beta in [0.3, 1]"
-        yield Condition("P1", of, AT_LEAST, 0.0, _above_best(shallow, beta, inside), note=notes[beta])
+        yield Condition("P1", of, AT_LEAST, 0.0, _above_best(shallow, beta, inside), note=note)
 
 
 def _fall(deep: pd.DataFrame) -> Iterator[Condition]:
@@ -139,12 +138,16 @@ def _above_best(values: pd.DataFrame, beta: float, inside: Sequence[float]) -> F
     return cross_fitted_contrast(chosen, 0, range(1, chosen.shape[1]))
 
 
+def _betas(values: pd.DataFrame) -> list[float]:
+    return [float(beta) for beta in values.columns.to_numpy(dtype=np.float64)]
+
+
 def _inside(values: pd.DataFrame) -> list[float]:
-    return [float(beta) for beta in values.columns if BEST_BETAS[0] <= beta <= BEST_BETAS[1]]
+    return [beta for beta in _betas(values) if BEST_BETAS[0] <= beta <= BEST_BETAS[1]]
 
 
 def _small(values: pd.DataFrame) -> list[float]:
-    return [float(beta) for beta in values.columns if beta <= LARGEST_SMALL_BETA]
+    return [beta for beta in _betas(values) if beta <= LARGEST_SMALL_BETA]
 
 
 def _rise_beta(values: pd.DataFrame) -> float | None:

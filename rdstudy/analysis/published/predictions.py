@@ -47,6 +47,8 @@ def published_conditions(table: pd.DataFrame | Sequence[Replicates], published: 
 def published_predictions(table: pd.DataFrame | Sequence[Replicates], published: pd.DataFrame) -> pd.DataFrame:
     """One verdict for each of P1 to P5: that of its worst condition, of which the row gives the numbers.
 
+    If all conditions hold, the numbers are those of the first.
+
     Args:
         table: rows as `rdstudy.load_measurements` gives them, or their replicates.
         published: what `published_curves` returns.
@@ -57,18 +59,20 @@ def published_predictions(table: pd.DataFrame | Sequence[Replicates], published:
     """
     tested = published_conditions(table, published)
     distance = (tested["effect_nats"] - tested["threshold_nats"]) * np.where(tested["side"] == AT_LEAST, 1.0, -1.0)
+    distance = distance.mask(tested["verdict"] == REPRODUCED, 0.0)  # where all hold, the first is shown
     gravity = tested["verdict"].map({verdict: k for k, verdict in enumerate(_GRAVITY)})
     order = tested.assign(_gravity=gravity, _distance=distance).sort_values(["_gravity", "_distance"], kind="stable")
     worst = order.drop_duplicates([*SETUP, "id"]).sort_index()[list(tested.columns)]
     counts = tested.groupby([*SETUP, "id"], dropna=False, sort=False).size().to_numpy()
     reproduced = (worst["verdict"] == REPRODUCED).to_numpy()
     reasons = [
-        f"all {count} conditions hold; nearest to failing: {reason}" if all_hold and count > 1 else reason
+        f"all {count} conditions hold, as {reason}" if all_hold and count > 1 else reason
         for count, all_hold, reason in zip(counts, reproduced, worst["reason"], strict=True)
     ]
-    worst = worst.assign(reason=reasons)
-    worst.insert(worst.columns.get_loc("condition"), "statement", worst["id"].map(STATEMENTS))
-    return worst.reset_index(drop=True)
+    worst = worst.assign(reason=reasons, statement=worst["id"].map(STATEMENTS))
+    names = list(tested.columns)
+    at = names.index("condition")
+    return worst[[*names[:at], "statement", *names[at:]]].reset_index(drop=True)
 
 
 def _tested(condition: Condition) -> dict[str, Any]:

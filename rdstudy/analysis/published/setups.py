@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from rdstudy.analysis.published.curves import DEPTHS
@@ -35,7 +34,7 @@ class Setup:
         if curve is None:
             return pd.DataFrame()
         frame = pd.DataFrame(curve.of(population, quantity), index=curve.seeds, columns=curve.betas)
-        return frame.loc[:, np.isfinite(frame).any(axis=0)]
+        return frame.dropna(axis="columns", how="all")
 
 
 def setups(settings: Sequence[Replicates]) -> list[Setup]:

@@ -1,4 +1,4 @@
-"""Our rate-distortion curves over the published ones, a panel for each network."""
+"""Our rate-distortion curves over the published ones."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from matplotlib.lines import Line2D
 from rdstudy.report.figures.far_points import limits, name_far_points
 from rdstudy.report.figures.style import (
     COLOURS,
-    COLUMN_INCHES,
     DASHED,
     INK,
     PAPER,
+    axes_for,
     error_bars,
-    new_figure,
+    figure_of,
+    legend_above,
     styled,
 )
 from rdstudy.storage.schema import TEST, TRAIN
@@ -26,49 +27,46 @@ _NETWORKS = {1: "shallow (1 hidden layer)", 3: "deep (3 hidden layers)"}
 _MAX_STRETCH = 1.3
 """Our points at more than this times the largest published rate are outside of the panels, and named at the edge."""
 
-_OURS, _THEIRS = (COLOURS[0], "o"), (COLOURS[1], "s")
+_OURS: dict[str, Any] = {"color": COLOURS[0], "marker": "o", "linewidth": 1.2}
+_THEIRS: dict[str, Any] = {"color": COLOURS[1], "marker": "s", "linewidth": 2.4, "markersize": 5.0}
+"""The published curves are behind ours and wider, so that both are seen where they are the same."""
 
 
 @styled
-def published_figure(frontier: pd.DataFrame, published: pd.DataFrame, *, title: str = "") -> Figure:
-    """Distortion over rate, two columns wide: test solid and filled, train dashed and hollow, a star at beta = 1.
+def published_figure(
+    frontier: pd.DataFrame, published: pd.DataFrame, depth: int, *, ax: Axes | None = None, title: str = ""
+) -> Figure:
+    """Distortion over rate of one network: test solid and filled, train dashed and hollow, a star at beta = 1.
+
+    The axes are the same for all depths, so that panels can be put side by side (`grid`: two columns of a paper).
 
     Args:
-        frontier: what `rdstudy.analysis.frontier` returns, for one setup of the checkerboard split. Bars are its
-            95% intervals over seeds.
+        frontier: what `rdstudy.analysis.frontier` returns, for one setup of the checkerboard split, all depths. Bars
+            are its 95% intervals over seeds.
         published: the same for the published curves.
+        depth: of the network to draw, 1 (shallow) or 3 (deep).
     """
-    figure = new_figure(2 * COLUMN_INCHES, 3.1)
-    panels = figure.subplots(1, len(_NETWORKS), sharex=True, sharey=True)
-    for axes, (depth, name) in zip(panels, _NETWORKS.items(), strict=True):
-        _curves(axes, published[published["depth"] == depth], _THEIRS, zorder=2)
-        ours = frontier[frontier["depth"] == depth]
-        _curves(axes, ours, _OURS, zorder=3)
-        axes.set_title(name)
-        axes.set_xlabel("rate (nats per example)")
-        if ours.empty:
-            axes.text(0.97, 0.95, "not in this study", transform=axes.transAxes, ha="right", va="top", fontsize=7)
+    axes = axes_for(ax, height=3.1)
+    ours = frontier[frontier["depth"] == depth]
+    _curves(axes, published[published["depth"] == depth], _THEIRS, zorder=2.0)
+    _curves(axes, ours, _OURS, zorder=3.0)
+    if ours.empty:
+        axes.text(0.97, 0.95, "not in this study", transform=axes.transAxes, ha="right", va="top", fontsize=7)
     both = pd.concat([frontier[["rate_nats", "distortion_nats"]], published[["rate_nats", "distortion_nats"]]]).dropna()
     both = both[both["rate_nats"] <= _MAX_STRETCH * published["rate_nats"].max()]
-    panels[0].set_xlim(*limits(both["rate_nats"].to_numpy()))
-    panels[0].set_ylim(*limits(both["distortion_nats"].to_numpy()))
-    for axes, depth in zip(panels, _NETWORKS, strict=True):
-        ours = frontier[frontier["depth"] == depth]
-        rate, distortion = (ours[name].to_numpy(dtype=float) for name in ("rate_nats", "distortion_nats"))
-        name_far_points(axes, rate, distortion, _OURS[0])
-        _name_betas(axes, ours)
-    panels[0].set_ylabel("distortion (nats per example)")
-    figure.legend(
-        handles=_handles(), loc="upper left", bbox_to_anchor=(0.02, 1.0), ncols=5, title=title or None, alignment="left"
-    )
-    engine = figure.get_layout_engine()
-    assert engine is not None
-    engine.set(rect=(0.0, 0.0, 1.0, 0.9 if title else 0.94))  # the legend is above
-    return figure
+    axes.set_xlim(*limits(both["rate_nats"].to_numpy()))
+    axes.set_ylim(*limits(both["distortion_nats"].to_numpy()))
+    rate, distortion = (ours[name].to_numpy(dtype=float) for name in ("rate_nats", "distortion_nats"))
+    name_far_points(axes, rate, distortion, _OURS["color"])
+    _name_betas(axes, ours)
+    axes.set_xlabel("rate (nats per example)")
+    axes.set_ylabel("distortion (nats per example)")
+    legend_above(axes, _handles(), f"{_NETWORKS[depth]}{f', {title}' if title else ''}")
+    return figure_of(axes)
 
 
-def _curves(axes: Axes, curves: pd.DataFrame, look: tuple[str, str], zorder: float) -> None:
-    colour, marker = look
+def _curves(axes: Axes, curves: pd.DataFrame, look: dict[str, Any], zorder: float) -> None:
+    colour = look["color"]
     for population in (TRAIN, TEST):
         points = curves[curves["population"] == population].dropna(subset=["rate_nats", "distortion_nats"])
         if points.empty:
@@ -83,9 +81,8 @@ def _curves(axes: Axes, curves: pd.DataFrame, look: tuple[str, str], zorder: flo
             distortion[0],
             xerr=error_bars(*rate),
             yerr=error_bars(*distortion),
-            color=colour,
+            **look,
             linestyle=line,
-            marker=marker,
             markerfacecolor=face,
             elinewidth=0.7,
             zorder=zorder,
@@ -110,17 +107,21 @@ def _name_betas(axes: Axes, ours: pd.DataFrame) -> None:
     for k in (0, -1) if len(test) > 1 else ():
         end = test.iloc[k]
         at = (float(end["rate_nats"]), float(end["distortion_nats"]))
-        look: dict[str, Any] = {"ha": "right" if k == 0 else "left", "va": "bottom", "fontsize": 6}
+        look: dict[str, Any] = {"ha": "right" if k == 0 else "left", "va": "top" if k == 0 else "bottom", "fontsize": 6}
         axes.annotate(
-            f"β {end['beta']:g}", at, (0, 4) if k == 0 else (4, 2), textcoords="offset points", color=_OURS[0], **look
+            f"β {end['beta']:g}",
+            at,
+            (0, -4) if k == 0 else (4, 2),
+            textcoords="offset points",
+            color=_OURS["color"],
+            **look,
         )
 
 
 def _handles() -> list[Line2D]:
-    (ours, dot), (theirs, square) = _OURS, _THEIRS
     return [
-        Line2D([], [], color=ours, marker=dot, label="this study"),
-        Line2D([], [], color=theirs, marker=square, label="published"),
+        Line2D([], [], **_OURS, label="this study"),
+        Line2D([], [], **_THEIRS, label="published"),
         Line2D([], [], color=INK, marker="o", label="test"),
         Line2D([], [], color=INK, marker="o", markerfacecolor=PAPER, linestyle=DASHED, label="train"),
         Line2D([], [], color=INK, marker="*", markersize=8, linestyle="none", label="β = 1"),
