@@ -16,7 +16,7 @@ import logging
 import time
 import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,7 @@ from rdstudy.storage.schema import DIVERGED, FAILED, OK, POPULATIONS, STOPPED, T
 from rdstudy.storage.table import stage, stage_stopped
 from rdstudy.storage.weights import save_model
 from rdstudy.study import Cell, Study
+from rdstudy.study.axes import AXES
 from rdstudy.study.early_stopping import Measured, first_above
 from rdstudy.training.batches import CHUNK
 from rdstudy.training.packs import Pack, flop
@@ -349,8 +350,7 @@ class _PackRun:
 
 def cell_columns(study: Study, cell: Cell) -> dict[str, Any]:
     """The columns that say which cell a row is of."""
-    hidden = ("dataset_seed", "dataset_size", "test_size", "steps")
-    axes = {name: value for name, value in asdict(cell).items() if name not in hidden}
+    axes = {name: getattr(cell, name) for name, axis in AXES.items() if axis.column}
     return {"study": study.name, "cell_id": cell.id, **axes}
 
 

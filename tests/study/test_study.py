@@ -89,7 +89,7 @@ def refusal(text: str, *overrides: str) -> str:
             "depth: [1, 3]",
             "prior: [vamp]",
             6,
-            "grid.prior.0: input should be 'standard_normal'; found 'vamp'",
+            "grid.prior.0: there is no such prior; allowed: standard_normal, .*; found 'vamp'",
         ),
         (
             "train_size: [100, 1000]",
@@ -346,6 +346,9 @@ def test_listed_steps_are_kept_as_far_as_training_goes():
 # --- a cell's identity ---
 
 OTHERWISE = {
+    "likelihood": "other",
+    "architecture": "other",
+    "beta_warmup_steps": 5,
     "dataset": "mnist",
     "dataset_seed": 1,
     "dataset_size": 500,
