@@ -17,21 +17,9 @@ from jaxtyping import Float, Int
 
 from rdstudy.errors import UserError
 from rdstudy.storage.schema import OK, TEST, TRAIN
+from rdstudy.study.axes import AXES
 
-SETTING = (
-    "dataset",
-    "split",
-    "train_size",
-    "depth",
-    "width",
-    "latent_dim",
-    "prior",
-    "learning_rate",
-    "batch_size",
-    "optimizer",
-    "precision",
-    "steps",
-)
+SETTING = tuple(name for name, axis in AXES.items() if axis.setting)
 """Columns that name a setting. `steps` is the last step of the cell: its training budget."""
 
 CRITERIA = ("distortion_nats", "negative_elbo_nats", "nll_nats")
@@ -209,18 +197,6 @@ def varying(frame: pd.DataFrame, columns: Sequence[str] = SETTING) -> list[str]:
     return there
 
 
-_WORDS = {
-    "train_size": "{:,} examples",
-    "depth": "depth {}",
-    "width": "width {}",
-    "latent_dim": "{} latent",
-    "prior": "prior {}",
-    "learning_rate": "learning rate {:g}",
-    "batch_size": "batch {}",
-    "steps": "{:,} steps",
-}
-
-
 def setting_label(setting: Mapping[str, Any] | pd.Series, columns: Sequence[str] = SETTING) -> str:
     """The setting in words, naming only the given columns: "checkerboard, 8,192 examples, depth 3"."""
     words = []
@@ -230,7 +206,7 @@ def setting_label(setting: Mapping[str, Any] | pd.Series, columns: Sequence[str]
             continue
         if isinstance(value, (float, np.floating)) and float(value).is_integer():
             value = int(value)
-        words.append(_WORDS.get(name, "{}").format(value).replace("_", " "))
+        words.append(AXES[name].label.format(value).replace("_", " "))
     return ", ".join(words)
 
 

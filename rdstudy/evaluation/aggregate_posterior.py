@@ -24,7 +24,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from rdstudy.evaluation.gaussian import LOG_TWO_PI
+from rdstudy.models.objective import LOG_TWO_PI
 
 TOLERANCE = 5e-10
 """Largest proven error of an exponent that is used without being refined, relative to max(1, |log q(z)|)."""

@@ -20,12 +20,13 @@ from torch import Tensor
 from rdstudy.evaluation.gaussian import active_units
 from rdstudy.evaluation.importance_sampling import importance_weighted_nll, pooled
 from rdstudy.evaluation.mutual_information import decompose_rate
-from rdstudy.models.objective import Posterior, distortion, rate
+from rdstudy.models.objective import Posterior
 from rdstudy.models.vae import VAE
 from rdstudy.storage.schema import DIVERGED, OK
 from rdstudy.study import NLL, Evaluation, MutualInformation
 from rdstudy.study.seeding import generator
 
+STANDARD_NORMAL = "standard_normal"
 EXAMPLES_AT_ONCE = 1024
 """Examples per forward pass. Part of the numerics: rounding of a product may depend on its size."""
 
@@ -80,7 +81,7 @@ def measure(
     bad = _not_finite(columns)
     if not bad and evaluation.includes("mutual_information", step, final):
         rng = generator(stream_id, "information", step, population)
-        columns |= _information(seen.posterior, evaluation.mutual_information, rng)
+        columns |= _information(model, seen.posterior, evaluation.mutual_information, rng)
     if not bad and evaluation.includes("nll", step, final):
         rng = generator(stream_id, "likelihood", step, population)
         columns |= _likelihood(model, images, indices, seen, evaluation.nll, rng)
@@ -120,8 +121,8 @@ def _encoded(
         posterior = model.encode(x)
         noise = torch.from_numpy(rng.standard_normal(tuple(posterior.mean.shape), dtype=np.float32))
         latent = posterior.sample(noise.to(parameter))
-        rates.append(rate(posterior).double())
-        distortions.append(distortion(model.decode(latent), x).double())
+        rates.append(model.rate(posterior, latent).double())
+        distortions.append(model.distortion(model.decode(latent), x).double())
         means.append(posterior.mean)
         log_stds.append(posterior.log_std)
     return _Seen(Posterior(torch.cat(means), torch.cat(log_stds)), torch.cat(rates), torch.cat(distortions))
@@ -131,16 +132,24 @@ def _batch(images: Tensor, indices: Int64[np.ndarray, " batch"], like: Tensor) -
     return intensities(images.index_select(0, torch.from_numpy(indices).to(images.device)), like)
 
 
-def _information(posterior: Posterior, asked: MutualInformation, rng: np.random.Generator) -> dict[str, Any]:
+def _information(
+    model: VAE, posterior: Posterior, asked: MutualInformation, rng: np.random.Generator
+) -> dict[str, Any]:
     """Columns of the mutual information, the marginal KL and the active units."""
     m = None if asked.examples == "all" else asked.examples
-    split = decompose_rate(posterior.mean[:m], posterior.log_std[:m], generator=rng, draws_per_example=asked.draws)
+    split = decompose_rate(
+        posterior.mean[:m],
+        posterior.log_std[:m],
+        generator=rng,
+        draws_per_example=asked.draws,
+        log_prior=None if model.shape.prior == STANDARD_NORMAL else model.log_prior,
+    )
     return {
         "mi_nats": split.mutual_information.value,
         "mi_se": split.mutual_information.standard_error,
         "mi_ceiling_nats": split.ceiling,
         "mi_draws": asked.draws,
-        "mi_examples": split.rate.count,
+        "mi_examples": len(posterior.mean[:m]),
         "marginal_kl_nats": split.marginal_kl.value,
         "marginal_kl_se": split.marginal_kl.standard_error,
         "active_units": active_units(posterior.mean),
@@ -214,12 +223,11 @@ def sheet(
         x = images.index_select(0, torch.from_numpy(indices[:n]).to(images.device))
         posterior = model.encode(intensities(x, parameter))
         found[f"{population}_images"] = x.cpu().numpy()
-        found[f"{population}_reconstructions"] = _bytes(model.decode(posterior.mean))
-    noise = rng.standard_normal((n, model.shape.latent_dim), dtype=np.float32)
-    found["samples"] = _bytes(model.decode(torch.from_numpy(noise).to(parameter)))
+        found[f"{population}_reconstructions"] = _bytes(model.mean_image(model.decode(posterior.mean)))
+    found["samples"] = _bytes(model.mean_image(model.decode(model.sample_prior(rng, n))))
     return found
 
 
-def _bytes(logits: Tensor) -> np.ndarray:
-    intensity: np.ndarray = (logits.sigmoid() * 255).round().to(torch.uint8).cpu().numpy()
-    return intensity
+def _bytes(intensities: Tensor) -> np.ndarray:
+    found: np.ndarray = (intensities * 255).round().to(torch.uint8).cpu().numpy()
+    return found

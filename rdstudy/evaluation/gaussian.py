@@ -1,23 +1,12 @@
-"""Closed forms of Gaussian codes: q(z|x) = N(mean(x), diag std(x)^2), p(z) = N(0, I).
+"""Closed forms of Gaussian codes: q(z|x) = N(mean(x), diag std(x)^2).
 
 Computed in float64, whatever comes in: a code with std 1e-6 at mean 1e3 has no noise left in float32.
 """
 
-import math
-
 from jaxtyping import Float
 from torch import Tensor
 
-LOG_TWO_PI = math.log(2 * math.pi)
-
-
-def log_prior(z: Float[Tensor, "*draws latent"]) -> Float[Tensor, "*draws"]:
-    """Log density of the prior, log p(z) = -|z|^2 / 2 - latent / 2 log 2 pi.
-
-    Four places know which prior it is: this one, `objective.rate`, its gradient in
-    `stacked.StackedVAE.lagrangian_gradient`, and the samples of `evaluation.sheet`.
-    """
-    return -0.5 * (z.double().square() + LOG_TWO_PI).sum(-1)
+from rdstudy.models.objective import Posterior
 
 
 def log_posterior(
@@ -26,9 +15,7 @@ def log_posterior(
     log_std: Float[Tensor, "*draws latent"],
 ) -> Float[Tensor, "*draws"]:
     """Log density of each draw under its own code, log q(z|x), by differences: no digits cancel."""
-    log_std = log_std.double()
-    score = (z.double() - mean.double()) * (-log_std).exp()
-    return -0.5 * score.square().sum(-1) - log_std.sum(-1) - 0.5 * LOG_TWO_PI * z.shape[-1]
+    return Posterior(mean.double(), log_std.double()).log_density(z.double())
 
 
 def active_units(mean: Float[Tensor, "examples latent"], threshold: float = 0.01) -> int:

@@ -18,9 +18,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from rdstudy.evaluation.estimate import Estimate
-from rdstudy.evaluation.gaussian import log_posterior, log_prior
+from rdstudy.evaluation.gaussian import log_posterior
 from rdstudy.evaluation.pareto import largest_reliable_shape, pareto_shape, tail_length
-from rdstudy.models.objective import Posterior, distortion
+from rdstudy.models.objective import Posterior
 
 DRAWS_AT_ONCE = 2048
 """Draws held at once per model."""
@@ -37,13 +37,21 @@ class Model(Protocol):
     def encode(self, images: Float[Tensor, "*examples pixels"]) -> Posterior:
         """q(z|x) of images with intensities in [0, 1]."""
 
-    def decode(self, latent: Float[Tensor, "*examples latent"]) -> Float[Tensor, "*examples pixels"]:
-        """Logits of p(x|z)."""
+    def decode(self, latent: Float[Tensor, "*examples latent"]) -> Float[Tensor, "*examples outputs"]:
+        """What the likelihood takes."""
+
+    def distortion(
+        self, output: Float[Tensor, "*examples outputs"], images: Float[Tensor, "*examples pixels"]
+    ) -> Float[Tensor, "*examples"]:
+        """-log p(x|z) in nats, for what `decode` gave."""
+
+    def log_prior(self, z: Float[Tensor, "*draws latent"]) -> Float[Tensor, "*draws"]:
+        """log p(z) in nats, in the type of z."""
 
 
 @runtime_checkable
 class Joint(Protocol):
-    """What importance weighting needs to know of a stack of models: a proposal and a likelihood."""
+    """What importance weighting needs to know of a stack of models: a proposal, a likelihood and a prior."""
 
     def propose(self, images: Float[Tensor, "models examples pixels"]) -> Posterior:
         """q(z|x), [models, examples, latent]."""
@@ -54,6 +62,11 @@ class Joint(Protocol):
         latent: Float[Tensor, "models examples draws latent"],
     ) -> Float[Tensor, "models examples draws"]:
         """log p(x|z) in nats."""
+
+    def log_prior(
+        self, latent: Float[Tensor, "models examples draws latent"]
+    ) -> Float[Tensor, "models examples draws"]:
+        """log p(z) in nats."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +110,7 @@ def importance_weighted_nll(
         1/N sum_n -log 1/K sum_k p(x_n|z_nk) p(z_nk) / q(z_nk|x_n),    z_nk ~ q(z|x_n)
 
     An upper bound of -log p(x) in expectation, which falls as draws grow; with one draw it is a sample of
-    -ELBO. Bernoulli likelihood on intensities in [0, 1], summed over pixels as in `objective.distortion`.
+    -ELBO. Likelihood and prior are the model's own.
     Weights are float64, because they are ratios of densities that may be sharp; the model computes in the
     images' dtype.
 
@@ -202,11 +215,16 @@ class _Stack:
         for start in range(0, examples * draws, rows):
             block = slice(start, start + rows)
             logits = self.decode(latent[:, block])
-            found[:, block] = -distortion(logits, images[:, example[block]])
+            found[:, block] = -self.model.distortion(logits, images[:, example[block]])
         return found.view(models, examples, draws)
 
     def decode(self, latent: Float[Tensor, "models examples latent"]) -> Float[Tensor, "models examples pixels"]:
         return self.model.decode(latent)
+
+    def log_prior(
+        self, latent: Float[Tensor, "models examples draws latent"]
+    ) -> Float[Tensor, "models examples draws"]:
+        return self.model.log_prior(latent)
 
 
 class _One(_Stack):
@@ -218,6 +236,11 @@ class _One(_Stack):
 
     def decode(self, latent: Float[Tensor, "models examples latent"]) -> Float[Tensor, "models examples pixels"]:
         return self.model.decode(latent[0])[None]
+
+    def log_prior(
+        self, latent: Float[Tensor, "models examples draws latent"]
+    ) -> Float[Tensor, "models examples draws"]:
+        return self.model.log_prior(latent[0])[None]
 
 
 @torch.no_grad()
@@ -280,7 +303,7 @@ def _log_weights(
     latent = torch.addcmul(mean, log_std.exp(), noise.to(mean.device))
     likelihood = joint.log_likelihood(images, latent.to(images.dtype)).double()
     proposed = log_posterior(latent, mean.expand_as(latent), log_std.expand_as(latent))
-    return likelihood + log_prior(latent) - proposed
+    return likelihood + joint.log_prior(latent) - proposed
 
 
 class _Weights:

@@ -6,8 +6,9 @@ Reads encodings, returns numbers: no gradients, no files, no Ray.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,7 +18,8 @@ from torch import Tensor
 from rdstudy.evaluation.aggregate_posterior import AggregatePosterior
 from rdstudy.evaluation.estimate import Estimate
 from rdstudy.evaluation.gaussian import log_posterior
-from rdstudy.models.objective import Posterior, rate
+from rdstudy.models.objective import Posterior
+from rdstudy.models.priors.standard_normal import StandardNormal
 
 DRAWS_AT_ONCE = 2**17
 """Draws held at once: about 105 MB at 10 latents."""
@@ -26,14 +28,18 @@ DRAWN_TWICE = 2048
 The standard error is then itself known to about 2%; less well where few examples make the spread."""
 
 
+LogDensity = Callable[[Float[Tensor, "draws latent"]], Float[Tensor, " draws"]]
+
+
 @dataclass(frozen=True)
 class RateDecomposition:
     """Where a population's rate goes: rate = mutual_information + marginal_kl, to rounding.
 
     Attributes:
-        rate: R = E_x KL(q(z|x) || p(z)), in closed form over the whole population.
+        rate: R = E_x KL(q(z|x) || p(z)), in closed form over the whole population; or where the prior's log density
+            is given, by the draws of the mutual information.
         mutual_information: I_q(x; z), never above `ceiling`.
-        marginal_kl: KL(q(z) || p(z)) = R - I; below 0 only by the error of I, which is also its own.
+        marginal_kl: KL(q(z) || p(z)) = R - I; below 0 only by its error, which is that of I where R has a closed form.
         ceiling: log of the population's size, the largest I there can be.
     """
 
@@ -51,6 +57,7 @@ def decompose_rate(
     draws_per_example: int = 1,
     examples: int | None = None,
     chunk_size: int | None = None,
+    log_prior: LogDensity | None = None,
 ) -> RateDecomposition:
     """Split the rate of a population into mutual information and marginal KL, from shared draws.
 
@@ -82,6 +89,8 @@ def decompose_rate(
         draws_per_example: draws of z from each code.
         examples: number of examples whose codes are drawn from; default all.
         chunk_size: pairs (z, example) evaluated at once, as in `log_aggregate_posterior`.
+        log_prior: log p(z) of float64 draws, for a prior whose rate has no closed form: the rate is then the mean of
+            log q(z|x) - log p(z), the marginal KL that of log q(z) - log p(z). Default: N(0, I), in closed form.
 
     Returns:
         The three estimates in nats and the ceiling. `count` is the number of draws; of the rate, of examples.
@@ -108,25 +117,31 @@ def decompose_rate(
         raise ValueError(f"examples is {chosen}; draws can come from {min(2, total)} to {total} examples.")
     mean, log_std = mean.detach().double(), log_std.detach().double()
     index = _choice(total, chosen, generator)
-    terms = _terms(population, mean, log_std, index, draws_per_example, generator)
-    if draws_per_example > 1:
-        within = terms.var(1).mean().item()
-    else:
+    drawn = _draws(population, mean, log_std, index, draws_per_example, generator, log_prior)
+    second, again = drawn, np.arange(0)
+    if draws_per_example == 1:
         again = _choice(chosen, min(chosen, DRAWN_TWICE), generator)
-        second = _terms(population, mean, log_std, index[again], 1, generator)
-        within = 0.5 * (second - terms[torch.from_numpy(again)]).square().mean().item()
-    variance = chosen / total * within / draws_per_example
-    if chosen < total:
-        variance += (1 - chosen / total) * terms.mean(1).var().item()
+        second = _draws(population, mean, log_std, index[again], 1, generator, log_prior)
 
-    value, error = terms.mean().item(), math.sqrt(variance / chosen)
-    closed = rate(Posterior(mean, log_std)).mean().item()
-    return RateDecomposition(
-        rate=Estimate(closed, 0.0, total),
-        mutual_information=Estimate(value, error, terms.numel()),
-        marginal_kl=Estimate(closed - value, error, terms.numel()),
-        ceiling=math.log(total),
-    )
+    def estimate(terms: Float[Tensor, "examples draws"], once_more: Float[Tensor, "again draws"]) -> Estimate:
+        if draws_per_example > 1:
+            within = terms.var(1).mean().item()
+        else:
+            within = 0.5 * (once_more - terms[torch.from_numpy(again)]).square().mean().item()
+        variance = chosen / total * within / draws_per_example
+        if chosen < total:
+            variance += (1 - chosen / total) * terms.mean(1).var().item()
+        return Estimate(terms.mean().item(), math.sqrt(variance / chosen), terms.numel())
+
+    information = estimate(drawn.own - drawn.aggregate, second.own - second.aggregate)
+    if log_prior is None:
+        closed = StandardNormal().rate(Posterior(mean, log_std)).mean().item()
+        rate = Estimate(closed, 0.0, total)
+        marginal = Estimate(closed - information.value, information.standard_error, information.count)
+    else:
+        rate = estimate(drawn.own - drawn.prior, second.own - second.prior)
+        marginal = estimate(drawn.aggregate - drawn.prior, second.aggregate - second.prior)
+    return RateDecomposition(rate, information, marginal, math.log(total))
 
 
 def mutual_information(
@@ -176,25 +191,36 @@ def marginal_kl(
     ).marginal_kl
 
 
-def _terms(
+class _Draws(NamedTuple):
+    """Log densities of each draw, on the CPU: of its own code, of the aggregate posterior and of the prior."""
+
+    own: Float[Tensor, "examples draws"]
+    aggregate: Float[Tensor, "examples draws"]
+    prior: Float[Tensor, "examples draws"]
+
+
+def _draws(
     population: AggregatePosterior,
     mean: Float[Tensor, "population latent"],
     log_std: Float[Tensor, "population latent"],
     index: Int[np.ndarray, " examples"],
     draws: int,
     generator: np.random.Generator,
-) -> Float[Tensor, "examples draws"]:
-    """log q(z|x_n) - log q(z) of each draw, on the CPU. The stream is consumed example after example."""
-    terms = torch.empty(len(index) * draws, dtype=torch.float64)
-    for part in _slices(len(terms), DRAWS_AT_ONCE):
+    log_prior: LogDensity | None,
+) -> _Draws:
+    """Draws from these codes. The stream is consumed example after example. Without a prior its densities are 0."""
+    own, aggregate, prior = torch.zeros(3, len(index) * draws, dtype=torch.float64)
+    for part in _slices(len(own), DRAWS_AT_ONCE):
         example = torch.from_numpy(index[np.arange(part.start, part.stop) // draws]).to(mean.device)
         noise = torch.from_numpy(generator.standard_normal((len(example), mean.shape[1]))).to(mean.device)
         own_mean, own_log_std = mean[example], log_std[example]
         z = torch.addcmul(own_mean, own_log_std.exp(), noise)
         # Not from the noise: where std is within rounding of the mean, z is not exactly mean + std * noise.
-        own = log_posterior(z, own_mean, own_log_std)
-        terms[part] = (own - population.log_density(z, drawn_from=example)).cpu()
-    return terms.view(len(index), draws)
+        own[part] = log_posterior(z, own_mean, own_log_std).cpu()
+        aggregate[part] = population.log_density(z, drawn_from=example).cpu()
+        if log_prior is not None:
+            prior[part] = log_prior(z).cpu()
+    return _Draws(*(each.view(len(index), draws) for each in (own, aggregate, prior)))
 
 
 def _choice(total: int, chosen: int, generator: np.random.Generator) -> Int[np.ndarray, " chosen"]:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 from rdstudy.evaluation.evaluate import Values
 from rdstudy.storage.schema import FAILED, POPULATIONS, Measurement
 from rdstudy.study import Cell, Study
+from rdstudy.study.axes import AXES
 from rdstudy.training.packs import Pack
-
-NO_COLUMN = ("dataset_seed", "dataset_size", "test_size", "steps")
-"""Fields of a cell that are not columns of the table."""
 
 
 def measured_row(
@@ -29,11 +26,12 @@ def measured_row(
         values: measured columns, status and message.
         provenance: columns that say how and where the row was made.
     """
-    axes = {name: value for name, value in asdict(cell).items() if name not in NO_COLUMN}
+    axes = {name: getattr(cell, name) for name, axis in AXES.items() if axis.column}
     return Measurement(
         study=study.name,
         cell_id=cell.id,
         **axes,
+        numerics=cell.numerics,
         step=step,
         epoch=step * cell.batch_size / cell.train_size,
         is_final=step == cell.steps,

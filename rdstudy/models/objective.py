@@ -2,16 +2,19 @@
 
     D = E_q(z|x)[-log p(x|z)],  R = KL(q(z|x) || p(z)),  L = D + beta * R    (Higgins et al. 2017; Alemi et al. 2018)
 
-Differentiable, elementwise over any leading axes; knows no models and no data.
+D is the likelihood's (`models/likelihoods`), R the prior's (`models/priors`). Differentiable, elementwise over any
+leading axes; knows no models and no data.
 """
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
+
+LOG_TWO_PI = math.log(2 * math.pi)
 
 
 class Posterior(NamedTuple):
@@ -24,33 +27,10 @@ class Posterior(NamedTuple):
         """z = mean + std * noise (the reparameterisation of Kingma & Welling 2014, eq. 10)."""
         return self.mean + self.log_std.exp() * noise
 
-
-def rate(posterior: Posterior) -> Float[Tensor, "*examples"]:
-    """KL(q(z|x) || N(0, I)) in nats, in closed form (Kingma & Welling 2014, appendix B).
-
-    >>> import torch
-    >>> rate(Posterior(mean=torch.zeros(1, 3), log_std=torch.zeros(1, 3)))  # a code that is the prior
-    tensor([0.])
-    >>> rate(Posterior(mean=torch.ones(1, 3), log_std=torch.zeros(1, 3)))  # half the squared length of its mean
-    tensor([1.5000])
-    """
-    mean, log_std = posterior
-    return (0.5 * (mean.square() + (2 * log_std).exp() - 1) - log_std).sum(-1)
-
-
-def distortion(
-    logits: Float[Tensor, "*examples pixels"], images: Float[Tensor, "*examples pixels"]
-) -> Float[Tensor, "*examples"]:
-    """-log p(x|z) in nats: Bernoulli cross-entropy on intensities in [0, 1], summed over all pixels and channels.
-
-    As in the paper, and as published VAE code does it: for intensities strictly between 0 and 1 this is not a
-    normalised likelihood, so values compare between models of one data set only. Its floor is the images' own entropy.
-
-    >>> import torch
-    >>> distortion(torch.zeros(1, 2), torch.rand(1, 2))  # a decoder that knows nothing: log 2 a pixel
-    tensor([1.3863])
-    """
-    return (torch.nn.functional.softplus(logits) - images * logits).sum(-1)
+    def log_density(self, z: Float[Tensor, "*examples latent"]) -> Float[Tensor, "*examples"]:
+        """log q(z|x) of one z per example, by differences: no digits cancel."""
+        score = (z - self.mean) * (-self.log_std).exp()
+        return -0.5 * score.square().sum(-1) - self.log_std.sum(-1) - 0.5 * LOG_TWO_PI * z.shape[-1]
 
 
 def lagrangian(

@@ -1,62 +1,63 @@
-"""How large a cell's model is: layer sizes, parameters, bytes and arithmetic. Pure numbers, no tensors."""
+"""How large a cell's model is: its parameters and their places, bytes and arithmetic. Pure numbers, no tensors."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any
+
+from rdstudy.models import parts
+from rdstudy.models.protocols import Architecture, Parameter, Sizes
+from rdstudy.study import Cell
 
 ALIGNMENT = 64
 """A model's parameters fill a row padded to this many elements, so that vectorised kernels never meet a model's end."""
 
 
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """One affine map: `inputs -> outputs`, and where its weight and bias start in a model's row."""
-
-    name: str
-    inputs: int
-    outputs: int
-    weight_at: int
-    bias_at: int
-
-
 @dataclass(frozen=True)
 class ModelShape:
-    """Sizes of one VAE: an MLP encoder and its mirror image as decoder. What it says of them it works out once."""
+    """Sizes and parts of one VAE. What follows from them it works out once."""
 
     pixels: int
     depth: int
     width: int
     latent_dim: int
-
-    @property
-    def encoder_sizes(self) -> tuple[int, ...]:
-        """Units per layer from the image to (mean, log_std)."""
-        return (self.pixels, *[self.width] * self.depth, 2 * self.latent_dim)
-
-    @property
-    def decoder_sizes(self) -> tuple[int, ...]:
-        """Units per layer from the code to the pixels' logits."""
-        return (self.latent_dim, *[self.width] * self.depth, self.pixels)
+    prior: str = "standard_normal"
+    likelihood: str = "bernoulli"
+    architecture: str = "mlp"
 
     @cached_property
-    def layers(self) -> tuple[tuple[Layer, ...], tuple[Layer, ...]]:
-        """Layers of encoder and decoder, in the order of their parameters in a row."""
-        at, parts = 0, []
-        for part, sizes in (("encoder", self.encoder_sizes), ("decoder", self.decoder_sizes)):
-            layers = []
-            for i, (inputs, outputs) in enumerate(zip(sizes, sizes[1:], strict=False)):
-                layers.append(Layer(f"{part}.{i}", inputs, outputs, at, at + inputs * outputs))
-                at += (inputs + 1) * outputs
-            parts.append(tuple(layers))
-        return parts[0], parts[1]
+    def network(self) -> Architecture:
+        """Its encoder and decoder."""
+        outputs = self.pixels * parts.likelihood(self.likelihood).outputs_per_pixel
+        return parts.architecture(
+            self.architecture, Sizes(self.pixels, outputs, self.depth, self.width, self.latent_dim)
+        )
+
+    @cached_property
+    def network_parameters(self) -> tuple[Parameter, ...]:
+        """Those of encoder and decoder, in the order of the flat vector."""
+        return self.network.parameters()
+
+    @cached_property
+    def prior_parameters(self) -> tuple[Parameter, ...]:
+        """Those of the prior, which come after; their names begin with `prior.`."""
+        own = parts.prior(self.prior).parameters(self.latent_dim)
+        return tuple(parameter._replace(name=f"prior.{parameter.name}") for parameter in own)
+
+    def places(self) -> Iterator[tuple[Parameter, slice]]:
+        """Every parameter with its place in the flat vector."""
+        at = 0
+        for parameter in (*self.network_parameters, *self.prior_parameters):
+            end = at + math.prod(parameter.shape)
+            yield parameter, slice(at, end)
+            at = end
 
     @cached_property
     def n_parameters(self) -> int:
         """Trainable numbers of one model."""
-        return sum((layer.inputs + 1) * layer.outputs for part in self.layers for layer in part)
+        return _count(self.network_parameters) + _count(self.prior_parameters)
 
     @property
     def row(self) -> int:
@@ -65,23 +66,28 @@ class ModelShape:
 
     @cached_property
     def flop_per_example(self) -> float:
-        """Arithmetic of the matrix products of one training step, per example: 2 forward and 4 backward per weight."""
-        weights = sum(layer.inputs * layer.outputs for part in self.layers for layer in part)
-        first = self.layers[0][0]
-        return 6.0 * weights - 2.0 * first.inputs * first.outputs  # images need no gradient
+        """Arithmetic of the matrix products of one training step, per example."""
+        return sum(each.flop_per_example for each in (*self.network_parameters, *self.prior_parameters))
 
     def bytes_per_model(self, batch_size: int, *, bytes_per_number: int = 4) -> int:
         """Memory that one more model in a pack costs while training: parameters, gradient, Adam, activations."""
-        activations = 2 * sum(self.encoder_sizes) + 2 * sum(self.decoder_sizes)
+        # A learned prior compares each code with all of its parameters, and keeps what autograd needs.
+        activations = 2 * self.network.activations + 4 * _count(self.prior_parameters)
         chunk = 2 * 64 * (self.latent_dim + 1)  # noise and order of a chunk of steps; a GPU has the next one's too
         return bytes_per_number * (5 * self.row + batch_size * (activations + chunk) + batch_size * self.pixels)
 
 
-def model_shape(cell: Any, pixels: int) -> ModelShape:
+def _count(parameters: tuple[Parameter, ...]) -> int:
+    return sum(math.prod(parameter.shape) for parameter in parameters)
+
+
+def model_shape(cell: Cell, pixels: int) -> ModelShape:
     """The shape of a cell's model for images of this many pixels (channels counted)."""
-    return _shape(pixels, cell.depth, cell.width, cell.latent_dim)
+    return _shape(pixels, cell.depth, cell.width, cell.latent_dim, cell.prior, cell.likelihood, cell.architecture)
 
 
 @lru_cache(4096)
-def _shape(pixels: int, depth: int, width: int, latent_dim: int) -> ModelShape:
-    return ModelShape(pixels, depth, width, latent_dim)
+def _shape(
+    pixels: int, depth: int, width: int, latent_dim: int, prior: str, likelihood: str, architecture: str
+) -> ModelShape:
+    return ModelShape(pixels, depth, width, latent_dim, prior, likelihood, architecture)

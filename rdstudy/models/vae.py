@@ -1,74 +1,100 @@
-"""One VAE: a ReLU MLP encoder and its mirror image as decoder, as a plain `nn.Module`.
+"""One VAE as a plain `nn.Module`: the parts of a model put together.
 
 The reference that the stack is tested against, and what `load_model` gives back.
 """
 
 from __future__ import annotations
 
-import torch
+import numpy as np
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from rdstudy.models import parts
 from rdstudy.models.objective import Posterior
-from rdstudy.models.shape import Layer, ModelShape
-
-
-class Affine(nn.Module):
-    """x -> x @ weight + bias, with weight [inputs, outputs] as in the stack (the transpose of `nn.Linear`'s)."""
-
-    def __init__(self, weight: Float[Tensor, "inputs outputs"], bias: Float[Tensor, " outputs"]) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(weight)
-        self.bias = nn.Parameter(bias)
-
-    def forward(self, x: Float[Tensor, "*examples inputs"]) -> Float[Tensor, "*examples outputs"]:
-        """The layer's output, without a nonlinearity."""
-        if x.dim() != 2:
-            return x @ self.weight + self.bias
-        return torch.addmm(self.bias, x, self.weight)
+from rdstudy.models.shape import ModelShape
 
 
 class VAE(nn.Module):
-    """A variational autoencoder with Gaussian posterior, standard normal prior and Bernoulli decoder.
+    """A variational autoencoder with Gaussian posterior.
 
-    Has no hidden randomness: `encode` gives the posterior, the caller samples, `decode` gives the pixels' logits.
+    Has no hidden randomness: `encode` gives the posterior, the caller samples, `decode` gives the likelihood's input
+    (for a Bernoulli likelihood the pixels' logits).
     """
 
     def __init__(self, shape: ModelShape, row: Float[Tensor, " row"]) -> None:
         """
         Args:
-            shape: sizes of the layers.
+            shape: sizes and parts.
             row: all parameters, one after the other, as in one row of a stack; the module's parameters are views of it.
         """
         super().__init__()
         self.shape = shape
-        encoder, decoder = shape.layers
-        self.encoder = _mlp(encoder, row)
-        self.decoder = _mlp(decoder, row)
+        self._prior, self._likelihood = parts.prior(shape.prior), parts.likelihood(shape.likelihood)
+        for parameter, place in shape.places():
+            *path, name = parameter.name.split(".")
+            _submodule(self, path).register_parameter(name, nn.Parameter(row[place].view(parameter.shape)))
 
     def encode(self, images: Float[Tensor, "*examples pixels"]) -> Posterior:
         """q(z|x) of images with intensities in [0, 1]."""
-        mean, log_std = self.encoder(images).chunk(2, dim=-1)
+        code = self._shaped(self.shape.network.encode(self._rows(images), self._values("")), images)
+        mean, log_std = code.chunk(2, dim=-1)
         return Posterior(mean, log_std)
 
-    def decode(self, latent: Float[Tensor, "*examples latent"]) -> Float[Tensor, "*examples pixels"]:
-        """Logits of p(x|z)."""
-        logits: Tensor = self.decoder(latent)
-        return logits
+    def decode(self, latent: Float[Tensor, "*examples latent"]) -> Float[Tensor, "*examples outputs"]:
+        """What the likelihood takes; for a Bernoulli likelihood the logits of p(x|z)."""
+        return self._shaped(self.shape.network.decode(self._rows(latent), self._values("")), latent)
+
+    def distortion(
+        self, output: Float[Tensor, "*examples outputs"], images: Float[Tensor, "*examples pixels"]
+    ) -> Float[Tensor, "*examples"]:
+        """-log p(x|z) in nats, for what `decode` gave."""
+        return self._likelihood.distortion(output, images)
+
+    def mean_image(self, output: Float[Tensor, "*examples outputs"]) -> Float[Tensor, "*examples pixels"]:
+        """E[x|z] as intensities in [0, 1], for what `decode` gave."""
+        return self._likelihood.mean_image(output)
+
+    def rate(self, posterior: Posterior, z: Float[Tensor, "*examples latent"]) -> Float[Tensor, "*examples"]:
+        """KL(q(z|x) || p(z)) in nats, or where it has no closed form log q(z|x) - log p(z) at these z."""
+        stacked = Posterior(posterior.mean[None], posterior.log_std[None])
+        return self._prior.rate(stacked, z[None], self._values("prior.", like=z))[0]
+
+    def log_prior(self, z: Float[Tensor, "*draws latent"]) -> Float[Tensor, "*draws"]:
+        """log p(z) in nats, in the type of z."""
+        return self._prior.log_density(z[None], self._values("prior.", like=z))[0]
+
+    def sample_prior(self, rng: np.random.Generator, n: int) -> Float[Tensor, "draws latent"]:
+        """Draws from p(z), in the model's type and on its device."""
+        return self._prior.sample(rng, n, self.shape.latent_dim, self._values("prior."))[0].to(next(self.parameters()))
 
     def row(self) -> Float[Tensor, " row"]:
         """All parameters as one row (a copy), padded with zeros: the inverse of the constructor."""
         row = next(self.parameters()).new_zeros(self.shape.row)
-        flat = torch.cat([p.detach().reshape(-1) for p in self.parameters()])
-        row[: flat.numel()] = flat
+        for parameter, place in self.shape.places():
+            row[place] = self.get_parameter(parameter.name).detach().reshape(-1)
         return row
 
+    def _values(self, prefix: str, *, like: Tensor | None = None) -> dict[str, Tensor]:
+        """Parameters of the prior (`prior.`) or of the network, as a stack of one."""
+        wanted = self.shape.prior_parameters if prefix else self.shape.network_parameters
+        values = {each.name.removeprefix(prefix): self.get_parameter(each.name)[None] for each in wanted}
+        return values if like is None else {name: value.to(like.dtype) for name, value in values.items()}
 
-def _mlp(layers: tuple[Layer, ...], row: Tensor) -> nn.Sequential:
-    modules: list[nn.Module] = []
-    for layer in layers:
-        if modules:
-            modules.append(nn.ReLU())
-        weight = row[layer.weight_at : layer.bias_at].view(layer.inputs, layer.outputs)
-        modules.append(Affine(weight, row[layer.bias_at : layer.bias_at + layer.outputs]))
-    return nn.Sequential(*modules)
+    @staticmethod
+    def _rows(x: Tensor) -> Float[Tensor, "1 rows numbers"]:
+        return x.reshape(1, -1, x.shape[-1])
+
+    @staticmethod
+    def _shaped(output: Float[Tensor, "1 rows outputs"], x: Tensor) -> Tensor:
+        return output.view(*x.shape[:-1], output.shape[-1])
+
+
+def _submodule(module: nn.Module, path: list[str]) -> nn.Module:
+    """The module at this path, made where there is none."""
+    for name in path:
+        if name not in module._modules:
+            module.add_module(name, nn.Module())
+        found = module._modules[name]
+        assert found is not None
+        module = found
+    return module

@@ -40,6 +40,9 @@ FAILED_PART, STOPPED_PART = "failed-", "stopped-"
 """Prefixes of parts that hold a failure, or a cell that was stopped early. They go away when the cell is finished, so
 they are in no bundle."""
 
+DEFAULTS = {column.name: column.default for column in COLUMNS if column.default is not None}
+"""Values that rows of an older version have in columns that came later."""
+
 PARTS_PER_BUNDLE = 128
 _OF_PARTS = b"rdstudy.parts"
 
@@ -132,6 +135,8 @@ def _read(files: Sequence[StoragePath], schema: pa.Schema) -> pa.Table:
         where = one.fs if in_bucket(one) else None
         parts = pa.dataset.dataset(names, schema=SCHEMA, format="parquet", filesystem=where)
         table = parts.to_table(schema.names)
+        for name in DEFAULTS.keys() & set(schema.names):
+            table = table.set_column(schema.names.index(name), name, table[name].fill_null(DEFAULTS[name]))
         lacking = [field.name for field in schema if not field.nullable and table[field.name].null_count]
         if lacking:
             raise ValueError(f"it has no column {', '.join(lacking)}")

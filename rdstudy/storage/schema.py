@@ -14,6 +14,8 @@ import typing
 from dataclasses import dataclass
 from typing import Any
 
+from rdstudy.study.axes import AxisColumns
+
 OK, DIVERGED, FAILED, STOPPED = "ok", "diverged", "failed", "stopped"
 STATUSES = (OK, DIVERGED, FAILED, STOPPED)
 UNFINISHED = (FAILED, STOPPED)
@@ -45,8 +47,14 @@ def _provenance(unit: str, meaning: str) -> Any:
     return _column(unit, meaning, group="provenance", required=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measurement:
+@dataclass(frozen=True, kw_only=True)
+class _Row:
+    study: str = _which("", "name of the study that trained the cell")
+    cell_id: str = _which("", "hash of everything that determines the trained model, and of nothing else")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement(AxisColumns, _Row):
     """One cell, evaluated at one training step on one population.
 
     (cell_id, step, population, evaluation_id) is the row's key: it determines every value, and is in the table once.
@@ -55,21 +63,6 @@ class Measurement:
     ones without values.
     """
 
-    study: str = _which("", "name of the study that trained the cell")
-    cell_id: str = _which("", "hash of everything that determines the trained model, and of nothing else")
-    dataset: str = _which("", "name of the data set")
-    split: str = _which("", "how train and test were divided, e.g. `checkerboard`, `holdout(7,9)`")
-    train_size: int = _which("examples", "number of training examples")
-    depth: int = _which("layers", "hidden layers of the encoder, and of the decoder")
-    width: int = _which("units", "units per hidden layer")
-    latent_dim: int = _which("dimensions", "dimensions of the code")
-    prior: str = _which("", "prior p(z)")
-    beta: float = _which("", "weight of the rate in training; the measured values are never weighted")
-    learning_rate: float = _which("", "step size of the optimizer")
-    batch_size: int = _which("examples", "examples per training step")
-    optimizer: str = _which("", "`adam`, `adamw` or `sgd`")
-    precision: str = _which("", "type of the matrix products in training; evaluation is float32 or better")
-    seed: int = _which("", "replicate number")
     numerics: int | None = _column(
         "",
         "version of how random numbers are drawn; from 2 on, cells that differ only in what is compared within a seed "
@@ -142,7 +135,10 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of the table: name, Python type, whether null is allowed, unit, meaning, group."""
+    """A column of the table: name, Python type, whether null is allowed, unit, meaning, group.
+
+    `default`: the value in rows of versions that had no such column yet; None: null, or not allowed.
+    """
 
     name: str
     type: type
@@ -150,6 +146,7 @@ class Column:
     unit: str
     meaning: str
     group: str
+    default: str | int | float | None = None
 
 
 def _columns() -> tuple[Column, ...]:
@@ -159,7 +156,9 @@ def _columns() -> tuple[Column, ...]:
         hint = hints[field.name]
         nullable = isinstance(hint, types.UnionType)
         kind = next(a for a in typing.get_args(hint) if a is not type(None)) if nullable else hint
-        columns.append(Column(field.name, kind, nullable, **field.metadata))
+        unit, meaning, group = (field.metadata[key] for key in ("unit", "meaning", "group"))
+        default = None if field.default is dataclasses.MISSING else field.default
+        columns.append(Column(field.name, kind, nullable, unit, meaning, group, default))
     return tuple(columns)
 
 

@@ -5,13 +5,13 @@
 Imports nothing of ours but the spelling of splits.
 """
 
+from rdstudy.study.grid import Grid
 from rdstudy.study.parsing import SettingError, StudyError, load_study, located, parse_study, study_schema
 from rdstudy.study.search_section import SearchSpec
 from rdstudy.study.sections import (
     NLL,
     DatasetSpec,
     Evaluation,
-    Grid,
     LogSpaced,
     MutualInformation,
     Resources,

@@ -13,8 +13,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from rdstudy.errors import UserError
+from rdstudy.study.grid import Grid, SeedCount
 from rdstudy.study.renamed_keys import RENAMED
-from rdstudy.study.sections import Grid, SeedCount
 from rdstudy.study.study import Study
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
-from rdstudy.study.sections import LARGEST, PositiveInt, Strict, Unique
+from rdstudy.study.axes import AXES, listed_axes
+from rdstudy.study.scalars import LARGEST, PositiveInt, Strict, Unique
 
-GROUPS = ("split", "depth", "width", "latent_dim", "train_size")
+GROUPS = tuple(axis.name for axis in listed_axes() if axis.setting)
 """Axes of the grid whose every combination is a setting with a curve of its own over beta."""
-SEARCHABLE = {"beta": float, "learning_rate": float, "width": int, "depth": int, "latent_dim": int}
+SEARCHABLE = {name: axis.type for name, axis in AXES.items() if axis.searchable}
 """Axes that a search may vary, and their kind."""
 NOT_BEFORE = 0.25
 """Share of a cell's steps before which none is hopeless: early on, the start decides which is worse, not the beta."""
@@ -64,6 +65,15 @@ class Pruner(Strict):
     )
 
 
+def _group(value: str) -> str:
+    if value not in GROUPS:
+        raise ValueError(f"not an axis that settings differ in; allowed: {', '.join(GROUPS)}")
+    return value
+
+
+Group = Annotated[str, AfterValidator(_group), WithJsonSchema({"type": "string", "enum": list(GROUPS)})]
+
+
 class SearchSpec(Strict):
     """Cells chosen by what earlier ones showed, in batches that fill packs."""
 
@@ -73,7 +83,7 @@ class SearchSpec(Strict):
     metric: Literal["test_distortion", "test_elbo", "test_nll"] = Field(
         "test_distortion", description="What the best beta makes best."
     )
-    group_by: Annotated[list[Literal["split", "depth", "width", "latent_dim", "train_size"]], Unique] | None = Field(
+    group_by: Annotated[list[Group], Unique] | None = Field(
         None, description="For a beta: axes of the grid whose combinations are settings of their own; left out: all."
     )
     beta: Range | None = Field(None, description="For best_beta and saturation: where to look.")

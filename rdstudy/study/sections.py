@@ -1,52 +1,18 @@
-"""The sections of a study file as strict records: data set, grid, training, evaluation, resources."""
+"""The sections of a study file as strict records: data set, training, evaluation, resources."""
 
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    field_validator,
-    model_serializer,
-    model_validator,
-)
+from pydantic import Field, model_serializer, model_validator
 
-from rdstudy.data.split_spec import parse_split
+from rdstudy.study.axes import Optimizer, Precision
+from rdstudy.study.grid import Epochs
 from rdstudy.study.hashing import digest
-
-
-def _unique(values: list[Any]) -> list[Any]:
-    twice = [value for value, n in Counter(values).items() if n > 1]
-    repeated = sorted({f"{value:g}" if isinstance(value, float) else str(value) for value in twice})
-    if repeated:
-        raise ValueError(f"{', '.join(repeated)} stands in the list more than once; list each value once")
-    return values
-
-
-def _split(value: object) -> str:
-    return str(parse_split(value))
-
-
-Axis = Field(min_length=1)
-LARGEST = 2**63 - 1
-"""The largest whole number that a column of the table can hold."""
-PositiveInt = Annotated[int, Field(ge=1, le=LARGEST)]
-Unique = AfterValidator(_unique)
-Split = Annotated[str, BeforeValidator(_split)]
-
-
-class Strict(BaseModel):
-    """A record that refuses unknown keys and wrong types, and cannot be changed."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+from rdstudy.study.scalars import LARGEST, NaturalNumber, NotEmpty, PositiveFloat, PositiveInt, Strict, Unique
 
 
 class DatasetSpec(Strict):
@@ -82,63 +48,21 @@ class DatasetSpec(Strict):
         return {"name": self.name, "seed": self.seed, "size": self.size, "test_size": self.test_size}
 
 
-class SeedCount(Strict):
-    """`seed: {count: 5}` is `seed: [0, 1, 2, 3, 4]`."""
-
-    count: Annotated[int, Field(ge=1, le=1_000_000)]
-
-
-class Grid(Strict):
-    """The product of all lists is the study; each point with its seed is a cell."""
-
-    split: Annotated[list[Split], Unique, Axis] = Field(
-        description="How far test lies from train: random, checkerboard, cropped(RATIO), standard, holdout(CLASSES)."
-    )
-    beta: Annotated[list[Annotated[float, Field(ge=0, allow_inf_nan=False)]], Unique, Axis] = Field(
-        default=[], description="Weight of the rate in training; left out only where a search chooses it."
-    )
-    depth: Annotated[list[Annotated[int, Field(ge=0, le=64)]], Unique, Axis] = Field(
-        [1], description="Hidden layers of the encoder, and of the decoder."
-    )
-    width: Annotated[list[PositiveInt], Unique, Axis] = Field([512], description="Units per hidden layer.")
-    latent_dim: Annotated[list[PositiveInt], Unique, Axis] = Field([10], description="Dimensions of the code.")
-    train_size: Annotated[list[PositiveInt], Unique, Axis] = Field(
-        description="Numbers of training examples: nested subsets against one fixed test set."
-    )
-    prior: Annotated[list[Literal["standard_normal"]], Unique, Axis] = Field(
-        ["standard_normal"], description="Prior p(z)."
-    )
-    seed: Annotated[list[Annotated[int, Field(ge=0, le=LARGEST)]], Unique, Axis] = Field(
-        [0], description="Replicates, as a list or as {count: N} for 0 to N-1."
-    )
-
-    @model_serializer(mode="wrap")
-    def _without_a_searched_beta(self, plain: Callable[[Any], Any]) -> dict[str, Any]:
-        record: dict[str, Any] = plain(self)
-        if not self.beta:
-            record.pop("beta", None)
-        return record
-
-    @field_validator("seed", mode="before")
-    @classmethod
-    def _count_of_seeds(cls, value: object) -> object:
-        if isinstance(value, dict):
-            return list(range(SeedCount.model_validate(value).count))
-        return value
-
-
 class Training(Strict):
-    """How long and with what; the same for every cell."""
+    """How long and with what: the same for every cell, where the grid does not list it."""
 
     steps: PositiveInt | None = Field(None, description="Training steps, the same for every data size.")
-    epochs: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)] | None = Field(
+    epochs: Epochs | None = Field(
         None, description="Instead of steps: passes through the training set, so that larger sets train longer."
     )
     batch_size: PositiveInt = Field(128, description="Examples per step.")
-    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(1e-3, description="Step size.")
-    optimizer: Literal["adam", "adamw", "sgd"] = Field("adam", description="Optimizer, with PyTorch's defaults.")
-    precision: Literal["float32", "bfloat16", "float64"] = Field(
+    learning_rate: PositiveFloat = Field(1e-3, description="Step size.")
+    optimizer: Optimizer = Field("adam", description="Optimizer, with PyTorch's defaults.")
+    precision: Precision = Field(
         "float32", description="Type of the matrix products in training; weights stay float32 or better."
+    )
+    beta_warmup_steps: NaturalNumber = Field(
+        0, description="Steps over which beta rises linearly from 0 to its value; 0: it has its value from the start."
     )
 
     @model_validator(mode="after")
@@ -147,12 +71,24 @@ class Training(Strict):
             raise ValueError("give exactly one of `steps` and `epochs`")
         return self
 
-    def steps_for(self, train_size: int) -> int:
-        """Training steps of a cell with this many training examples."""
-        if self.steps is not None:
-            return self.steps
-        assert self.epochs is not None
-        return max(1, math.ceil(self.epochs * train_size / self.batch_size))
+    @model_serializer(mode="wrap")
+    def _without_what_came_later(self, plain: Callable[[Any], Any]) -> dict[str, Any]:
+        """As it was recorded before there was a warm-up, where there is none."""
+        record: dict[str, Any] = plain(self)
+        if not self.beta_warmup_steps:
+            record.pop("beta_warmup_steps", None)
+        return record
+
+    def steps_for(
+        self, train_size: int, *, steps: int | None = None, epochs: float | None = None, batch_size: int | None = None
+    ) -> int:
+        """Training steps of a cell with this many training examples; what is given overrides the section."""
+        if steps is None and epochs is None:
+            steps, epochs = self.steps, self.epochs
+        if steps is not None:
+            return steps
+        assert epochs is not None
+        return max(1, math.ceil(epochs * train_size / (batch_size or self.batch_size)))
 
 
 class LogSpaced(Strict):
@@ -161,7 +97,7 @@ class LogSpaced(Strict):
     log_spaced: Annotated[int, Field(ge=1, le=1000)]
 
 
-Steps = LogSpaced | Annotated[list[PositiveInt], Unique, Axis]
+Steps = LogSpaced | Annotated[list[PositiveInt], Unique, NotEmpty]
 When = Literal["never", "final", "all"] | Steps
 Examples = Literal["all"] | PositiveInt
 

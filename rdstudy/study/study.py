@@ -9,71 +9,58 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
-from operator import attrgetter
 from typing import Annotated, Any
 
 from pydantic import Field, PrivateAttr, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from rdstudy.data.split_spec import check_split
+from rdstudy.study.axes import AXES, CellAxes
+from rdstudy.study.grid import Grid
 from rdstudy.study.hashing import flat_digest
+from rdstudy.study.scalars import Strict
 from rdstudy.study.search_section import GROUPS, NOT_BEFORE, SearchSpec
-from rdstudy.study.sections import DatasetSpec, Evaluation, Grid, Resources, Strict, Training
+from rdstudy.study.sections import DatasetSpec, Evaluation, Resources, Training
 
 NUMERICS = 2
 """Part of every cell's id. Raise it when a change of the code changes the numbers a cell gives.
 
-1: every cell drew from streams of its own. 2: cells that differ only in `PAIRED` share their streams.
+1: every cell drew from streams of its own. 2: cells that differ only in `paired` axes share their streams.
 """
-PAIRED = frozenset({"beta", "prior", "learning_rate", "optimizer", "steps", "precision"})
-"""Fields that are compared within a seed: cells that differ in nothing else share initialisation, order and noise."""
 
 
-@dataclass(frozen=True)
-class Cell:
+@dataclass(frozen=True, kw_only=True)
+class Cell(CellAxes):
     """One point of the grid with its seed. Every field determines the trained model."""
 
-    dataset: str
-    dataset_seed: int
-    dataset_size: int | None
-    test_size: int | None
-    split: str
-    train_size: int
-    depth: int
-    width: int
-    latent_dim: int
-    prior: str
-    beta: float
-    seed: int
-    steps: int
-    batch_size: int
-    learning_rate: float
-    optimizer: str
-    precision: str
     numerics: int = NUMERICS
 
     @cached_property
     def id(self) -> str:
-        """Sixteen hexadecimal digits: the hash of all fields."""
-        return flat_digest(_NAMES, _values(self), 8)
+        """Sixteen hexadecimal digits: the hash of all fields, but of later axes at their default."""
+        return _digest(self, paired=True)
 
     @cached_property
     def stream_id(self) -> str:
-        """What the cell's random streams are named after: its id without the fields in `PAIRED`.
+        """What the cell's random streams are named after: its id without the axes that are compared within a seed.
 
-        Cells that are compared within a seed draw the same initialisation, order and noise (common random numbers), so
-        that their differences vary less between seeds. Each cell's distribution is what it was.
+        Cells that differ only in these draw the same initialisation, order and noise (common random numbers), so that
+        their differences vary less between seeds. Each cell's distribution is what it was.
         """
-        if self.numerics < 2:
-            return self.id
-        return flat_digest(_STREAM_NAMES, _stream_values(self), 8)
+        return self.id if self.numerics < 2 else _digest(self, paired=False)
 
     def __str__(self) -> str:
+        later = "".join(
+            f" {axis.label.format(getattr(self, axis.name))}"
+            for axis in _ADDED
+            if getattr(self, axis.name) != axis.default
+        )
+        prior = "" if self.prior == "standard_normal" else f" prior {self.prior}"
         return (
             f"{self.dataset} {self.split} n={self.train_size} {self.depth}x{self.width} "
-            f"latent={self.latent_dim} beta={self.beta:g} seed={self.seed}"
+            f"latent={self.latent_dim}{prior}{later} beta={self.beta:g} seed={self.seed}"
         )
 
 
@@ -81,10 +68,22 @@ def _wrong(problem: str, where: tuple[str | int, ...], found: object) -> InitErr
     return {"type": PydanticCustomError("section", "{problem}", {"problem": problem}), "loc": where, "input": found}
 
 
-_NAMES = sorted(field.name for field in fields(Cell))
-_values = attrgetter(*_NAMES)
-_STREAM_NAMES = [name for name in _NAMES if name not in PAIRED]
-_stream_values = attrgetter(*_STREAM_NAMES)
+_FIRST = {
+    paired: sorted(
+        ["numerics", *(name for name, axis in AXES.items() if not axis.added and (paired or not axis.paired))]
+    )
+    for paired in (True, False)
+}
+_ADDED = tuple(axis for axis in AXES.values() if axis.added)
+
+
+def _digest(cell: Cell, *, paired: bool) -> str:
+    """Hash of a cell's fields, with or without the paired ones; later axes only where they are not at their default."""
+    names = _FIRST[paired]
+    later = [axis.name for axis in _ADDED if (paired or not axis.paired) and getattr(cell, axis.name) != axis.default]
+    if later:
+        names = sorted([*names, *later])
+    return flat_digest(names, [getattr(cell, name) for name in names], 8)
 
 
 class Study(Strict):
@@ -149,7 +148,7 @@ class Study(Strict):
         reason = "search.group_by does not name it"
         if search.goal == "frontier":
             settled, reason = (), "one frontier has one value of it"
-        for name, values in grid:
+        for name, values in grid.listed().items():
             if name not in (*search.varied, *settled, "seed") and len(values) > 1:
                 yield _wrong(f"lists {len(values)} values, but {reason}", ("grid", name), values)
         estimate = search.estimate
@@ -161,8 +160,7 @@ class Study(Strict):
         """Cells to be stopped early at a step at which none is measured."""
         if self.search is None or not self.search.stops_hopeless:
             return
-        for size in self.grid.train_size:
-            steps = self.training.steps_for(size)
+        for steps in sorted(self._budgets()):
             if not any(NOT_BEFORE * steps <= step < steps for step in self.evaluation.steps_of(steps)):
                 problem = (
                     f"names no step from {math.ceil(NOT_BEFORE * steps):,} on and before the last, {steps:,}, at which "
@@ -171,37 +169,56 @@ class Study(Strict):
                 yield _wrong(problem, ("evaluation", "steps"), self.evaluation.model_dump(mode="json")["steps"])
                 return
 
+    def _budgets(self) -> set[int]:
+        """Training steps that cells of the grid may have."""
+        grid, training = self.grid, self.training
+        budgets = [{"steps": n} for n in grid.steps] or [{"epochs": n} for n in grid.epochs] or [{}]
+        return {
+            training.steps_for(size, batch_size=batch, **budget)
+            for size in grid.train_size
+            for batch in grid.batch_size or [None]
+            for budget in budgets
+        }
+
     @property
     def n_cells(self) -> int:
         """Number of cells: the product of the lengths of the grid's lists."""
-        return math.prod(len(values) for _, values in self.grid)
+        return math.prod(len(values) for values in self.grid.listed().values())
 
     @cached_property
     def cells(self) -> dict[str, Cell]:
         """All cells by id, in the grid's order."""
-        axes = [name for name, _ in self.grid]
+        axes = self.grid.listed()
         cells = {}
-        for point in itertools.product(*(values for _, values in self.grid)):
+        for point in itertools.product(*axes.values()):
             cell = self.cell(**dict(zip(axes, point, strict=True)))
             cells[cell.id] = cell
         return cells
 
     def cell(self, **axes: Any) -> Cell:
-        """The cell of these values of the grid's axes; `learning_rate` may be among them."""
+        """The cell of these values of the grid's axes; what is left out has the value that all cells share."""
         axes = {**self._same, **axes, "beta": float(axes["beta"])}
-        return Cell(**axes, steps=self.training.steps_for(axes["train_size"]), numerics=self._numerics)
+        budget = {name: axes.pop(name) for name in ("steps", "epochs") if name in axes}
+        steps = self.training.steps_for(axes["train_size"], batch_size=axes["batch_size"], **budget)
+        return Cell(**axes, steps=steps, numerics=self._numerics)
+
+    def values_of(self, axis: str) -> list[Any]:
+        """Values that cells of the study may have of an axis of the grid."""
+        listed: list[Any] = getattr(self.grid, axis)
+        if listed or not (AXES[axis].training or AXES[axis].added):
+            return listed
+        return [getattr(self.training, axis) if AXES[axis].training else AXES[axis].default]
 
     @cached_property
     def _same(self) -> dict[str, Any]:
-        """What all cells have in common."""
-        data, training = self.dataset, self.training
+        """What all cells have in common, unless the grid lists it."""
+        data = self.dataset
+        shared = {name: getattr(self.training, name) for name, axis in AXES.items() if axis.training}
+        del shared["steps"]
         return {
             "dataset": data.name,
             "dataset_seed": data.seed,
             "dataset_size": data.size,
             "test_size": data.test_size,
-            "batch_size": training.batch_size,
-            "learning_rate": training.learning_rate,
-            "optimizer": training.optimizer,
-            "precision": training.precision,
+            **shared,
         }

@@ -12,7 +12,8 @@ from pydantic import BaseModel
 
 from rdstudy.data.split_spec import SPLITS, allowed_splits
 from rdstudy.errors import UserError
-from rdstudy.study import Study, parse_study, study_schema
+from rdstudy.study import Study, Training, parse_study, study_schema
+from rdstudy.study.axes import listed_axes
 from rdstudy.study.examples import SCHEMA_FILE
 from rdstudy.study.search_section import SearchSpec
 
@@ -81,6 +82,7 @@ def template(name: str, *, dataset: str, path: str | None = None) -> str:
                 "train_size": str(list(start.train_size)),
                 "prior": "[standard_normal]",
                 "seed": "{count: 3}",
+                **_later_axes(),
             },
             "The product of all lists is the study; each point with its seed is a cell, which is one VAE.\n"
             f"Splits of {dataset}: {allowed_splits(dataset)}.",
@@ -94,8 +96,9 @@ def template(name: str, *, dataset: str, path: str | None = None) -> str:
                 "learning_rate": "1e-3",
                 "optimizer": "adam",
                 "precision": "float32",
+                "beta_warmup_steps": "0",
             },
-            "How long and with what; the same for every cell.",
+            "How long and with what; the same for every cell, where the grid does not list it.",
         ),
         (
             "evaluation",
@@ -165,6 +168,13 @@ def _keys(model: Any, values: Mapping[str, Any], indent: str = "  ") -> list[str
             continue
         lines += [f"{indent}# {field.description}", f"{indent}{'# ' if commented else ''}{name}: {value}"]
     return lines
+
+
+def _later_axes() -> dict[str, str]:
+    """Lists of the grid that a study seldom needs, as comments: each with the value that it has anyway."""
+    values = {axis.name: axis.default for axis in listed_axes() if axis.added}
+    values |= {axis.name: Training.model_fields[axis.name].default for axis in listed_axes() if axis.training}
+    return {f"# {name}": f"[{value}]" for name, value in (values | {"steps": 1000, "epochs": 20}).items()}
 
 
 def _meaning(model: type[BaseModel], name: str) -> str:

@@ -7,14 +7,19 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from typing import Literal
 
 from rdstudy.models.shape import model_shape
 from rdstudy.study import Cell
+from rdstudy.study.axes import AXES
 from rdstudy.study.early_stopping import Limits
 
+_packing_values: Callable[[Cell], tuple[object, ...]] = attrgetter(
+    *(name for name, axis in AXES.items() if axis.shape or axis.schedule)
+)
 FAST_PACK = {"cpu": 8, "mps": 32, "cuda": 128}
 """Most models in an automatic pack. On a CPU larger packs fall out of the caches and gain nothing; on an H100, of sizes
 from 1 to 512, 128 is within an eighth of the fastest at widths of 64 and 512 and depths of 1 and 3."""
@@ -68,10 +73,7 @@ class Pack:
 
 def packing_key(cell: Cell) -> tuple[object, ...]:
     """Cells with equal keys can train together: equal parameter shapes, budget and optimizer."""
-    return (
-        *(cell.depth, cell.width, cell.latent_dim),
-        *(cell.steps, cell.batch_size, cell.optimizer, cell.learning_rate, cell.precision),
-    )
+    return _packing_values(cell)
 
 
 def flop(cell: Cell, pixels: int) -> float:

@@ -70,6 +70,8 @@ class PackTrainer:
         product = torch.bfloat16 if first.precision == "bfloat16" else None
         self.stack = StackedVAE(shape, rows, batch_size=first.batch_size, product_dtype=product)
         self._beta = torch.tensor([cell.beta for cell in cells], dtype=dtype, device=device).view(-1, 1, 1)
+        self._warmup = torch.tensor([cell.beta_warmup_steps for cell in cells], dtype=torch.float64)
+        self._betas = self._beta.expand(CHUNK, -1, 1, 1).clone()
         self._train_indices = [np.asarray(indices) for indices in train_indices]
         self._optimizer = FlatOptimizer(first.optimizer, rows, self.stack.grad, first.learning_rate)
         n_rows = self.stack.n_rows
@@ -93,6 +95,7 @@ class PackTrainer:
         while self.step < until:
             chunk, at = divmod(self.step, CHUNK)
             self._draws.load(chunk)
+            self._warm_up(chunk)
             count = min(until - self.step, CHUNK - at)
             self._take(range(at, at + count))
             self.step += count
@@ -104,25 +107,39 @@ class PackTrainer:
         if self._replay is None:
             one_by_one = steps[:1] if self._replays else steps  # the first makes what a recording needs
             for i in one_by_one:
-                self._step(self._draws.order[i], self._draws.noise[i])
+                self._step(self._draws.order[i], self._draws.noise[i], self._betas[i])
             steps = steps[len(one_by_one) :]
             if not steps:
                 return
             self._replay = CudaGraphStep(self._step_number, self.images.device)
         self._replay(steps)
 
-    def _step(self, order: Int32[Tensor, " models_rows"], noise: Float[Tensor, "models rows latent"]) -> None:
-        """One step of every model on these images, with this noise."""
+    def _warm_up(self, chunk: int) -> None:
+        """Every model's beta in each step of a chunk: in step i, counted from 0, beta * min(1, i / warm-up steps)."""
+        if chunk * CHUNK >= self._warmup.max() + CHUNK:
+            return  # the chunk before was past every warm-up
+        steps = torch.arange(chunk * CHUNK, (chunk + 1) * CHUNK, dtype=torch.float64)[:, None]
+        share = torch.where(self._warmup > 0, steps / self._warmup.clamp(min=1), 1.0).clamp(max=1.0)
+        self._betas.copy_(self._beta * share.to(self._beta)[:, :, None, None])
+
+    def _step(
+        self,
+        order: Int32[Tensor, " models_rows"],
+        noise: Float[Tensor, "models rows latent"],
+        beta: Float[Tensor, "models 1 1"],
+    ) -> None:
+        """One step of every model on these images, with this noise and these weights of the rate."""
         torch.index_select(self.images, 0, order, out=self._bytes)
         intensities_into(self._batch, self._bytes.view(self._batch.shape))
-        self.stack.lagrangian_gradient(self._batch, noise, self._beta)
+        self.stack.lagrangian_gradient(self._batch, noise, beta)
         for k in self.diverged:
             self.stack.grad[k].zero_()
         self._optimizer.step()
 
     def _step_number(self, number: Int64[Tensor, " 1"]) -> None:
         """The step of this number in the loaded chunk; the number lies on the device."""
-        self._step(self._draws.order.index_select(0, number)[0], self._draws.noise.index_select(0, number)[0])
+        of_step = (each.index_select(0, number)[0] for each in (self._draws.order, self._draws.noise, self._betas))
+        self._step(*of_step)
 
     def model(self, k: int) -> VAE:
         """Member k as a plain module (views of its current weights)."""

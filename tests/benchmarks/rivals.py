@@ -13,7 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from rdstudy.models.objective import distortion, lagrangian, rate
+from rdstudy.models.likelihoods.bernoulli import Bernoulli
+from rdstudy.models.objective import lagrangian
+from rdstudy.models.priors.standard_normal import StandardNormal
 from rdstudy.models.shape import ModelShape
 from rdstudy.models.stacked import initial_parameters
 from rdstudy.models.vae import VAE
@@ -57,7 +59,9 @@ def conventional(
                 x = batch.to(device)
                 posterior = model.encode(x)
                 latent = posterior.sample(torch.randn_like(posterior.mean))
-                loss = lagrangian(distortion(model.decode(latent), x), rate(posterior), beta)
+                loss = lagrangian(
+                    Bernoulli().distortion(model.decode(latent), x), StandardNormal().rate(posterior), beta
+                )
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
@@ -78,19 +82,19 @@ def in_pythae(vae: VAE) -> nn.Module:
     class Encoder(BaseEncoder):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
-            self.layers = vae.encoder
+            self.vae = vae
 
         def forward(self, x: Tensor) -> ModelOutput:
-            mean, log_std = self.layers(x.flatten(1)).chunk(2, dim=-1)
+            mean, log_std = self.vae.encode(x.flatten(1))
             return ModelOutput(embedding=mean, log_covariance=2 * log_std)
 
     class Decoder(BaseDecoder):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
-            self.layers = vae.decoder
+            self.vae = vae
 
         def forward(self, z: Tensor) -> ModelOutput:
-            return ModelOutput(reconstruction=self.layers(z).sigmoid())
+            return ModelOutput(reconstruction=self.vae.decode(z).sigmoid())
 
     config = VAEConfig(input_dim=(vae.shape.pixels,), latent_dim=vae.shape.latent_dim, reconstruction_loss="bce")
     model: nn.Module = TheirVAE(model_config=config, encoder=Encoder(), decoder=Decoder())

@@ -6,10 +6,14 @@ import torch
 from torch import nn
 
 from rdstudy.evaluation import importance_sampling as likelihood_module
-from rdstudy.evaluation.gaussian import log_posterior, log_prior
+from rdstudy.evaluation.gaussian import log_posterior
 from rdstudy.evaluation.importance_sampling import importance_weighted_nll, importance_weighted_nlls
 from rdstudy.evaluation.pareto import pareto_shape, tail_length
-from rdstudy.models.objective import Posterior, distortion
+from rdstudy.models.likelihoods.bernoulli import Bernoulli
+from rdstudy.models.objective import Posterior
+from rdstudy.models.priors.standard_normal import StandardNormal
+
+distortion, log_prior = Bernoulli().distortion, StandardNormal().log_density
 
 
 def philox(seed=0):
@@ -44,6 +48,9 @@ class LinearGaussian:
     def log_likelihood(self, images, latent):
         return torch.distributions.Normal(latent @ self.weight, self.noise).log_prob(images[:, :, None]).sum(-1)
 
+    def log_prior(self, latent):
+        return log_prior(latent)
+
     def estimate(self, images, draws, seed=0, chunk_size=512):
         return likelihood_module._estimate(self, images[None], draws, [philox(seed)], chunk_size)[0]
 
@@ -69,6 +76,12 @@ class VAE(nn.Module):
     def decode(self, latent):
         self.decoded.append(latent.shape[-2])
         return latent @ self.out + self.bias
+
+    def distortion(self, output, images):
+        return distortion(output, images)
+
+    def log_prior(self, z):
+        return log_prior(z)
 
     def alone(self, k):
         model = VAE()

@@ -4,9 +4,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.distributions import Bernoulli, Normal, kl_divergence
+from torch import distributions
+from torch.distributions import Normal, kl_divergence
 
-from rdstudy.models.objective import Posterior, distortion, lagrangian, rate
+from rdstudy.models.likelihoods.bernoulli import Bernoulli
+from rdstudy.models.objective import Posterior, lagrangian
+from rdstudy.models.priors.standard_normal import StandardNormal
+
+distortion, rate = Bernoulli().distortion, StandardNormal().rate
 
 
 def random(*shape: int, seed: int = 0, scale: float = 1.0) -> torch.Tensor:
@@ -67,12 +72,14 @@ def test_without_an_opinion_distortion_is_log_two_per_pixel_whatever_the_image()
 
 def test_distortion_of_black_and_white_is_a_negative_log_probability():
     logits, images = random(5, 15), (random(5, 15, seed=1) > 0).double()
-    torch.testing.assert_close(distortion(logits, images), -Bernoulli(logits=logits).log_prob(images).sum(-1))
+    torch.testing.assert_close(
+        distortion(logits, images), -distributions.Bernoulli(logits=logits).log_prob(images).sum(-1)
+    )
 
 
 def test_distortion_is_never_below_the_images_entropy_and_reaches_it():
     images = torch.rand(8, 15, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    entropy = Bernoulli(probs=images).entropy().sum(-1)
+    entropy = distributions.Bernoulli(probs=images).entropy().sum(-1)
     assert (distortion(random(1000, 8, 15, scale=3), images.expand(1000, 8, 15)) > entropy).all()
     torch.testing.assert_close(distortion(images.logit(), images), entropy)
 

@@ -1,6 +1,12 @@
+import math
+from dataclasses import astuple
+
 import pytest
 import torch
 
+from rdstudy.models.architectures.mlp import MLP
+from rdstudy.models.architectures.mlp_gradient import MLPNetwork
+from rdstudy.models.protocols import Sizes
 from rdstudy.models.shape import ALIGNMENT, ModelShape, model_shape
 from rdstudy.models.vae import VAE
 from rdstudy.training.packs import plan_packs
@@ -22,16 +28,15 @@ def test_the_usual_mnist_model_has_the_usual_number_of_parameters():
 
 def test_without_hidden_layers_both_maps_are_affine():
     shape = ModelShape(15, 0, 9, 3)
-    assert (shape.encoder_sizes, shape.decoder_sizes) == ((15, 6), (3, 15))
+    assert [each.shape for each in shape.network_parameters] == [(15, 6), (6,), (3, 15), (15,)]
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_layers_fill_the_row_without_gap_or_overlap(shape):
+def test_parameters_fill_the_row_without_gap_or_overlap(shape):
     at = 0
-    for layer in (layer for part in shape.layers for layer in part):
-        assert layer.weight_at == at
-        assert layer.bias_at == at + layer.inputs * layer.outputs
-        at = layer.bias_at + layer.outputs
+    for parameter, place in shape.places():
+        assert (place.start, place.stop) == (at, at + math.prod(parameter.shape))
+        at = place.stop
     assert at == shape.n_parameters
     assert shape.row % ALIGNMENT == 0
     assert 0 <= shape.row - shape.n_parameters < ALIGNMENT
@@ -39,11 +44,12 @@ def test_layers_fill_the_row_without_gap_or_overlap(shape):
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_layers_pass_on_what_they_give(shape):
-    for part, first, last in zip(
-        shape.layers, (shape.pixels, shape.latent_dim), (2 * shape.latent_dim, shape.pixels), strict=True
+    ends = ((shape.pixels, 2 * shape.latent_dim), (shape.latent_dim, shape.pixels))
+    for layers, (first, last) in zip(
+        MLP(Sizes(shape.pixels, shape.pixels, *astuple(shape)[1:4])).layers, ends, strict=True
     ):
-        sizes = [first, *(layer.outputs for layer in part)]
-        assert [layer.inputs for layer in part] == sizes[:-1]
+        sizes = [first, *(layer.outputs for layer in layers)]
+        assert [layer.inputs for layer in layers] == sizes[:-1]
         assert sizes[-1] == last
         assert sizes[1:-1] == [shape.width] * shape.depth
 
@@ -73,8 +79,10 @@ def test_a_model_takes_no_more_memory_than_is_planned_for_it(make_cell, dataset,
     stack = training.stack
     tensors = [stack.rows, stack.grad, training._draws.order, training._draws.noise, training._batch, training._bytes]
     tensors += [*training._draws._host.memory, *training._optimizer.moments.values()]
-    tensors += [mine for mine, _ in stack._rounded] + [mine for _, mine in stack._unrounded]
-    tensors += [layer.output for part in (stack._encoder, stack._decoder) for layer in part]
+    network = stack._network
+    assert isinstance(network, MLPNetwork)
+    tensors += [mine for mine, _ in network._rounded] + [mine for _, mine in network._unrounded]
+    tensors += [layer.output for part in (network._encoder, network._decoder) for layer in part]
     held = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
     bytes_per_number = 8 if precision == "float64" else 4
     planned = 3 * model_shape(cells[0], 15).bytes_per_model(batch_size, bytes_per_number=bytes_per_number)

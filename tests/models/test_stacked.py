@@ -3,7 +3,9 @@ import math
 import pytest
 import torch
 
-from rdstudy.models.objective import distortion, lagrangian, rate
+from rdstudy.models.likelihoods.bernoulli import Bernoulli
+from rdstudy.models.objective import lagrangian
+from rdstudy.models.priors.standard_normal import StandardNormal
 from rdstudy.models.shape import ModelShape
 from rdstudy.models.stacked import ROW_MULTIPLE, StackedVAE, initial_parameters
 from rdstudy.models.vae import VAE
@@ -38,7 +40,9 @@ def autograd(
     """The gradient of the objective through the plain module, as a row."""
     model = VAE(shape, row.clone())
     posterior = model.encode(images)
-    loss = lagrangian(distortion(model.decode(posterior.sample(noise)), images), rate(posterior), beta)
+    loss = lagrangian(
+        Bernoulli().distortion(model.decode(posterior.sample(noise)), images), StandardNormal().rate(posterior), beta
+    )
     gradients = torch.autograd.grad(loss, list(model.parameters()))
     flat = torch.cat([each.reshape(-1) for each in gradients])
     return torch.nn.functional.pad(flat, (0, shape.row - len(flat)))
@@ -127,17 +131,19 @@ WIDE = ModelShape(100, 2, 80, 10)
 
 def test_a_cell_is_initialised_as_a_linear_layer_is():
     row = initial_parameters(WIDE, "a", torch.float32)
-    for layer in (layer for part in WIDE.layers for layer in part):
-        reference = torch.nn.Linear(layer.inputs, layer.outputs)
-        bound = 1 / math.sqrt(layer.inputs)
-        assert reference.weight.abs().max() <= bound
-        for values in (row[layer.weight_at : layer.bias_at], row[layer.bias_at :][: layer.outputs]):
-            n = len(values)
-            assert values.abs().max() <= bound
-            assert values.abs().max() > 0.8 * bound  # n >= 20 draws: fails once in 0.8^20 = 1%, with a fixed seed
-            assert abs(values.mean()) < 4 * bound / math.sqrt(3 * n)
-            # The variance of a square of U(-1, 1) is 4/45.
-            assert abs((values / bound).square().mean() - 1 / 3) < 4 * math.sqrt(4 / 45 / n)
+    inputs = 0
+    for parameter, place in WIDE.places():
+        values = row[place]
+        inputs = parameter.shape[0] if len(parameter.shape) == 2 else inputs  # a bias follows its weight
+        bound = 1 / math.sqrt(inputs)
+        assert parameter.bound == bound
+        assert torch.nn.Linear(inputs, 1).weight.abs().max() <= bound
+        n = len(values)
+        assert values.abs().max() <= bound
+        assert values.abs().max() > 0.8 * bound  # n >= 20 draws: fails once in 0.8^20 = 1%, with a fixed seed
+        assert abs(values.mean()) < 4 * bound / math.sqrt(3 * n)
+        # The variance of a square of U(-1, 1) is 4/45.
+        assert abs((values / bound).square().mean() - 1 / 3) < 4 * math.sqrt(4 / 45 / n)
     assert not row[WIDE.n_parameters :].any()
 
 

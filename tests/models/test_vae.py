@@ -45,10 +45,13 @@ def test_encoder_and_decoder_are_affine_maps_with_relu_between(shape):
     images = torch.rand(4, shape.pixels, generator=generator, dtype=torch.float64)
     latent = torch.randn(4, shape.latent_dim, generator=generator, dtype=torch.float64)
 
+    values = [row[place].view(parameter.shape) for parameter, place in shape.places()]
+    layers = list(zip(values[::2], values[1::2], strict=True))
+
     def mlp(x: torch.Tensor, part: int) -> torch.Tensor:
-        for i, layer in enumerate(shape.layers[part]):
-            weight = row[layer.weight_at : layer.bias_at].reshape(layer.inputs, layer.outputs)
-            x = functional.linear(x if i == 0 else x.clamp(min=0), weight.T, row[layer.bias_at :][: layer.outputs])
+        n = shape.depth + 1
+        for i, (weight, bias) in enumerate(layers[part * n : (part + 1) * n]):
+            x = functional.linear(x if i == 0 else x.clamp(min=0), weight.T, bias)
         return x
 
     code = mlp(images, 0)

@@ -6,8 +6,9 @@ from PIL import Image
 
 from rdstudy.data.split_spec import SPLITS
 from rdstudy.study import load_study, parse_study, study_schema
+from rdstudy.study.grid import Grid
 from rdstudy.study.search_section import SearchSpec
-from rdstudy.study.sections import NLL, DatasetSpec, Evaluation, Grid, MutualInformation, Resources, Training
+from rdstudy.study.sections import NLL, DatasetSpec, Evaluation, MutualInformation, Resources, Training
 from rdstudy.study.template import MIN_IMAGES, template
 from tests.command import contents, refused
 

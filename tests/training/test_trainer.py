@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from rdstudy.models.objective import distortion, lagrangian, rate
+from rdstudy.models.likelihoods.bernoulli import Bernoulli
+from rdstudy.models.objective import lagrangian
+from rdstudy.models.priors.standard_normal import StandardNormal
 from rdstudy.models.shape import model_shape
 from rdstudy.models.stacked import initial_parameters
 from rdstudy.models.vae import VAE
@@ -140,7 +142,9 @@ def test_training_lowers_what_it_minimises(make_cell, images):
         with torch.no_grad():
             posterior = model.encode(x)
             noise = torch.randn(posterior.mean.shape, generator=torch.Generator().manual_seed(0))
-            return lagrangian(distortion(model.decode(posterior.sample(noise)), x), rate(posterior), 1.0).item()
+            return lagrangian(
+                Bernoulli().distortion(model.decode(posterior.sample(noise)), x), StandardNormal().rate(posterior), 1.0
+            ).item()
 
     before = loss()
     training.advance(400)
@@ -161,7 +165,7 @@ def test_training_is_a_plain_loop_over_the_plain_module(make_cell, images, optim
         x = images[torch.from_numpy(indices[step])].double() / 255
         posterior = model.encode(x)
         latent = posterior.sample(torch.from_numpy(noise[step]).double())
-        loss = lagrangian(distortion(model.decode(latent), x), rate(posterior), cell.beta)
+        loss = lagrangian(Bernoulli().distortion(model.decode(latent), x), StandardNormal().rate(posterior), cell.beta)
         reference.zero_grad()
         loss.backward()
         reference.step()

@@ -30,7 +30,9 @@ class Frontier:
         self.record = new_record(spec, f"{study.name}: frontier", ["minimize", "minimize"])
         self.record.sampler = sampler(spec, None, seed=spec.seed)
         self.space = {name: _distribution(name, axis) for name, axis in spec.space.items()}
-        self.fixed = {name: values[0] for name, values in study.grid if name not in (*spec.space, "seed")}
+        self.fixed = {
+            name: values[0] for name, values in study.grid.listed().items() if name not in (*spec.space, "seed")
+        }
         self.seeds = list(study.grid.seed)
         self.reached = ""
         self.told: list[tuple[Cell, float, float]] = []

@@ -112,7 +112,7 @@ class Curves:
         spec = study.search
         assert spec is not None
         self.study, self.spec = study, spec
-        axes = [(name, values) for name, values in study.grid if name not in ("beta", "seed")]
+        axes = [(name, values) for name, values in study.grid.listed().items() if name not in ("beta", "seed")]
         self.settings = [
             Setting(tuple(zip((name for name, _ in axes), point, strict=True)))
             for point in itertools.product(*(values for _, values in axes))

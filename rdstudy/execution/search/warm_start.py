@@ -20,11 +20,12 @@ from rdstudy.storage.paths import StoragePath
 from rdstudy.storage.schema import OK, TEST
 from rdstudy.storage.table import load_measurements
 from rdstudy.study import Cell, Study
+from rdstudy.study.axes import listed_axes
 from rdstudy.study.hashing import digest
 from rdstudy.study.renamed_keys import with_old_keys
 from rdstudy.study.search_section import Range
 
-AXES = ("split", "train_size", "depth", "width", "latent_dim", "prior", "beta", "learning_rate", "seed")
+AXES = tuple(axis.name for axis in listed_axes() if axis.column)
 RECORD = "search.json"
 
 
@@ -112,10 +113,7 @@ def _fits(study: Study, axes: dict[str, Any]) -> bool:
             span = ranges[name]
             if not (span.low <= value <= span.high if isinstance(span, Range) else value in span):
                 return False
-        elif name == "learning_rate":
-            if value != study.training.learning_rate:
-                return False
-        elif name != "seed" and value not in getattr(study.grid, name):
+        elif name != "seed" and value not in study.values_of(name):
             return False
     return True
 

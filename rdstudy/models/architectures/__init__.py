@@ -1,0 +1,1 @@
+"""Encoders and decoders, one kind a file; `study/registry.py` names them."""

@@ -1,0 +1,1 @@
+"""Priors p(z), one a file; `study/registry.py` names them."""
