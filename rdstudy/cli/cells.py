@@ -213,14 +213,14 @@ def _draw(record: CellRecord, png: Path) -> None:
             f"--png: cell {record.cell_id} has no stored images: it is {record.status}, or the study says "
             "evaluation.num_images: 0"
         )
-    from rdstudy.report.figures import cell_sheet, png_bytes
-    from rdstudy.report.image_grids import read_sheet
+    from rdstudy.report.figures import cell_grid, png_bytes
+    from rdstudy.report.image_grids import read_images
     from rdstudy.storage.files import atomic_write
 
-    sheet = read_sheet(record.sheet)
+    sheet = read_images(record.sheet)
     if not sheet:
         raise UserError(f"{record.sheet}: is damaged; without it there is nothing to draw")
-    drawn = png_bytes(cell_sheet(sheet, title=f"beta {record.settings['beta']:g}, cell {record.cell_id}"))
+    drawn = png_bytes(cell_grid(sheet, title=f"beta {record.settings['beta']:g}, cell {record.cell_id}"))
     atomic_write(png, lambda file: file.write(drawn))
 
 

@@ -14,6 +14,10 @@ from rdstudy.cli.terminal import console_for
 
 def report(
     results: ResultsPlace,
+    other: Annotated[
+        Path | None,
+        typer.Argument(metavar="OTHER", help="A second results folder to compare with.", show_default=False),
+    ] = None,
     formats: Annotated[str, typer.Option("--format", help="html, md, or html,md.")] = "html",
     compare: Annotated[
         Path | None,
@@ -39,6 +43,17 @@ def report(
     from rdstudy.storage.study_record import load_study_record, recorded_study
 
     record = load_study_record(results)
+    if other is not None:
+        from rdstudy.report.comparison import compare_folders
+
+        written = compare_folders(results, other)
+        if json_wanted:
+            print_document({"study": record["name"], "results": results, "page": written[0], "files": written})
+        else:
+            console_for().print(f"{written[0]}: the comparison", soft_wrap=True)
+        if open_page:
+            webbrowser.open(written[0].resolve().as_uri())
+        return
     now = study_status(recorded_study(results), results)
     cells, search = now.cells, None
     if now.search is not None:

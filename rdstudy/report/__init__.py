@@ -1,8 +1,8 @@
-"""From a folder of results to one page that says what the study shows.
+"""The report of a study: one page with its answer, its figures and its tables.
 
     rdstudy report results/full
 
-Needs neither torch nor Ray nor the machine that trained, and works on a study that is still running.
+Needs neither torch nor Ray nor the machine that trained, and works on a study that is not finished.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ import pandas as pd
 
 from rdstudy.errors import UserError
 from rdstudy.report.analyses import Analyses
-from rdstudy.report.html import atomic_write, page
-from rdstudy.report.illustrations import claim_illustrations, draw, illustrations, remove_drawn
+from rdstudy.report.comparison import Compared, write_comparison
+from rdstudy.report.content import content_of
+from rdstudy.report.drawings import figure_specs, remove_figures, render
+from rdstudy.report.html import page
 from rdstudy.report.markdown import document
-from rdstudy.report.published import published_illustration
+from rdstudy.storage.files import atomic_write
 from rdstudy.storage.paths import StoragePath
 
 if TYPE_CHECKING:
@@ -41,14 +43,14 @@ def write_report(
     """Write the page (`index.html`, `index.md`), and beside it the figures and the analyses of a study.
 
     Args:
-        results: where the study was run into; `sheets/` in it is used where it is there.
+        results: the study's results; the stored images of its cells are shown where there are some.
         table: what `rdstudy.load_measurements(results)` returns; the study may still be running.
         study: `study.json` as a dictionary; whatever it lacks is left out.
         out: where to write; by default `results / "report"`, or `results/NAME/report` here if the results are in a
             bucket. Files of an earlier report are replaced.
         formats: `html`, `md`, or both.
         compare: a CSV of the paper's curves, read off its figure, to be drawn behind ours.
-        search: what the study's search found, if it has one.
+        search: the tables of the study's search, if it has one.
         planned: the study's planned cells, one row each with `cell_id` and any of the table's columns; those
             that are not finished are listed as missing.
 
@@ -71,23 +73,22 @@ def write_report(
     if out is None:
         out = results / "report" if isinstance(results, Path) else Path("results") / name / "report"
     (out / "figures").mkdir(parents=True, exist_ok=True)
-    remove_drawn(out / "figures")
+    remove_figures(out / "figures")
 
     analyses = Analyses.of(table, planned=planned, compare=compare, search=search)
-    claims = {claim: draw(shown, out / "figures") for claim, shown in claim_illustrations(analyses).items()}
-    overlaid = published_illustration(analyses)
-    shown = [*([] if overlaid is None else [overlaid]), *illustrations(analyses, results)]
-    drawn = [draw(one, out / "figures") for one in shown]
-
+    rendered = [render(spec, out / "figures") for spec in figure_specs(analyses, results)]
+    content = content_of(analyses, study, name=name, rendered=rendered)
     pages = []
     if "html" in formats:
-        text = page(analyses, study, name=name, claims=claims, drawn=drawn)
-        pages.append(atomic_write(out / "index.html", text))
+        pages.append(_write(out / "index.html", page(content)))
     if "md" in formats:
-        text = document(analyses, study, name=name, claims=claims, drawn=drawn)
-        pages.append(atomic_write(out / "index.md", text))
-    figures = [path for one in (*claims.values(), *drawn) for path in one.files]
-    return [*pages, *figures, *analyses.write(out / "analyses")]
+        pages.append(_write(out / "index.md", document(content)))
+    return [*pages, *(path for one in rendered for path in one.files), *analyses.write(out / "analyses")]
 
 
-__all__ = ["FORMATS", "Analyses", "write_report"]
+def _write(path: Path, text: str) -> Path:
+    atomic_write(path, lambda file: file.write(text.encode("utf-8")))
+    return path
+
+
+__all__ = ["FORMATS", "Analyses", "Compared", "write_comparison", "write_report"]

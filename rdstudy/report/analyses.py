@@ -1,4 +1,4 @@
-"""Everything the report says, computed once: each analysis of the table, and what is missing from it."""
+"""Everything that the report shows, computed once: each analysis of the table, and the cells that are missing."""
 
 from __future__ import annotations
 
@@ -10,10 +10,15 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from rdstudy import analysis
-from rdstudy.analysis.replicates import replicates, varying
+from rdstudy.analysis.replicates import SETTING, final_measurements, replicates, varying
+from rdstudy.report.text import clean_table
 
 if TYPE_CHECKING:
     from rdstudy.analysis.search_tables import SearchTables
+
+
+MAX_UNRELIABLE_SHARE = 0.05
+"""Share of a point's examples with unreliable importance weights above which its NLL is marked."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,11 @@ class Analyses:
         compare: Path | None = None,
         search: SearchTables | None = None,
     ) -> Analyses:
-        """Run every analysis. Only learning curves and the count of cells need rows that are not final."""
+        """Run every analysis. Only learning curves and the count of cells need rows that are not final.
+
+        Control characters in texts of the table are removed.
+        """
+        table = clean_table(table)
         finals = replicates(table[table["is_final"].astype(bool)])
         claims = analysis.claims(finals)
         published = None if compare is None else analysis.published_curves(compare)
@@ -73,7 +82,7 @@ class Analyses:
             published=None if published is None else analysis.frontier(published),
             claims=claims,
             claims_summary=analysis.claims_summary(claims),
-            frontier=analysis.frontier(finals),
+            frontier=with_reliability(analysis.frontier(finals), table),
             shapes=analysis.shapes(finals),
             best_beta=analysis.best_beta(finals),
             gaps=analysis.gaps(finals),
@@ -113,6 +122,25 @@ class Analyses:
             frame.to_csv(folder / f"{name}.csv", index=False)
             paths += [folder / f"{name}.parquet", folder / f"{name}.csv"]
         return paths
+
+
+def with_reliability(frontier: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    """The frontier with `nll_unreliable`: whether too many of a point's examples have unreliable importance weights.
+
+    The share is the mean over the point's seeds.
+    """
+    rows = final_measurements(table)
+    names = [*SETTING, "population", "beta"]
+    shares = rows.groupby(names, dropna=False, sort=False)["nll_unreliable_share"].mean()
+    by_point = {_key(key): value for key, value in shares.items()}
+    points = frontier[names].itertuples(index=False, name=None)
+    marked = [by_point.get(_key(point), 0.0) > MAX_UNRELIABLE_SHARE for point in points]
+    return frontier.assign(nll_unreliable=pd.Series(marked, index=frontier.index, dtype=bool))
+
+
+def _key(values: object) -> tuple[object, ...]:
+    assert isinstance(values, tuple)
+    return tuple(None if pd.isna(value) else value for value in values)
 
 
 ANALYSES = tuple(f.name for f in fields(Analyses) if f.name not in ("table", "planned", "published", "search"))

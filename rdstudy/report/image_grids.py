@@ -1,4 +1,4 @@
-"""Reconstructions and samples along a curve: one trained cell per beta, from the files that training left."""
+"""Reconstructions and samples along a curve, one trained cell per beta, from the images that training stored."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ MAX_IMAGES = 5
 
 
 @dataclass(frozen=True)
-class Sheets:
-    """A few test images, and what the model of each beta made of them and of codes from its prior."""
+class ImageGrids:
+    """A few test images, their reconstructions by the model of each beta, and its samples from the prior."""
 
     test_images: Images
     test_reconstructions: dict[float, Images]
     samples: dict[float, Images]
 
 
-def sheets_along(results: StoragePath, cells: pd.DataFrame, setting: pd.Series) -> Sheets | None:
-    """The sheets of one setting's finished cells, the smallest seed of each beta; None where there are none.
+def images_along(results: StoragePath, cells: pd.DataFrame, setting: pd.Series) -> ImageGrids | None:
+    """The images of one setting's finished cells, the smallest seed of each beta; None where there are none.
 
-    Cells whose sheet is missing, cannot be read or shows other images than the first are left out.
+    Cells whose file is missing, cannot be read or shows other images than the first are left out.
     """
     folder = results / "sheets"
     if not folder.is_dir():
@@ -44,26 +44,29 @@ def sheets_along(results: StoragePath, cells: pd.DataFrame, setting: pd.Series) 
     for beta, cell_id in zip(chosen["beta"], chosen["cell_id"], strict=True):
         if beta in reconstructions:
             continue
-        sheet = read_sheet(folder / f"{cell_id}.npz")
-        if not {"test_images", "test_reconstructions"} <= sheet.keys():
+        if not str(cell_id).isalnum():  # names no file of this folder
             continue
-        images = sheet["test_images"][:MAX_IMAGES]
+        stored = read_images(folder / f"{cell_id}.npz")
+        if not {"test_images", "test_reconstructions"} <= stored.keys():
+            continue
+        images = stored["test_images"][:MAX_IMAGES]
         if originals is None:
             originals = images
         if not np.array_equal(originals, images):
             continue
-        reconstructions[float(beta)] = sheet["test_reconstructions"][:MAX_IMAGES]
-        if "samples" in sheet:
-            samples[float(beta)] = sheet["samples"][:MAX_IMAGES]
+        reconstructions[float(beta)] = stored["test_reconstructions"][:MAX_IMAGES]
+        if "samples" in stored:
+            samples[float(beta)] = stored["samples"][:MAX_IMAGES]
     if originals is None or not len(originals):
         return None
-    return Sheets(originals, reconstructions, samples)
+    return ImageGrids(originals, reconstructions, samples)
 
 
-def read_sheet(path: StoragePath) -> dict[str, Images]:
-    """The images of one cell's sheet by name, `test_images test_reconstructions samples ...`; {} if it is damaged."""
+def read_images(path: StoragePath) -> dict[str, Images]:
+    """One cell's stored images by name, `test_images test_reconstructions samples ...`; {} if the file is damaged."""
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as sheet:
-            return {name: sheet[name] for name in sheet.files}
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            found = {name: stored[name] for name in stored.files}
     except (OSError, ValueError, zipfile.BadZipFile):
         return {}
+    return {name: images for name, images in found.items() if images.dtype == np.uint8 and images.ndim == 4}

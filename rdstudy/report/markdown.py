@@ -1,87 +1,112 @@
-"""The report as Markdown, for a repository or a chat; its figures are the files beside it."""
+"""The report as Markdown, for a repository or a chat; its figures are the files beside it.
+
+Every text is escaped by the function that writes its block.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+import re
+from collections.abc import Iterable, Sequence
 
-from rdstudy.analysis import CLAIMS, CRITERIA
-from rdstudy.report import provenance, sentences, tables
-from rdstudy.report.analyses import Analyses
-from rdstudy.report.illustrations import Drawn
-from rdstudy.report.published import published_outcome, published_tables
+from rdstudy.report import provenance
+from rdstudy.report.content import Content
+from rdstudy.report.drawings import RenderedFigure
+from rdstudy.report.tables import Shown
+from rdstudy.report.text import clean, markdown
 
 
-def document(
-    analyses: Analyses,
-    study: Mapping[str, Any],
-    *,
-    name: str,
-    claims: Mapping[str, Drawn],
-    drawn: Sequence[Drawn],
-) -> str:
+def document(content: Content) -> str:
     """The whole report, for the folder that holds `figures/`."""
-    blocks = [f"# {study.get('name') or name}", str(study.get("question") or sentences.QUESTION)]
-    blocks.append(f"**{sentences.state(analyses, study)}**")
-    if sentences.running(analyses, study):
-        blocks.append("The study is still running: everything here is about the cells that have finished.")
-    blocks += [notice for notice in (sentences.seeds(analyses), sentences.not_measured(analyses)) if notice]
+    blocks = [_heading(1, content.title), _paragraph(content.question), *map(_item, content.answer)]
+    blocks = [*blocks[:2], "\n".join(blocks[2:]), f"**{markdown(content.state)}**", *map(_paragraph, content.notices)]
+    for k, figure in enumerate(content.leading):
+        blocks += _figure(figure, heading=k > 0)
+    if content.claims:
+        blocks.append(_heading(2, "Claims"))
+        if content.asks_the_paper:
+            blocks.append(
+                f"Three claims of [Bozkurt et al. (AISTATS 2021)]({provenance.PAPER_URL}), Rate-Regularization and "
+                "Generalization in VAEs, tested in every setting of this study."
+            )
+        for claim in content.claims:
+            blocks += [_heading(3, claim.statement), _paragraph(claim.text), _table(claim.table)]
+        if content.published_outcome:
+            blocks.append(_paragraph(content.published_outcome))
+        for table in content.published:
+            blocks += _titled(table)
+        blocks.append(_paragraph(content.method))
 
-    blocks.append("## Verdicts")
-    for claim, statement in CLAIMS.items():
-        rows = analyses.claims_summary[analyses.claims_summary["claim"] == claim]
-        if rows.empty:
-            continue
-        first = rows[rows["criterion"] == CRITERIA[0]].iloc[0]
-        blocks += [f"### {statement} {first['verdict'].capitalize()}", first["sentence"]]
-        if claim in claims:
-            blocks += _pictures(claims[claim])
-        blocks.append(_table(tables.claim_table(analyses, claim)))
-    for k, shown in enumerate(published_tables(analyses)):
-        blocks += [f"### {shown.heading}", *([] if k else [published_outcome(analyses)]), shown.note, _table(shown)]
-    blocks.append(f"{sentences.VERDICTS} {sentences.INTERVALS} {sentences.priors_sentence(analyses)}")
+    blocks += [_heading(2, "Figures"), "Axes of beta run from large to small: the rate rises to the right."]
+    for figure in content.figures:
+        blocks += _figure(figure)
 
-    blocks.append("## Figures")
-    for one in drawn:
-        blocks += [f"### {one.illustration.heading}", *_pictures(one), one.illustration.caption]
+    blocks.append(_heading(2, "Tables"))
+    for shown in content.tables:
+        blocks += _titled(shown)
 
-    blocks.append("## Tables")
-    for shown in tables.tables(analyses):
-        if shown.name != "frontier":  # every point of every curve: in analyses/frontier.csv
-            blocks += [f"### {shown.heading}", shown.note, _table(shown)]
-
-    blocks.append("## Cells")
-    for shown in (tables.trouble_table(analyses), tables.missing_table(analyses)):
-        if shown.rows:
-            blocks += [f"### {shown.heading}", shown.note, _table(shown)]
-    blocks += ["## Provenance", _facts(provenance.facts(analyses, study))]
-    blocks += ["## Data", f"```python\n{provenance.loading(name)}\n```"]
-    blocks += ["## Cite", f"```bibtex\n{provenance.PAPER}\n\n{provenance.tool()}\n```"]
-    return "\n\n".join(blocks) + "\n"
+    blocks += [_heading(2, "Cells"), _paragraph(content.state)]
+    if not content.cell_tables:
+        blocks.append("No cell failed or diverged.")
+    for shown in content.cell_tables:
+        blocks += _titled(shown)
+    blocks += [_heading(2, "Provenance"), _facts(content.facts)]
+    blocks += [_heading(2, "Data"), "In Python, from the folder of this file:", _code("python", provenance.loading())]
+    cited = [provenance.PAPER] if content.asks_the_paper else []
+    blocks += [_heading(2, "Cite"), _code("bibtex", "\n\n".join([*cited, provenance.tool()]))]
+    return "\n\n".join(block for block in blocks if block) + "\n"
 
 
-def _pictures(drawn: Drawn) -> list[str]:
-    return [
-        f"![{panel.alt.replace('[', '(').replace(']', ')')}](figures/{path.name})"
-        for panel, path in zip(drawn.illustration.panels, drawn.pictures, strict=True)
+def _heading(level: int, text: str) -> str:
+    return f"{'#' * level} {markdown(text)}"
+
+
+def _paragraph(text: str) -> str:
+    """The text escaped, but for code in backticks, in which nothing is markup."""
+    parts = re.split(r"(`[^`]+`)", " ".join(clean(text).split()))
+    return "".join(part if k % 2 else _spaced(part) for k, part in enumerate(parts))
+
+
+def _spaced(part: str) -> str:
+    """The part escaped, with the spaces at its ends."""
+    before, after = part[: len(part) - len(part.lstrip())], part[len(part.rstrip()) :]
+    return f"{before}{markdown(part)}{after}" if part.strip() else part
+
+
+def _item(text: str) -> str:
+    return f"- {_paragraph(text)}"
+
+
+def _figure(figure: RenderedFigure, heading: bool = True) -> list[str]:
+    pictures = [
+        f"![{markdown(panel.alt)}](figures/{path.name})"
+        for panel, path in zip(figure.spec.panels, figure.pictures, strict=True)
     ]
+    head = [_heading(3, figure.spec.heading)] if heading else []
+    return [*head, *pictures, _paragraph(figure.spec.caption)]
 
 
-def _table(table: tables.Shown) -> str:
-    rows = [table.header, ["---:" if n else "---" for n in table.numeric], *table.rows]
-    lines = [_line(row if k == 1 else [_escaped(text) for text in row]) for k, row in enumerate(rows)]
-    if table.left_out:
-        lines.append(f"\n{table.left_out:,} more rows in analyses/{table.name}.csv.")
+def _titled(shown: Shown) -> list[str]:
+    return [_heading(3, shown.heading), _paragraph(shown.note), _table(shown)]
+
+
+def _table(shown: Shown) -> str:
+    lines = [
+        _row(map(markdown, shown.header)),
+        _row("---:" if numeric else "---" for numeric in shown.numeric),
+        *(_row(map(markdown, row)) for row in shown.rows),
+    ]
+    if shown.left_out:
+        lines.append(f"\n{shown.left_out:,} more rows in analyses/{shown.name}.csv.")
     return "\n".join(lines)
 
 
-def _line(cells: Iterable[str]) -> str:
+def _row(cells: Iterable[str]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def _escaped(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
-
-
 def _facts(facts: Sequence[tuple[str, str]]) -> str:
-    return "\n".join(f"- {name}: {value}" for name, value in facts)
+    return "\n".join(f"- {markdown(name)}: {markdown(value)}" for name, value in facts)
+
+
+def _code(language: str, text: str) -> str:
+    return f"```{language}\n{text}\n```"

@@ -24,6 +24,9 @@ PAPER = """\
 }"""
 
 
+PAPER_URL = "https://proceedings.mlr.press/v130/bozkurt21a.html"
+
+
 def tool() -> str:
     """BibTeX of the version of rdstudy that wrote this."""
     return f"""\
@@ -41,23 +44,23 @@ def _version() -> str:
         return "unknown"
 
 
-def loading(name: str) -> str:
-    """How to read the table and the analyses in pandas, from the folder that holds the results."""
-    return f"""\
+def loading() -> str:
+    """How to read the table and the analyses in pandas, from the folder of the page."""
+    return """\
 import pandas as pd
 
-table = pd.read_parquet("{name}/measurements")       # one row per cell, step, population and evaluation_id
+table = pd.read_parquet("../measurements")       # one row per cell, step, population and evaluation_id
 final = table[table.is_final & (table.status == "ok")]
 final.groupby(["population", "depth", "beta"])[["rate_nats", "distortion_nats"]].mean()
 
-claims = pd.read_parquet("{name}/report/analyses/claims.parquet")
+points = pd.read_parquet("analyses/frontier.parquet")
 
-import rdstudy                                       # or: analyse again; needs neither torch nor Ray
-rdstudy.analysis.claims(rdstudy.load_measurements("{name}"))"""
+import rdstudy                                   # or analyse again; needs neither torch nor Ray
+rdstudy.analysis.claims(rdstudy.load_measurements(".."))"""
 
 
 def facts(analyses: Analyses, study: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What ran where and when, as name and value; what the table does not say is left out."""
+    """Versions, devices, times and effort, as name and value; those that the table lacks are left out."""
     table = analyses.table
     finals = table[table["is_final"].astype(bool)]
     measured = finals[finals["population"] == TEST]

@@ -1,23 +1,18 @@
-"""The report's section on the published figure: its figure, P1 to P5, the distances, and the outcome in words."""
+"""The report's section on the published figure: P1 to P5, the distances, and the outcome in words."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 import pandas as pd
 
 from rdstudy.analysis import setting_label, varying
-from rdstudy.analysis.published.curves import DEPTHS
 from rdstudy.analysis.published.distances import AIM_NATS, INSIDE
 from rdstudy.analysis.published.predictions import NOT_IN_STUDY, NOT_REPRODUCED, OPEN, REPRODUCED
-from rdstudy.analysis.published.setups import CHECKERBOARD, SETUP
-from rdstudy.report import figures
+from rdstudy.analysis.published.setups import SETUP
 from rdstudy.report.analyses import Analyses
-from rdstudy.report.illustrations import Illustration, Panel
-from rdstudy.report.tables import Shown, interval, number, short, shown
-
-MAX_PANELS = 6
+from rdstudy.report.formatting import interval, number, short
+from rdstudy.report.tables import Shown, shown
 
 AGREED = {"train_size": 81920, "width": 512, "latent_dim": 10}
 """The run for which P1 to P5 were set."""
@@ -28,8 +23,8 @@ def published_outcome(analyses: Analyses) -> str:
     if analyses.published_predictions.empty:
         return ""
     parts = []
-    for label, rows in _by_setup(analyses.published_predictions):
-        distances = _of_setup(analyses.published_distances, rows.iloc[0])
+    for label, rows in by_setup(analyses.published_predictions):
+        distances = of_setup(analyses.published_distances, rows.iloc[0])
         parts.append(f"{label}: {_outcome(rows, distances)}" if label else _outcome(rows, distances))
     return " ".join(parts)
 
@@ -126,32 +121,7 @@ def published_tables(analyses: Analyses) -> Sequence[Shown]:
     return predictions, conditions, distances
 
 
-def published_illustration(analyses: Analyses) -> Illustration | None:
-    """Our curves over the published ones; nothing if no curves were given, or none of ours can be compared."""
-    ours = analyses.frontier
-    ours = ours[(ours["dataset"] == "tetrominoes") & (ours["split"] == CHECKERBOARD)]
-    if analyses.published is None or ours.empty:
-        return None
-    panels: list[Panel] = []
-    for label, rows in _by_setup(analyses.published_predictions):
-        curves = _of_setup(ours, rows.iloc[0])
-        if curves.empty or len(panels) == MAX_PANELS:
-            continue
-        for network, depth in DEPTHS.items():
-            draw = partial(figures.published_figure, curves, analyses.published, depth, title=label)
-            alt = (
-                f"Distortion over rate, {network}, this study and the published curves{f', {label}' if label else ''}. "
-            )
-            panels.append(Panel(draw, alt + published_outcome(analyses)))
-    caption = (
-        "Distortion over rate on the checkerboard split: this study's curves (blue circles, with 95% intervals over "
-        "seeds) over those read off the paper's figure (orange squares, no replicates). Test solid and filled, train "
-        "dashed and hollow, stars at beta = 1."
-    )
-    return Illustration("published", "The published figure and ours", caption, panels) if panels else None
-
-
-def _by_setup(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+def by_setup(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """The rows of each setup, with a label if there are several."""
     names = varying(frame, SETUP)
     if not names:
@@ -160,7 +130,7 @@ def _by_setup(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     return [(setting_label(rows.iloc[0], names), rows) for _, rows in groups]
 
 
-def _of_setup(frame: pd.DataFrame, row: pd.Series) -> pd.DataFrame:
+def of_setup(frame: pd.DataFrame, row: pd.Series) -> pd.DataFrame:
     same = pd.Series(True, index=frame.index)
     for name in SETUP:
         same &= frame[name].isna() if pd.isna(row[name]) else frame[name] == row[name]

@@ -1,4 +1,4 @@
-"""The page's sentences: what the analyses say, in words."""
+"""The page's sentences about the analyses."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import pandas as pd
 
 from rdstudy.analysis.contrasts import MIN_SEEDS, SMALLEST_EFFECT_NATS
 from rdstudy.analysis.replicates import setting_label
-from rdstudy.report.analyses import Analyses
+from rdstudy.report.analyses import MAX_UNRELIABLE_SHARE, Analyses
+from rdstudy.report.formatting import number
 from rdstudy.storage.schema import TEST
 
 QUESTION = "Does regularizing the rate of a variational autoencoder improve how it generalizes?"
@@ -22,8 +23,8 @@ INTERVALS = (
     "another test set would."
 )
 
-MAX_UNRELIABLE = 0.1
-"""Share of examples from which on an NLL is called rough."""
+UNRELIABLE_MARK = "~"
+"""Before an NLL whose importance weights are unreliable."""
 
 VERDICTS = (
     f"Supported: the interval lies above 0 and the effect is at least {SMALLEST_EFFECT_NATS:g} nats. Contradicted: the "
@@ -35,7 +36,7 @@ VERDICTS = (
 
 
 def state(analyses: Analyses, study: Mapping[str, Any]) -> str:
-    """How far the study is: "96 of 120 cells finished, 2 of them diverged; 24 are still to come"."""
+    """How far the study is: "96 of 120 cells finished, 2 of them diverged; 24 are missing"."""
     counts = analyses.cells["status"].value_counts()
     ok, diverged = int(counts.get("ok", 0)), int(counts.get("diverged", 0))
     total = len(analyses.planned) if analyses.planned is not None else study.get("n_cells")
@@ -46,7 +47,7 @@ def state(analyses: Analyses, study: Mapping[str, Any]) -> str:
     parts = [f"{stopped:,} stopped early"] if stopped else []
     parts += [f"{int(counts[s]):,} {s}" for s in ("failed", "running") if counts.get(s, 0)]
     if isinstance(total, int) and total > done + stopped:
-        parts.append(f"{total - done - stopped:,} still to come")
+        parts.append(f"{total - done - stopped:,} missing")
     return "; ".join([text, *parts]) + "."
 
 
@@ -64,8 +65,8 @@ def stopped(analyses: Analyses) -> str:
         return ""
     were = "1 cell was" if n == 1 else f"{n:,} cells were"
     return (
-        f"{were} stopped early as hopeless: the search is steered by the last value of each, and every other analysis "
-        "leaves them out."
+        f"{were} stopped early because they could not become the best: the search uses their last value, every other "
+        "analysis leaves them out."
     )
 
 
@@ -78,23 +79,22 @@ def _stopped(analyses: Analyses) -> int:
 
 
 def seeds(analyses: Analyses) -> str:
-    """How many seeds the settings have, and what follows from it."""
-    counts = analyses.claims.groupby("claim")["n_seeds"].max()
-    most = int(counts.max()) if len(counts) else 0
+    """What follows from too few seeds, where every setting has too few."""
+    most = int(analyses.frontier["n_seeds"].max()) if len(analyses.frontier) else 0
     if most >= MIN_SEEDS:
         return ""
     have = "one seed" if most == 1 else f"{most} seeds"
     return (
-        f"No setting has more than {have}: every verdict is undecided, and what intervals there are say little. "
+        f"No setting has more than {have}, so every verdict is open, and the intervals that exist are very wide. "
         f"At least {MIN_SEEDS} seeds are needed."
     )
 
 
 def not_measured(analyses: Analyses) -> str:
-    """What the study did not ask to be measured."""
+    """The measures that the study did not ask for."""
     absent = []
     if analyses.information.empty:
-        absent.append("the mutual information (and with it saturation, and two of the three claims)")
+        absent.append("the mutual information (and with it saturation)")
     if analyses.frontier["nll_nats"].isna().all():
         absent.append("the NLL")
     if not absent:
@@ -127,7 +127,7 @@ def gap_sentence(analyses: Analyses) -> str:
     ordered = rows.sort_values("gap_nats", kind="stable")
     for word, row in (("largest", ordered.iloc[-1]), ("smallest", ordered.iloc[0])):
         where = setting_label(row, names)
-        ends.append(f"{word} at beta = {row['beta']:g}{f' ({where})' if where else ''}, {row['gap_nats']:.1f} nats")
+        ends.append(f"{word} at beta = {row['beta']:g}{f' ({where})' if where else ''}, {number(row['gap_nats'])} nats")
     return f"The gap is {_joined(ends)}."
 
 
@@ -143,9 +143,9 @@ def saturation_sentence(analyses: Analyses) -> str:
     within = rows[rows["saturates"] == "at"]
     if len(within):
         low, high = within["beta"].min(), within["beta"].max()
-        where = f"at beta = {low:.2g}" if len(within) == 1 else f"between beta = {low:.2g} and {high:.2g}"
+        where = f"at beta = {low:.2g}" if len(within) == 1 else f"between beta = {high:.2g} and {low:.2g}"
         parts.append(f"reaches 95% of its ceiling {where} in {len(within)}")
-    for word, text in (("everywhere", "is there at every beta in"), ("never", "never gets there in")):
+    for word, text in (("everywhere", "is at its ceiling at every beta in"), ("never", "never reaches it in")):
         count = int((rows["saturates"] == word).sum())
         if count:
             parts.append(f"{text} {count}")
@@ -153,17 +153,15 @@ def saturation_sentence(analyses: Analyses) -> str:
 
 
 def reliability_sentence(analyses: Analyses, criterion: str) -> str:
-    """That the NLL is rough, where it is; with the space before it."""
-    if criterion != "nll_nats":
+    """Which NLLs are unreliable, where some are; with the space before it."""
+    marked = analyses.frontier["nll_unreliable"] & (analyses.frontier["population"] == TEST)
+    if criterion != "nll_nats" or not marked.any():
         return ""
-    table = analyses.table[analyses.table["population"] == TEST]
-    share = table["nll_unreliable_share"].astype(float).mean()
-    if not share > MAX_UNRELIABLE:
-        return ""
+    points = int((analyses.frontier["population"] == TEST).sum())
     return (
-        f" Rough: the importance weights of {share:.0%} of the examples are unreliable (Pareto tail index above 0.7), "
-        "so that the NLL lies too high, by more where the rate is large; `rdstudy measure --importance-samples` "
-        "betters it."
+        f" Hollow points ({int(marked.sum())} of {points}) are unreliable: the importance weights of more than "
+        f"{MAX_UNRELIABLE_SHARE:.0%} of their examples have a Pareto tail index above its threshold, "
+        "so that the NLL is too high, by more where the rate is large. `rdstudy measure --importance-samples` with more samples improves it."
     )
 
 
@@ -173,7 +171,7 @@ def best_sentence(analyses: Analyses) -> str:
     if rows.empty:
         return ""
     low, high, edge = rows["best_beta"].min(), rows["best_beta"].max(), int(rows["at_edge"].sum())
-    text = f"By test distortion the best beta is {low:g}" + ("" if low == high else f" to {high:g}, by setting")
+    text = f"By test distortion the best beta is {high:g}" + ("" if low == high else f" to {low:g}, by setting")
     if edge:
         text += (
             f"; in {edge} of {len(rows)} settings it is the smallest or largest of the grid, "
@@ -182,29 +180,35 @@ def best_sentence(analyses: Analyses) -> str:
     return text + "."
 
 
+def convergence_counts(analyses: Analyses) -> str:
+    """ "training had converged at 18 of 24 points, had not at 2, and is undecided at 4"."""
+    found = analyses.convergence["converged"].value_counts()
+    yes, no, undecided = (int(found.get(verdict, 0)) for verdict in ("yes", "no", "undecided"))
+    text = f"training had converged at {yes} of {len(analyses.convergence)} points, had not at {no}"
+    return text + f", and is undecided at {undecided}" if undecided else text.replace(", had", " and had")
+
+
 def convergence_sentence(analyses: Analyses) -> str:
-    """How many points fail the check of the training."""
+    """How many points are converged, not converged and undecided, and the worst of them."""
     rows = analyses.convergence
     if rows.empty:
         return ""
-    not_converged = rows[rows["converged"] == "no"]
+    counts = convergence_counts(analyses)
+    text = f"{counts[:1].upper()}{counts[1:]}."
     steep = int((rows["slope_fits"] == False).sum())  # noqa: E712 (a nullable boolean column)
-    if not_converged.empty and not steep:
-        most = int(rows["n_seeds"].max())
-        return "No training curve contradicts that its models were trained to their end" + (
-            f"; with {most} seeds only gross failures would, so look at the learning curves too." if most < 5 else "."
-        )
-    names = analyses.names
-    worst = not_converged.sort_values("regret_nats").iloc[-1] if len(not_converged) else None
-    text = (
-        f"{len(not_converged)} of {len(rows)} points are not converged: a model trained with another beta "
-        "is better "
-        f"at their own objective; {steep} slopes do not lie between their betas."
-    )
-    if worst is not None:
-        where = setting_label(worst, names)
+    if steep:
+        text += f" {steep} slope{'s do' if steep > 1 else ' does'} not lie between the betas of the step."
+    not_converged = rows[rows["converged"] == "no"]
+    if len(not_converged):
+        worst = not_converged.sort_values("regret_nats").iloc[-1]
+        where = setting_label(worst, analyses.names)
         where = f" ({where})" if where else ""
-        text += f" The worst is beta = {worst['beta']:g}{where}, by {worst['regret_nats']:.1f} nats."
+        text += (
+            f" The worst is beta = {worst['beta']:g}{where}: a model of another beta is better at its objective by "
+            f"{number(worst['regret_nats'])} nats."
+        )
+    if (rows["converged"] == "undecided").any():
+        text += " More seeds decide the undecided ones; the learning curves show whether they still fall."
     return text
 
 

@@ -1,17 +1,17 @@
-"""The report's tables: which columns of an analysis are shown, and how a number is written."""
+"""The report's tables of analyses: which columns are shown, and what they mean."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
-from rdstudy.analysis import CLAIMS, CRITERIA, SETTING
+from rdstudy.analysis import CLAIMS, CRITERIA
 from rdstudy.analysis.replicates import setting_label
 from rdstudy.report import sentences
 from rdstudy.report.analyses import Analyses
+from rdstudy.report.formatting import NOTHING, beta_range, interval, number, share, short
 from rdstudy.storage.schema import TEST
 
 CRITERION_NAMES = {
@@ -19,7 +19,6 @@ CRITERION_NAMES = {
     "negative_elbo_nats": "test -ELBO",
     "nll_nats": "test NLL",
 }
-NOTHING = "\u2013"
 
 
 @dataclass(frozen=True)
@@ -73,11 +72,15 @@ def _search(analyses: Analyses) -> Shown:
     sought = (
         "" if search is None else f"{'Saturation' if search.metric == 'saturation' else CRITERION_OF[search.metric]}. "
     )
-    ended = "It goes on." if search is None or search.ended is None else f"It ended by {search.ended}."
+    ended = (
+        "The search is not finished."
+        if search is None or search.ended is None
+        else f"The search ended by {search.ended}."
+    )
     stopped = sentences.stopped(analyses)
     return shown(
         "search_estimates",
-        "What the search believes",
+        "The search's estimates",
         f"{sought}Posterior median of the beta that is sought, and its 95% interval. {ended} {stopped}".strip(),
         analyses.search_estimates,
         {
@@ -208,13 +211,13 @@ def _hypervolumes(analyses: Analyses) -> Shown:
 
 def _not_converged(analyses: Analyses) -> Shown:
     rows = analyses.convergence
-    rows = rows[(rows["converged"] == "no") | (rows["slope_fits"].astype("boolean").fillna(True) == False)]  # noqa: E712
+    rows = rows[(rows["converged"] != "yes") | (rows["slope_fits"].astype("boolean").fillna(True) == False)]  # noqa: E712
     return shown(
         "convergence",
-        "Points that fail the check of the training",
-        "Regret: by how much the model of another beta is better at this beta's own objective D + beta R on "
-        "the training "
-        "set. Slope: -dD/dR to the next smaller beta, which should lie between the two.",
+        "Points that are not shown to be converged",
+        "Regret: by how much the model of another beta is better at this beta's own objective D + beta R on the "
+        "training set; converged is no where that is so with confidence, undecided where the seeds cannot tell. Slope: "
+        "-dD/dR to the next smaller beta, which should lie between the two.",
         rows.sort_values("regret_nats", ascending=False, kind="stable"),
         {
             "beta": lambda r: short(r["beta"]),
@@ -232,9 +235,9 @@ def _points(analyses: Analyses) -> Shown:
     return shown(
         "frontier",
         "Every point of every curve",
-        "Means over seeds with 95% intervals, nats per example. Hull: on the lower convex hull of its "
-        "curve. Dominated: "
-        "another point of its curve has no more rate and no more distortion.",
+        "Means over seeds with 95% intervals, nats per example, from the largest beta to the smallest. Hull: on the "
+        "lower convex hull of its curve. Dominated: another point of its curve has no more rate and distortion. "
+        f"{sentences.UNRELIABLE_MARK} before an NLL: its importance weights are unreliable, and it is too high.",
         analyses.frontier,
         {
             "population": lambda r: r["population"],
@@ -242,11 +245,11 @@ def _points(analyses: Analyses) -> Shown:
             "rate": lambda r: interval(r, "rate"),
             "distortion": lambda r: interval(r, "distortion"),
             "-ELBO": lambda r: interval(r, "negative_elbo"),
-            "NLL": lambda r: interval(r, "nll"),
-            "": lambda r: "hull" if r["on_hull"] else "dominated" if r["dominated"] else "",
+            "NLL": lambda r: (f"{sentences.UNRELIABLE_MARK} " if r["nll_unreliable"] else "") + interval(r, "nll"),
+            "place": lambda r: "hull" if r["on_hull"] else "dominated" if r["dominated"] else "",
             "seeds": lambda r: str(r["n_seeds"]),
         },
-        text=("population", ""),
+        text=("population", "place"),
         names=analyses.names,
     )
 
@@ -276,73 +279,5 @@ def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def trouble_table(analyses: Analyses) -> Shown:
-    """Cells that diverged or failed, by what they said."""
-    return shown(
-        "trouble",
-        "What failed or diverged",
-        "A diverged cell is a result and is not trained again; a failed one is tried again by the next run. "
-        "Neither "
-        "enters a mean: intervals are over the cells that are left.",
-        analyses.trouble,
-        {
-            "status": lambda r: r["status"],
-            "cells": lambda r: str(r["n_cells"]),
-            "betas": lambda r: r["betas"],
-            "seeds": lambda r: r["seeds"],
-            "why": lambda r: NOTHING if pd.isna(r["message"]) else str(r["message"]),
-            "one of them": lambda r: r["cell_id"],
-        },
-        text=("status", "betas", "seeds", "why", "one of them"),
-        names=analyses.names,
-    )
-
-
-def missing_table(analyses: Analyses) -> Shown:
-    """Planned cells that are not finished, counted by setting."""
-    frame = analyses.missing
-    names = [name for name in SETTING if name in frame.columns]
-    if frame.empty:
-        return Shown("missing", "What is missing", "", [], [], [])
-    counted = frame.groupby([*names, "status"], dropna=False, sort=True).size().reset_index(name="n_cells")
-    return shown(
-        "missing",
-        "What is missing",
-        "Planned cells that are not finished. The same command goes on from where it stopped.",
-        counted,
-        {"status": lambda r: r["status"], "cells": lambda r: f"{r['n_cells']:,}"},
-        text=("status",),
-        names=analyses.names,
-    )
-
-
-def number(value: Any) -> str:
-    """One decimal, a real minus sign, and no minus before 0.0."""
-    return NOTHING if pd.isna(value) else f"{round(value, 1) + 0.0:.1f}".replace("-", "\u2212")
-
-
-def short(value: Any) -> str:
-    return NOTHING if pd.isna(value) else f"{value:.3g}"
-
-
-def share(value: Any) -> str:
-    return NOTHING if pd.isna(value) else f"{value:.0%}"
-
-
-def interval(row: pd.Series, stem: str) -> str:
-    """ "78.1 (77.8 to 78.4)", or the mean alone where there is no interval."""
-    mean, low, high = row[f"{stem}_nats"], row[f"{stem}_low"], row[f"{stem}_high"]
-    if pd.isna(low):
-        return number(mean)
-    return f"{number(mean)} ({number(low)} to {number(high)})"
-
-
-def beta_range(low: Any, high: Any) -> str:
-    """ "0.7 to 1"; an end of 0 or infinity lies outside the grid."""
-    if pd.isna(low):
-        return NOTHING
-    if low == high:
-        return {0.0: "never", float("inf"): "everywhere"}.get(float(low), short(low))
-    if low == 0:
-        return "or never" if high == float("inf") else f"never, or up to {short(high)}"
-    return f"{short(low)} or more" if high == float("inf") else f"{short(low)} to {short(high)}"
+def _shape(row: pd.Series) -> str:
+    return str(row["shape"]) if row["shape"] != "undecided" else f"undecided ({row['shape_of_means']})"

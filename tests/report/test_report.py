@@ -8,12 +8,12 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from rdstudy.report.illustrations import _DRAWN, illustrations
 
 from rdstudy.analysis import CLAIMS
 from rdstudy.errors import UserError
 from rdstudy.report import Analyses, write_report
 from rdstudy.report.html import page
-from rdstudy.report.illustrations import _DRAWN, illustrations
 from rdstudy.report.markdown import document
 from tests.analysis import chromium
 from tests.analysis.synthetic import Planted, fail, falling, study_table, u_shaped, write_study

@@ -12,21 +12,20 @@ from __future__ import annotations
 
 from rdstudy.report.figures.against_beta import criterion, gap, information, saturation
 from rdstudy.report.figures.best_beta import best_beta
-from rdstudy.report.figures.claims import claim_effects
 from rdstudy.report.figures.convergence import convergence
+from rdstudy.report.figures.image_grid import cell_grid, reconstruction_grid, sample_grid
 from rdstudy.report.figures.learning import learning_curves
 from rdstudy.report.figures.panels import Panels, panels
 from rdstudy.report.figures.published import published_figure
-from rdstudy.report.figures.rate_distortion import rate_distortion
+from rdstudy.report.figures.rate_distortion import rate_distortion, two_studies
 from rdstudy.report.figures.search import search_curve, search_progress
-from rdstudy.report.figures.sheets import cell_sheet, reconstruction_sheet, sample_sheet
 from rdstudy.report.figures.style import grid, inline_svg, laid_out, pdf_pages, png_bytes, save, standalone_svg
+from rdstudy.report.figures.verdict_map import verdict_map
 
 __all__ = [
     "Panels",
     "best_beta",
-    "cell_sheet",
-    "claim_effects",
+    "cell_grid",
     "convergence",
     "criterion",
     "gap",
@@ -40,11 +39,13 @@ __all__ = [
     "png_bytes",
     "published_figure",
     "rate_distortion",
-    "reconstruction_sheet",
-    "sample_sheet",
+    "reconstruction_grid",
+    "sample_grid",
     "saturation",
     "save",
     "search_curve",
     "search_progress",
     "standalone_svg",
+    "two_studies",
+    "verdict_map",
 ]

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from rdstudy.report.figures.beta_axis import positions, set_beta_axis
+from rdstudy.report.figures.drawable import drawable, dropped_note, ends, finite
 from rdstudy.report.figures.far_points import leave_out_far_points, name_far_points
 from rdstudy.report.figures.panels import Marks, curves
 from rdstudy.report.figures.style import (
@@ -16,6 +17,7 @@ from rdstudy.report.figures.style import (
     DASHED,
     FAINT,
     INK,
+    PAPER,
     axes_for,
     figure_of,
     legend_above,
@@ -23,6 +25,9 @@ from rdstudy.report.figures.style import (
     styled,
 )
 from rdstudy.storage.schema import TEST
+
+UNRELIABLE = "nll_unreliable"
+"""Column of the frontier: the NLL of this point has unreliable importance weights."""
 
 CRITERION_LABELS = {
     "distortion_nats": "test distortion",
@@ -42,21 +47,29 @@ def criterion(
 ) -> Figure:
     """A test criterion against beta, one curve per setting, with its 95% band over seeds and a ring at its best beta.
 
-    Points too far from all others are named at the edge.
+    Points too far from all others are named at the edge; an NLL whose importance weights are unreliable is hollow.
 
     Args:
-        frontier: what `rdstudy.analysis.frontier` returns, for the settings to draw together.
+        frontier: what `rdstudy.analysis.frontier` returns, for the settings to draw together; `nll_unreliable`, if it
+            has that column, marks the points whose NLL is unreliable.
         name: `distortion_nats`, `negative_elbo_nats` or `nll_nats`.
     """
     axes = axes_for(ax)
     stem = name.removesuffix("_nats")
     handles = []
-    points = frontier[(frontier["population"] == TEST) & frontier[name].notna()]
+    asked = frontier[(frontier["population"] == TEST) & frontier[name].notna()]
+    points, dropped = drawable(asked, ["beta", name])
+    rough = np.zeros(len(points), dtype=bool)
+    if name == "nll_nats" and UNRELIABLE in points.columns:
+        rough = points[UNRELIABLE].to_numpy(dtype=bool)
+    points = points.assign(rough=rough)
     for mark, curve in curves(points, marks):
         curve = curve.sort_values("beta")
         x, y = positions(curve["beta"].to_numpy()), curve[name].to_numpy(dtype=np.float64)
         axes.plot(x, y, color=mark.colour, marker=mark.marker)
-        axes.fill_between(x, curve[f"{stem}_low"], curve[f"{stem}_high"], color=mark.colour, alpha=0.2, linewidth=0)
+        hollow = curve["rough"].to_numpy(dtype=bool)
+        axes.plot(x[hollow], y[hollow], color=mark.colour, marker=mark.marker, markerfacecolor=PAPER, linestyle="none")
+        axes.fill_between(x, *ends(curve, stem), color=mark.colour, alpha=0.2, linewidth=0)
         best = int(np.argmin(y))
         axes.plot(x[best], y[best], marker="o", markersize=8, markerfacecolor="none", color=INK, linestyle="none")
         if mark.label:
@@ -66,7 +79,10 @@ def criterion(
     set_beta_axis(axes, points["beta"].to_numpy())
     _leave_out_far_points(axes, points, name, marks)
     axes.set_ylabel(f"{CRITERION_LABELS[name]} (nats per example)")
-    legend_above(axes, [*handles, ring], title)
+    if rough.any():
+        hollow_mark = Line2D([], [], marker="o", markerfacecolor=PAPER, color=INK, linestyle="none", label="unreliable")
+        handles.append(hollow_mark)
+    legend_above(axes, [*handles, ring, *dropped_note(dropped)], title)
     return figure_of(axes)
 
 
@@ -89,12 +105,12 @@ def gap(
     """
     axes = axes_for(ax)
     handles = []
-    points = gaps[gaps["criterion"] == name]
+    points, dropped = drawable(gaps[gaps["criterion"] == name], ["beta", "gap_nats"])
     for mark, curve in curves(points, marks):
         curve = curve.sort_values("beta")
         x = positions(curve["beta"].to_numpy())
         axes.plot(x, curve["gap_nats"], color=mark.colour, marker=mark.marker)
-        axes.fill_between(x, curve["gap_low"], curve["gap_high"], color=mark.colour, alpha=0.2, linewidth=0)
+        axes.fill_between(x, *ends(curve, "gap"), color=mark.colour, alpha=0.2, linewidth=0)
         if mark.label:
             handles.append(Line2D([], [], color=mark.colour, marker=mark.marker, label=mark.label))
     axes.axhline(0, color=FAINT, linewidth=0.7, zorder=0)
@@ -102,7 +118,7 @@ def gap(
     _leave_out_far_points(axes, points, "gap_nats", marks)
     quantity = CRITERION_LABELS[name].removeprefix("test ")
     axes.set_ylabel(f"gap in {quantity}, test \u2212 train (nats)")
-    legend_above(axes, handles, title)
+    legend_above(axes, [*handles, *dropped_note(dropped)], title)
     return figure_of(axes)
 
 
@@ -131,27 +147,29 @@ def information(
         saturation: the row of `rdstudy.analysis.saturation` for it, to mark the beta at which I saturates.
     """
     axes = axes_for(ax)
-    points = record.sort_values("beta")
+    points, dropped = drawable(record, ["beta", "rate_nats"])
+    points = points.sort_values("beta")
     x = positions(points["beta"].to_numpy())
     handles = []
     for name, label, colour, marker in _INFORMATION:
         stem = name.removesuffix("_nats")
         # A logarithmic axis has no place for a marginal KL that Monte-Carlo error made negative.
-        y = points[name].where(points[name] > 0).to_numpy(dtype=np.float64)
+        y = points[name].where((points[name] > 0) & finite(points[name])).to_numpy(dtype=np.float64)
         axes.plot(x, y, color=colour, marker=marker)
-        low, high = (points[f"{stem}_{end}"].clip(lower=1e-3) for end in ("low", "high"))
+        low, high = (end.clip(min=1e-3) for end in ends(points, stem))
         axes.fill_between(x, low, high, where=np.isfinite(y), color=colour, alpha=0.2, linewidth=0)
         handles.append(Line2D([], [], color=colour, marker=marker, label=label))
     axes.plot(x, points["mi_ceiling_nats"], color=INK, linestyle=DASHED, linewidth=1)
     handles.append(Line2D([], [], color=INK, linestyle=DASHED, linewidth=1, label="ceiling log N"))
     axes.set_yscale("log")
-    largest = float(np.nanmax(points[["rate_nats", "mi_ceiling_nats"]].to_numpy(dtype=np.float64)))
+    values = points[["rate_nats", "mi_ceiling_nats"]].to_numpy(dtype=np.float64)
+    largest = float(values[finite(values)].max(initial=1e-3))
     axes.set_ylim(max(axes.get_ylim()[0], largest / 1e3), largest * 1.5)
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     set_beta_axis(axes, points["beta"].to_numpy())
     axes.set_ylabel("nats per example (log scale)")
     _mark_saturation(axes, saturation)
-    legend_above(axes, handles, title, columns=2)
+    legend_above(axes, [*handles, *dropped_note(dropped)], title, columns=2)
     return figure_of(axes)
 
 
@@ -160,7 +178,7 @@ def saturation(
     record: pd.DataFrame, frontier: pd.DataFrame, saturation: pd.DataFrame | None = None, *, title: str = ""
 ) -> Figure:
     """Information against beta, and below it, over the same axis, the test distortion: what still changes to
-    the left.
+    the right, below the beta at which the mutual information saturates.
 
     Args:
         record, saturation: as for `information`.
@@ -169,11 +187,12 @@ def saturation(
     figure = new_figure(height=4.2)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 2])
     information(record, ax=above, saturation=saturation, title=title)
-    points = frontier[(frontier["population"] == TEST) & frontier["distortion_nats"].notna()].sort_values("beta")
+    points, _ = drawable(frontier[frontier["population"] == TEST], ["beta", "distortion_nats"])
+    points = points.sort_values("beta")
     x = positions(points["beta"].to_numpy())
     below.plot(x, points["distortion_nats"], color=INK, marker="o")
-    below.fill_between(x, points["distortion_low"], points["distortion_high"], color=INK, alpha=0.15, linewidth=0)
-    set_beta_axis(below, points["beta"].to_numpy())
+    below.fill_between(x, *ends(points, "distortion"), color=INK, alpha=0.15, linewidth=0)
+    set_beta_axis(below, record["beta"].to_numpy())
     below.set_ylabel("test distortion\n(nats)")
     _mark_saturation(below, saturation)
     above.set_xlabel("")
@@ -185,10 +204,10 @@ def _mark_saturation(axes: Axes, saturation: pd.DataFrame | None) -> None:
     if saturation is None or saturation.empty:
         return
     row = saturation.iloc[0]
-    left, right = axes.get_xlim()
+    right, left = axes.get_xlim()
     low, high = float(row["beta_low"]), float(row["beta_high"])
     if np.isfinite(low):
         axes.axvspan(max(low, left), min(high, right), color=FAINT, alpha=0.25, linewidth=0, zorder=0)
     if np.isfinite(row["beta"]):
         axes.axvline(float(row["beta"]), color=FAINT, linewidth=1, zorder=0)
-    axes.set_xlim(left, right)
+    axes.set_xlim(right, left)

@@ -1,4 +1,7 @@
-"""The axis that beta is drawn along: logarithmic, with a place for beta = 0."""
+"""The axis of beta: logarithmic, from large to small as the texts read it, with a place for beta = 0.
+
+The rate rises as beta falls, so figures over beta and over the rate run the same way.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +23,12 @@ def positions(betas: Sequence[float] | Float[np.ndarray, " betas"]) -> Float[np.
 
 
 def set_beta_axis(axes: Axes, betas: Sequence[float] | Float[np.ndarray, " betas"]) -> None:
-    """Label the horizontal axis in beta, with ticks at powers of ten and wherever else there is room."""
+    """Label the horizontal axis in beta, large to small, with ticks at powers of ten and where there is room."""
     values = np.unique(np.asarray(betas, dtype=np.float64))
+    values = values[np.isfinite(values)]
     at = positions(values)
     axes.set_xscale("log")
-    axes.set_xlabel("β, weight of the rate (log scale)")
+    axes.set_xlabel("β, weight of the rate (log scale, large to small)")
     if not len(values):
         return
     low, high = at.min() / 1.25, at.max() * 1.25
@@ -38,4 +42,4 @@ def set_beta_axis(axes: Axes, betas: Sequence[float] | Float[np.ndarray, " betas
     axes.xaxis.set_major_formatter(lambda tick, _: "0" if tick in zero else f"{tick:g}")
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.xaxis.set_minor_locator(NullLocator() if len(at) > 40 else FixedLocator(list(at)))
-    axes.set_xlim(low, high)
+    axes.set_xlim(high, low)

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from rdstudy.report.figures.beta_axis import positions, set_beta_axis
+from rdstudy.report.figures.drawable import drawable, dropped_note
 from rdstudy.report.figures.panels import Marks, curves
 from rdstudy.report.figures.style import FAINT, INK, axes_for, figure_of, legend_above, styled
 
@@ -22,7 +23,8 @@ def convergence(record: pd.DataFrame, *, ax: Axes | None = None, marks: Marks | 
         record: what `rdstudy.analysis.convergence` returns, for the settings to draw together.
     """
     axes = axes_for(ax)
-    points = record[record["slope"] > 0]
+    points, dropped = drawable(record[record["slope"].notna()], ["beta", "beta_next", "slope"])
+    points = points[points["slope"] > 0]  # the axis is logarithmic
     betas = np.unique(points[["beta", "beta_next"]].to_numpy(dtype=np.float64))
     place = dict(zip(betas, positions(betas), strict=True))
     handles = []
@@ -42,6 +44,6 @@ def convergence(record: pd.DataFrame, *, ax: Axes | None = None, marks: Marks | 
     set_beta_axis(axes, betas)
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.set_ylabel("\u2212dD/dR of the training curve")
-    legend_above(axes, handles, title)
+    axes.set_ylabel("slope \u2212dD/dR of the training curve")
+    legend_above(axes, [*handles, *dropped_note(dropped)], title)
     return figure_of(axes)

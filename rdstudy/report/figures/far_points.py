@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
+from rdstudy.report.figures.drawable import finite
+
 MAX_LEFT_OUT = 0.1
 """Share of the points that may be left out."""
 STRETCH = 3.0
@@ -22,11 +24,11 @@ def limits(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
     >>> limits(np.append(np.arange(1, 12), 500))  # the last one alone would take 98% of the axis
     (0.2, 11.8)
     """
-    finite = np.sort(np.asarray(values, dtype=np.float64))
-    finite = finite[np.isfinite(finite)]
-    if len(finite) == 0:
+    numbers = np.sort(np.asarray(values, dtype=np.float64))
+    numbers = numbers[finite(numbers)]
+    if len(numbers) == 0:
         return 0.0, 1.0
-    low, high = _kept(finite)
+    low, high = _kept(numbers)
     margin = MARGIN * (high - low) or 1.0
     return round(low - margin, 12), round(high + margin, 12)
 
@@ -45,8 +47,8 @@ def _kept(ordered: np.ndarray) -> tuple[float, float]:
 def leave_out_far_points(axes: Axes, values: np.ndarray) -> None:
     """Shorten the vertical axis if some of these values are too far from the others; else leave it as it is."""
     low, high = limits(values)
-    finite = values[np.isfinite(values)]
-    if ((finite < low) | (finite > high)).any():
+    numbers = values[finite(values)]
+    if ((numbers < low) | (numbers > high)).any():
         axes.set_ylim(low, high)
 
 
@@ -57,9 +59,9 @@ def name_far_points(axes: Axes, x: np.ndarray, y: np.ndarray, colour: str, top: 
         axes: with its final limits.
         x, y: the points.
         colour: of their curve.
-        top: where the upper edge is, if something stands above it.
+        top: the upper edge, where the panel has something above it.
     """
-    left, right = axes.get_xlim()
+    left, right = sorted(axes.get_xlim())
     bottom, edge = axes.get_ylim()
     top = edge if top is None else top
     for across, up in zip(x, y, strict=True):

@@ -13,12 +13,16 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
-from rdstudy.report.figures.far_points import limits, name_far_points
+from rdstudy.report.figures.drawable import drawable, dropped_note, ends
+from rdstudy.report.figures.far_points import STRETCH, limits, name_far_points
+from rdstudy.report.figures.image_grid import as_picture
 from rdstudy.report.figures.panels import Mark, Marks, curves
 from rdstudy.report.figures.style import (
+    COLOURS,
     DASHED,
     FAINT,
     INK,
+    MARKERS,
     PAPER,
     axes_for,
     error_bars,
@@ -44,8 +48,9 @@ def rate_distortion(
 ) -> Figure:
     """Distortion over rate: test solid and filled, train dashed and hollow, one colour per setting, a star at beta = 1.
 
-    Grey lines join points of equal -ELBO = D + R, whose value stands at their ends. Bars are 95% intervals over seeds.
-    Points too far from all others are named at the edge.
+    Grey lines join points of equal -ELBO = D + R; the grey number at their end is its value. Bars are 95% intervals
+    over seeds; an arrowhead marks a bar that ends outside the panel. Points too far from all others are named at the
+    edge.
 
     Args:
         frontier: what `rdstudy.analysis.frontier` returns, for the settings to draw together (at most six).
@@ -57,6 +62,9 @@ def rate_distortion(
     """
     axes = axes_for(ax, height=3.4)
     scale = 1 / np.log(2) if bits else 1.0
+    frontier, dropped = drawable(frontier, ["beta", "rate_nats", "distortion_nats"])
+    if published is not None:
+        published, _ = drawable(published, ["rate_nats", "distortion_nats"])
     handles = [] if published is None else [_behind(axes, published, scale)]
     drawn = list(curves(frontier, marks))
     for mark, curve in drawn:
@@ -71,6 +79,7 @@ def rate_distortion(
         Line2D([], [], color=INK, label="test"),
         Line2D([], [], color=INK, linestyle=DASHED, label="train"),
         *handles,
+        *dropped_note(dropped),
     ]
     unit = "bits" if bits else "nats"
     axes.set_xlabel(f"rate ({unit} per example)")
@@ -81,9 +90,43 @@ def rate_distortion(
         _thumbnails(axes, drawn[0][1], drawn[0][0].colour, reconstructions, scale)
     _iso_lines(axes)
     for mark, curve in drawn:
+        _arrows(axes, curve, mark.colour, scale)
         rate, distortion = (curve[name].to_numpy(dtype=np.float64) * scale for name in ("rate_nats", "distortion_nats"))
         name_far_points(axes, rate, distortion, mark.colour, top)
     legend_above(axes, handles, title)
+    return figure_of(axes)
+
+
+@styled
+def two_studies(frontiers: Mapping[str, pd.DataFrame], *, ax: Axes | None = None, title: str = "") -> Figure:
+    """The curves of one setting in two studies: one colour per study, test solid and filled, train dashed and hollow.
+
+    Args:
+        frontiers: study -> what `rdstudy.analysis.frontier` returns for the setting; may be empty.
+    """
+    axes = axes_for(ax, height=3.4)
+    handles, dropped, drawn = [], 0, []
+    for k, (name, frontier) in enumerate(frontiers.items()):
+        mark = Mark(COLOURS[k], MARKERS[k], name)
+        points, left_out = drawable(frontier, ["beta", "rate_nats", "distortion_nats"])
+        dropped += left_out
+        if points.empty:
+            continue
+        drawn.append((mark, points))
+        for population in (TRAIN, TEST):
+            rows = points[points["population"] == population].sort_values("beta", ascending=False)
+            _curve(axes, rows, 1.0, mark, population)
+        handles.append(Line2D([], [], color=mark.colour, marker=mark.marker, label=name))
+    handles.append(Line2D([], [], color=INK, label="test"))
+    handles.append(Line2D([], [], color=INK, linestyle=DASHED, label="train"))
+    axes.set_xlabel("rate (nats per example)")
+    axes.set_ylabel("distortion (nats per example)")
+    if drawn:
+        _frame(axes, [points for _, points in drawn], 1.0)
+        _iso_lines(axes)
+        for mark, points in drawn:
+            _arrows(axes, points, mark.colour, 1.0)
+    legend_above(axes, [*handles, *dropped_note(dropped)], title, columns=2)
     return figure_of(axes)
 
 
@@ -110,8 +153,8 @@ def _curve(axes: Axes, points: pd.DataFrame, scale: float, mark: Mark, populatio
 
 
 def _triple(points: pd.DataFrame, stem: str, scale: float) -> list[np.ndarray]:
-    names = (f"{stem}_nats", f"{stem}_low", f"{stem}_high")
-    return [points[name].to_numpy(dtype=np.float64) * scale for name in names]
+    middle = points[f"{stem}_nats"].to_numpy(dtype=np.float64)
+    return [values * scale for values in (middle, *ends(points, stem))]
 
 
 def _behind(axes: Axes, published: pd.DataFrame, scale: float) -> Line2D:
@@ -131,10 +174,31 @@ def _behind(axes: Axes, published: pd.DataFrame, scale: float) -> Line2D:
 
 
 def _frame(axes: Axes, tables: list[pd.DataFrame], scale: float) -> None:
-    """Limits around the points: an interval of two seeds can be wider than all curves, and runs off the panel."""
-    points = pd.concat([table[["rate_nats", "distortion_nats"]] for table in tables]).dropna() * scale
-    axes.set_xlim(*limits(points["rate_nats"].to_numpy()))
-    axes.set_ylim(*limits(points["distortion_nats"].to_numpy()))
+    """Limits around the points and their intervals.
+
+    Intervals that would leave the curves less than a third of the axis (those of two seeds, say) do not set its scale.
+    """
+    for stem, set_limits in (("rate", axes.set_xlim), ("distortion", axes.set_ylim)):
+        middle = np.concatenate([table[f"{stem}_nats"].to_numpy(dtype=np.float64) for table in tables]) * scale
+        whole = [middle, *(end * scale for table in tables for end in ends(table, stem))]
+        narrow, wide = limits(middle), limits(np.concatenate(whole))
+        set_limits(*(wide if wide[1] - wide[0] <= STRETCH * (narrow[1] - narrow[0]) else narrow))
+
+
+def _arrows(axes: Axes, curve: pd.DataFrame, colour: str, scale: float) -> None:
+    """An arrowhead at the edge of the panel for every interval that ends beyond it."""
+    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    rate, *rates = _triple(curve, "rate", scale)
+    distortion, *distortions = _triple(curve, "distortion", scale)
+    inside = (rate >= left) & (rate <= right) & (distortion >= bottom) & (distortion <= top)
+    look: dict[str, Any] = {"color": colour, "markersize": 4, "linestyle": "none", "clip_on": False}
+    for marker, beyond, x, y in (
+        ("<", rates[0] < left, np.full_like(rate, left), distortion),
+        (">", rates[1] > right, np.full_like(rate, right), distortion),
+        ("v", distortions[0] < bottom, rate, np.full_like(rate, bottom)),
+        ("^", distortions[1] > top, rate, np.full_like(rate, top)),
+    ):
+        axes.plot(x[inside & beyond], y[inside & beyond], marker=marker, **look)
 
 
 def _iso_lines(axes: Axes) -> None:
@@ -180,7 +244,7 @@ def _thumbnails(axes: Axes, curve: pd.DataFrame, colour: str, images: Mapping[fl
     places: Float[np.ndarray, " points"] = (np.arange(len(points)) + 0.5) / len(points)
     for place, (_, point) in zip(places, points.iterrows(), strict=True):
         image = images[float(point["beta"])]
-        shown = np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image
+        shown = as_picture(image)
         box = AnnotationBbox(
             OffsetImage(shown, zoom=22 / shown.shape[0], interpolation="nearest"),
             (float(point["rate_nats"]) * scale, float(point["distortion_nats"]) * scale),

@@ -1,5 +1,4 @@
-"""One look for all figures: sizes, colours that colour-blind readers can tell apart, and how a figure is
-written.
+"""One style for all figures: sizes, colours that colour-blind readers can tell apart, and the file formats.
 
 Figures are made with matplotlib's objects and never with `pyplot`, so that nothing depends on a display or on
 a global current figure. On a page a figure must be readable on white and on black: `inline_svg` turns its
@@ -69,6 +68,7 @@ STYLE: Any = {
     "axes.facecolor": "none",
     "pdf.fonttype": 42,
     "svg.hashsalt": "rdstudy",
+    "text.parse_math": False,  # a dollar sign in a data set's name is a dollar sign
     "image.cmap": "cividis",
 }
 
@@ -224,6 +224,7 @@ def inline_svg(figure: Figure, alt: str, name: str) -> str:
     svg = text.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = svg.replace(_RULE, "")  # the page has it: its content policy allows no other <style>
     svg = re.sub(r'(\bid="|url\(#|xlink:href="#)', rf"\g<1>{name}-", svg)
     for colour, variable in _variables():
         svg = svg.replace(colour, f"var(--{variable})")
@@ -239,7 +240,15 @@ def standalone_svg(inline: str) -> str:
     box = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', inline)
     assert box is not None
     size = f'width="{box[1]}pt" height="{box[2]}pt" style="background: white"'
-    return '<?xml version="1.0" encoding="utf-8"?>\n' + inline.replace("<svg", f"<svg {size}", 1)
+    start, rest = inline.replace("<svg", f"<svg {size}", 1).split(">", 1)
+    return f'<?xml version="1.0" encoding="utf-8"?>\n{start}>\n{_RULE}{rest}'
+
+
+_RULE = """ <defs>
+  <style type="text/css">*{stroke-linejoin: round; stroke-linecap: butt}</style>
+ </defs>
+"""
+"""What matplotlib writes into every SVG file."""
 
 
 def _variables() -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Pictures of pictures: originals, reconstructions and samples, a column or a row for each beta."""
+"""Image grids: originals, reconstructions and samples, one column per beta."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MAX_BETAS = 8
 
 
 @styled
-def reconstruction_sheet(
+def reconstruction_grid(
     originals: Images, reconstructions: Mapping[float, Images], *, ax: Axes | None = None, title: str = ""
 ) -> Figure:
     """Test examples down, betas across from large to small, the originals in the first column.
@@ -29,34 +29,34 @@ def reconstruction_sheet(
     betas = _spread(reconstructions)
     columns = [originals, *(reconstructions[beta] for beta in betas)]
     rows = min(len(column) for column in columns)
-    return _sheet([c[:rows] for c in columns], ["input", *(f"{b:g}" for b in betas)], ax, title, "β")
+    return _grid([c[:rows] for c in columns], ["input", *(f"{b:g}" for b in betas)], ax, title, "β")
 
 
 @styled
-def sample_sheet(samples: Mapping[float, Images], *, ax: Axes | None = None, title: str = "") -> Figure:
+def sample_grid(samples: Mapping[float, Images], *, ax: Axes | None = None, title: str = "") -> Figure:
     """Samples from the prior, decoded; betas across from large to small."""
     betas = _spread(samples)
     rows = min(len(images) for images in samples.values())
-    return _sheet([samples[b][:rows] for b in betas], [f"{b:g}" for b in betas], ax, title, "β")
+    return _grid([samples[b][:rows] for b in betas], [f"{b:g}" for b in betas], ax, title, "β")
 
 
 @styled
-def cell_sheet(sheet: Mapping[str, Images], *, ax: Axes | None = None, title: str = "") -> Figure:
-    """One cell: images of each population beside what the model made of them, and samples from its prior.
+def cell_grid(images: Mapping[str, Images], *, ax: Axes | None = None, title: str = "") -> Figure:
+    """One cell: images of each population beside their reconstructions, and samples from its prior.
 
     Args:
-        sheet: `train_images train_reconstructions test_images test_reconstructions samples`, as far as they are there.
+        images: `train_images train_reconstructions test_images test_reconstructions samples`, as far as they are there.
     """
     names = {
         "train_images": "train",
-        "train_reconstructions": "rebuilt",
+        "train_reconstructions": "reconstructed",
         "test_images": "test",
-        "test_reconstructions": "rebuilt",
+        "test_reconstructions": "reconstructed",
         "samples": "samples",
     }
-    there = [name for name in names if name in sheet]
-    rows = min(len(sheet[name]) for name in there)
-    return _sheet([sheet[name][:rows] for name in there], [names[name] for name in there], ax, title, "")
+    there = [name for name in names if name in images]
+    rows = min(len(images[name]) for name in there)
+    return _grid([images[name][:rows] for name in there], [names[name] for name in there], ax, title, "")
 
 
 def _spread(images: Mapping[float, Images]) -> list[float]:
@@ -66,13 +66,12 @@ def _spread(images: Mapping[float, Images]) -> list[float]:
     return [betas[k] for k in chosen]
 
 
-def _sheet(columns: list[Images], labels: list[str], ax: Axes | None, title: str, along: str) -> Figure:
+def _grid(columns: list[Images], labels: list[str], ax: Axes | None, title: str, along: str) -> Figure:
     mosaic, side = _mosaic(columns)
     if ax is None:
         height = COLUMN_INCHES * mosaic.shape[0] / mosaic.shape[1] + 0.5
         ax = new_figure(height=height).subplots()
-    shown = np.repeat(mosaic, 3, axis=2) if mosaic.shape[2] == 1 else mosaic
-    ax.imshow(shown, interpolation="none")
+    ax.imshow(mosaic, interpolation="none")
     ax.set_xticks([k * side + (side - _GAP) / 2 for k in range(len(labels))], labels, fontsize=6)
     ax.set_yticks([])
     ax.tick_params(length=0)
@@ -83,8 +82,18 @@ def _sheet(columns: list[Images], labels: list[str], ax: Axes | None, title: str
     return figure_of(ax)
 
 
+def as_picture(image: UInt8[np.ndarray, "height width channels"]) -> UInt8[np.ndarray, "height columns 3"]:
+    """An image that can be shown: grey and RGB as they are, any other number of channels side by side in grey."""
+    height, width, channels = image.shape
+    if channels == 3:
+        return image
+    side_by_side = image.transpose(0, 2, 1).reshape(height, channels * width, 1)
+    return np.repeat(side_by_side, 3, axis=2)
+
+
 def _mosaic(columns: list[Images]) -> tuple[UInt8[np.ndarray, "rows columns channels"], int]:
-    """The pictures on one grey ground, and the distance from one to the next."""
+    """The images on one grey ground, and the distance from one to the next."""
+    columns = [np.stack([as_picture(image) for image in images]) for images in columns]
     count, height, width, channels = columns[0].shape
     ground = np.full(
         (count * (height + _GAP) - _GAP, len(columns) * (width + _GAP) - _GAP, channels), 128, dtype=np.uint8

@@ -1,0 +1,44 @@
+"""The figure of the verdicts: better, worse, equivalent or open in each setting."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from rdstudy.report import figures, sentences
+from rdstudy.report.analyses import Analyses
+from rdstudy.report.drawings.selection import evenly, left_out
+from rdstudy.report.drawings.spec import FigureSpec, Panel
+from rdstudy.report.verdicts import CLAIM_NAMES, NOT_MEASURABLE, main_criterion, setting_verdicts
+
+MAX_SETTINGS = 16
+
+
+def verdict_figure(analyses: Analyses) -> FigureSpec:
+    """One mark per setting and claim; no panel where nothing could be measured."""
+    rows = main_criterion(setting_verdicts(analyses.claims))
+    labels = sentences.setting_names(analyses, rows)
+    order = list(dict.fromkeys(labels))
+    shown = set(evenly(order, MAX_SETTINGS))
+    kept = [label in shown for label in labels]
+    rows, labels = rows[kept], [label for label in labels if label in shown]
+    asked = [
+        claim
+        for claim in rows["claim"].unique()
+        if (rows.loc[rows["claim"] == claim, "verdict"] != NOT_MEASURABLE).any()
+    ]
+    claims = {claim: CLAIM_NAMES.get(claim, claim.replace("_", " ")) for claim in asked}
+    drawn = rows["claim"].isin(asked).to_numpy()
+    labels = [label for label, there in zip(labels, drawn, strict=True) if there]
+    rows = rows[drawn]
+    alt = "; ".join(
+        f"{label}, {claims[claim]}: {verdict.replace('_', ' ')}"
+        for label, claim, verdict in zip(labels, rows["claim"], rows["verdict"], strict=True)
+    )
+    panels = [Panel(partial(figures.verdict_map, rows, labels, claims), alt)] if claims else []
+    caption = (
+        "What a change does in each setting, with the difference in nats (positive: better). Lowering β: test "
+        "distortion at the best smaller beta against that at beta = 1. Less mutual information: training distortion at "
+        "larger betas, where the mutual information is small. Beyond saturation: test distortion below the beta at "
+        f"which the mutual information saturates.{left_out(len(order), MAX_SETTINGS, 'settings')}"
+    )
+    return FigureSpec("verdicts", "Better, worse, equivalent or open", caption, panels)

@@ -1,0 +1,48 @@
+"""How numbers are written."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+NOTHING = "\u2013"
+
+_MAX_PLAIN = 1e6
+
+
+def number(value: Any) -> str:
+    """One decimal, a real minus sign, and no minus before 0.0; from a million on in scientific notation."""
+    if pd.isna(value):
+        return NOTHING
+    text = f"{round(value, 1) + 0.0:.1f}" if abs(value) < _MAX_PLAIN else f"{value:.3g}"
+    return text.replace("-", "\u2212")
+
+
+def short(value: Any) -> str:
+    """Three significant digits."""
+    return NOTHING if pd.isna(value) else f"{value:.3g}"
+
+
+def share(value: Any) -> str:
+    """A whole percentage."""
+    return NOTHING if pd.isna(value) else f"{value:.0%}"
+
+
+def interval(row: pd.Series, stem: str) -> str:
+    """ "78.1 (77.8 to 78.4)", or the mean alone where there is no interval."""
+    mean, low, high = row[f"{stem}_nats"], row[f"{stem}_low"], row[f"{stem}_high"]
+    if pd.isna(low):
+        return number(mean)
+    return f"{number(mean)} ({number(low)} to {number(high)})"
+
+
+def beta_range(low: Any, high: Any) -> str:
+    """ "1 to 0.7", from large to small; an end of 0 or infinity lies outside the grid."""
+    if pd.isna(low):
+        return NOTHING
+    if low == high:
+        return {0.0: "never", float("inf"): "everywhere"}.get(float(low), short(low))
+    if low == 0:
+        return "or never" if high == float("inf") else f"{short(high)} or less, or never"
+    return f"{short(low)} or more" if high == float("inf") else f"{short(high)} to {short(low)}"
