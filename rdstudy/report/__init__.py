@@ -15,7 +15,7 @@ import pandas as pd
 
 from rdstudy.errors import UserError
 from rdstudy.report.analyses import Analyses
-from rdstudy.report.comparison import Compared, write_comparison
+from rdstudy.report.comparison import Compared, compare_folders, write_comparison
 from rdstudy.report.content import content_of
 from rdstudy.report.drawings import figure_specs, remove_figures, render
 from rdstudy.report.html import page
@@ -91,4 +91,4 @@ def _write(path: Path, text: str) -> Path:
     return path
 
 
-__all__ = ["FORMATS", "Analyses", "Compared", "write_comparison", "write_report"]
+__all__ = ["FORMATS", "Analyses", "Compared", "compare_folders", "write_comparison", "write_report"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
-from scipy import stats
+from scipy.special import stdtrit
 
 from rdstudy import analysis
 from rdstudy.analysis import SETTING, setting_label
@@ -27,7 +27,10 @@ from rdstudy.report.tables import Shown, shown
 from rdstudy.report.templating import render_html
 from rdstudy.report.text import clean_table
 from rdstudy.storage.files import atomic_write
+from rdstudy.storage.location import StoragePath
 from rdstudy.storage.schema import TEST, TRAIN
+from rdstudy.storage.study_record import load_study_record
+from rdstudy.storage.table import load_measurements
 
 CRITERIA = ("rate_nats", "distortion_nats", "negative_elbo_nats", "nll_nats")
 
@@ -50,6 +53,21 @@ class Compared:
         if not settings:
             raise UserError(f"{name}: no cell has finished yet, so there is nothing to compare")
         return cls(name, settings)
+
+
+def compare_folders(first: StoragePath, second: StoragePath, out: Path | None = None) -> list[Path]:
+    """Compare two results folders; by default into `results/FIRST-and-SECOND`.
+
+    The studies are called by their names, or, where these are equal, by their folders.
+
+    Raises:
+        UserError: one of them is not a results folder, or has no finished cell.
+    """
+    names = [str(load_study_record(place)["name"]) for place in (first, second)]
+    if names[0] == names[1]:
+        names = [first.name, second.name] if first.name != second.name else [str(first), str(second)]
+    a, b = (Compared.of(n, load_measurements(place)) for n, place in zip(names, (first, second), strict=True))
+    return write_comparison(a, b, out or Path("results") / f"{first.name}-and-{second.name}")
 
 
 def write_comparison(a: Compared, b: Compared, out: Path) -> list[Path]:
@@ -117,7 +135,7 @@ def differences(a: Compared, b: Compared, differing: dict[str, tuple[Any, Any]])
     return frame[frame[list(CRITERIA)].notna().any(axis=1)].reset_index(drop=True)
 
 
-def welch(x: Float[np.ndarray, " seeds"], y: Float[np.ndarray, " seeds"]) -> tuple[float, float, float]:
+def welch(x: Float[np.ndarray, " seeds_a"], y: Float[np.ndarray, " seeds_b"]) -> tuple[float, float, float]:
     """Difference of means y - x, and its 95% interval (Welch 1947); NaN ends where a side has fewer than two values."""
     if not len(x) or not len(y):
         return math.nan, math.nan, math.nan
@@ -129,7 +147,7 @@ def welch(x: Float[np.ndarray, " seeds"], y: Float[np.ndarray, " seeds"]) -> tup
     if error == 0:
         return middle, middle, middle
     degrees = float(parts.sum() ** 2 / (parts**2 / np.array([len(x) - 1, len(y) - 1])).sum())
-    half = float(stats.t.ppf(0.975, degrees)) * error
+    half = float(stdtrit(degrees, 0.975)) * error
     return middle, middle - half, middle + half
 
 
@@ -154,12 +172,14 @@ def _known(value: Any) -> Any:
 
 
 def _figure(a: Compared, b: Compared, differing: dict[str, tuple[Any, Any]]) -> FigureSpec:
-    """One panel per setting with the curves of both studies; those of one study alone have a panel too."""
+    """One panel per setting that both studies have, with the curves of both; all settings where they share none."""
     points = [analysis.frontier(study.settings) for study in (a, b)]
     names = [name for name in SETTING if name not in differing]
     both = pd.concat(points, ignore_index=True)
     varied = [name for name in analysis.varying(both) if name in names]
     keys = both.drop_duplicates(names)
+    shared = [all(len(same_setting(frame, row, names)) for frame in points) for _, row in keys.iterrows()]
+    keys = keys[shared] if any(shared) else keys
     panels = []
     for _, row in evenly(list(keys.iterrows()), MAX_PANELS):
         curves = {study.name: same_setting(frame, row, names) for study, frame in zip((a, b), points, strict=True)}
@@ -176,7 +196,7 @@ def _figure(a: Compared, b: Compared, differing: dict[str, tuple[Any, Any]]) -> 
 def _table(found: pd.DataFrame, a: Compared, b: Compared) -> Shown:
     measured = [name for name in CRITERIA if found[name].notna().any()]
     labels = {"rate_nats": "rate", "distortion_nats": "distortion", "negative_elbo_nats": "-ELBO", "nll_nats": "NLL"}
-    columns = {
+    columns: dict[str, Callable[[pd.Series], str]] = {
         "population": lambda r: r["population"],
         "beta": lambda r: short(r["beta"]),
         **{labels[name]: partial(interval, stem=name.removesuffix("_nats")) for name in measured},
@@ -199,11 +219,10 @@ def _table(found: pd.DataFrame, a: Compared, b: Compared) -> Shown:
 
 
 def _answer(found: pd.DataFrame, a: Compared, b: Compared, differing: dict[str, tuple[Any, Any]]) -> list[str]:
-    lines = [
-        f"{name.replace('_', ' ')}: {short_value(x)} in {a.name}, {short_value(y)} in {b.name}."
-        for name, (x, y) in differing.items()
-    ]
-    lines = [line[:1].upper() + line[1:] for line in lines]
+    lines = []
+    for name, (x, y) in differing.items():
+        line = f"{name.replace('_', ' ')}: {_text(x)} in {a.name}, {_text(y)} in {b.name}."
+        lines.append(line[:1].upper() + line[1:])
     rows = found[found["population"] == TEST]
     rows = rows[rows["distortion_nats"].notna()]
     if rows.empty:
@@ -216,8 +235,7 @@ def _answer(found: pd.DataFrame, a: Compared, b: Compared, differing: dict[str, 
     return lines
 
 
-def short_value(value: Any) -> str:
-    """A setting's value as text."""
+def _text(value: Any) -> str:
     return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 

@@ -18,6 +18,7 @@ from matplotlib.text import Text
 from rdstudy import analysis
 from rdstudy.report import figures
 from rdstudy.report.figures import beta_axis, style
+from rdstudy.report.verdicts import CLAIM_NAMES, main_criterion, setting_verdicts
 from tests.analysis.synthetic import GRID, Planted, fail, falling, squares, study_table, u_shaped
 
 SETTINGS = [Planted(u_shaped(), depth=1, saturates_at=0.5), Planted(falling(), depth=3, saturates_at=0.2)]
@@ -33,8 +34,8 @@ def _all_figures(table: pd.DataFrame) -> dict[str, partial[Figure]]:
     record, saturated = analysis.information(shallow), analysis.saturation(shallow)
     images = squares(4)
     reconstructions = dict.fromkeys((5.0, 1.0, 0.1), images)
-    one = analysis.claims(table)
-    one = one[(one["claim"] == "lowering_beta") & (one["criterion"] == "distortion_nats")]
+    one = main_criterion(setting_verdicts(analysis.claims(table)))
+    labels = [f"checkerboard, 81,920 examples, depth {depth}" for depth in one["depth"]]
     reconstructions = dict.fromkeys(GRID, images[0])
     return {
         "rate_distortion": partial(figures.rate_distortion, points, title="tetrominoes"),
@@ -56,10 +57,11 @@ def _all_figures(table: pd.DataFrame) -> dict[str, partial[Figure]]:
         ),
         "best_beta": partial(figures.best_beta, analysis.best_beta(table)),
         "learning_curves": partial(figures.learning_curves, analysis.learning(shallow)),
-        "claim_effects": partial(figures.claim_effects, one),
+        "verdict_map": partial(figures.verdict_map, one, labels, CLAIM_NAMES),
+        "two_studies": partial(figures.two_studies, {"one": points, "other": points[points["depth"] == 1]}, title="x"),
         "convergence": partial(figures.convergence, analysis.convergence(table)),
-        "reconstruction_sheet": partial(figures.reconstruction_sheet, images, reconstructions),
-        "sample_sheet": partial(figures.sample_sheet, {b: i[:, :, :, :1] for b, i in reconstructions.items()}),
+        "reconstruction_grid": partial(figures.reconstruction_grid, images, reconstructions),
+        "sample_grid": partial(figures.sample_grid, {b: i[:, :, :, :1] for b, i in reconstructions.items()}),
     }
 
 
@@ -231,7 +233,7 @@ def test_the_beta_axis_has_a_place_and_a_label_for_every_end(betas):
     axes.figure.canvas.draw()
     assert not any(label.get_text() for label in axes.get_xticklabels(minor=True))
     at = beta_axis.positions(betas)
-    low, high = axes.get_xlim()
+    high, low = axes.get_xlim()
     assert ((low < at) & (at < high)).all()
     ticks = axes.get_xticks()
     labels = [axes.xaxis.get_major_formatter()(tick, 0) for tick in ticks]
@@ -282,3 +284,60 @@ def test_a_slope_that_does_not_fit_is_crossed_out(table):
     crosses = [line for line in axes.lines if line.get_marker() == "x"]
     fits = record.loc[record["slope"] > 0, "slope_fits"]
     assert len(crosses) == (~fits).sum() > 0
+
+
+OF_FRONTIER = [figures.rate_distortion, figures.criterion, partial(figures.criterion, name="nll_nats")]
+
+
+def _spoilt(frame: pd.DataFrame, chosen: pd.Series, bad: float) -> pd.DataFrame:
+    """The frame with every value and interval of the chosen rows replaced."""
+    names = [name for name in frame.columns if name.endswith(("_nats", "_low", "_high"))]
+    return frame.assign(**{name: frame[name].astype(float).mask(chosen, bad) for name in names})
+
+
+def _drawn(figure: Figure) -> Axes:
+    with figures.laid_out(figure):
+        FigureCanvasAgg(figure).draw()
+    return figure.axes[0]
+
+
+@pytest.mark.parametrize("draw", OF_FRONTIER)
+@pytest.mark.parametrize("bad", [np.inf, -np.inf, 1e308, -1e308])
+def test_a_value_that_is_not_finite_or_overflows_an_axis_is_dropped_and_counted(draw, bad, table):
+    points = analysis.frontier(table)
+    chosen = (points["beta"] == 0.1) & (points["depth"] == 1) & (points["population"] == "test")
+    legend = _drawn(draw(_spoilt(points, chosen, bad))).get_legend()
+    assert "1 point not drawn (not finite)" in [text.get_text() for text in legend.get_texts()]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e308, -1e308])
+def test_figures_of_nothing_but_values_that_cannot_be_drawn_are_empty_and_no_error(bad, table):
+    shallow = table[table["depth"] == 1]
+    frames = [analysis.frontier(table), analysis.gaps(table), analysis.information(shallow), analysis.learning(shallow)]
+    points, gaps, record, learning = (_spoilt(frame, pd.Series(True, index=frame.index), bad) for frame in frames)
+    drawn = [draw(points) for draw in OF_FRONTIER]
+    drawn += [figures.gap(gaps), figures.information(record), figures.learning_curves(learning)]
+    for figure in drawn:
+        _drawn(figure)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 16])
+def test_images_of_any_number_of_channels_are_drawn_channel_by_channel(channels, table):
+    images = np.random.default_rng(0).integers(0, 256, (4, 8, 6, channels), dtype=np.uint8)
+    figures.sample_grid({1.0: images})
+    figures.rate_distortion(analysis.frontier(table), reconstructions={1.0: images[0]})
+    [shown] = figures.reconstruction_grid(images, {1.0: images}).axes[0].images
+    pixels = np.asarray(shown.get_array())
+    assert pixels.shape[2] == 3
+    if channels not in (1, 3):
+        assert (pixels[:8, 6:12, 0] == images[0, :, :, 1]).all()
+
+
+def test_axes_of_beta_run_from_large_to_small(table):
+    left, right = figures.criterion(analysis.frontier(table)).axes[0].get_xlim()
+    assert left > max(GRID) > min(GRID) > right
+
+
+def test_a_dollar_sign_in_a_name_is_drawn_as_it_is(table):
+    figure = figures.criterion(analysis.frontier(table), title="$\\frac{$")
+    assert "$\\frac{$" in figures.inline_svg(figure, "alt", "x")

@@ -64,12 +64,11 @@ def test_no_row_contradicts_itself(name):
     assert contradictions(recorded) == []
 
 
-@pytest.mark.parametrize("name", FOLDERS)
-def test_the_report_is_drawn_again_without_torch_and_ray_and_is_the_committed_one(name, tmp_path):
-    """What the figures show, as Parquet, to the last digits; and the pictures themselves, but for their edges."""
-    there = FOLDERS[name]
-    copy = tmp_path / "copy"
-    shutil.copytree(there, copy, ignore=shutil.ignore_patterns("report"))
+@pytest.fixture(scope="session")
+def redrawn(tmp_path_factory):
+    """The quickstart's results with their report drawn again, without torch and Ray."""
+    copy = tmp_path_factory.mktemp("redrawn") / "copy"
+    shutil.copytree(FOLDERS["quickstart"], copy, ignore=shutil.ignore_patterns("report"))
     ended = subprocess.run(
         [sys.executable, "-c", WITHOUT_TORCH, "report", str(copy), "--format", "html,md"],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -78,6 +77,12 @@ def test_the_report_is_drawn_again_without_torch_and_ray_and_is_the_committed_on
         check=False,
     )
     assert ended.returncode == 0, ended
+    return copy
+
+
+def test_the_report_is_drawn_again_without_torch_and_ray_and_is_the_committed_one(redrawn):
+    """What the figures show, as Parquet, to the last digits; and the pictures themselves, but for their edges."""
+    there, copy = FOLDERS["quickstart"], redrawn
     committed, drawn = (
         {path.relative_to(folder / "report") for path in contents(folder / "report") if path.suffix in KEPT}
         for folder in (there, copy)

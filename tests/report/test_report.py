@@ -1,5 +1,6 @@
 """The page: what it says, that it needs nothing, and that a real browser agrees."""
 
+import html
 import json
 import re
 from html.parser import HTMLParser
@@ -13,8 +14,12 @@ from rdstudy.report.illustrations import _DRAWN, illustrations
 from rdstudy.analysis import CLAIMS
 from rdstudy.errors import UserError
 from rdstudy.report import Analyses, write_report
+from rdstudy.report.content import content_of
+from rdstudy.report.drawings import figure_specs
+from rdstudy.report.drawings.spec import _WRITTEN
 from rdstudy.report.html import page
 from rdstudy.report.markdown import document
+from rdstudy.report.provenance import PAPER_URL
 from tests.analysis import chromium
 from tests.analysis.synthetic import Planted, fail, falling, study_table, u_shaped, write_study
 
@@ -102,16 +107,17 @@ def test_the_page_is_well_formed_and_no_id_stands_twice(text):
 
 def test_the_page_needs_nothing_but_itself(text):
     for link in _Page(text).links:
-        assert link.startswith(("#", "data:")), link
+        assert link.startswith(("#", "data:")) or link == PAPER_URL, link  # followed by a reader, never loaded
     anchors = {link[1:] for link in _Page(text).links if link.startswith("#")}
     assert anchors <= set(_Page(text).ids)
     assert "@import" not in text
     assert not re.search(r"url\((?!#)", text)
 
 
-def test_the_question_comes_first_then_the_verdicts_then_the_figures(text):
-    said = [text.index(words) for words in ("Does &lt;em&gt;less", *CLAIMS.values(), 'id="figures"', 'id="tables"')]
-    assert said == sorted(said)
+def test_the_answer_and_the_rate_distortion_figure_come_first_then_verdicts_claims_and_details(text):
+    order = ("answer", "figure-rate_distortion", "figure-verdicts", "claims", "figures", "tables", "cells")
+    places = [text.index(f'id="{anchor}"') for anchor in order]
+    assert places == sorted(places)
 
 
 def test_what_the_study_or_a_message_says_is_shown_and_not_executed(text):
@@ -122,8 +128,8 @@ def test_what_the_study_or_a_message_says_is_shown_and_not_executed(text):
 
 def test_a_study_that_is_still_running_says_so_and_what_is_missing(text):
     words = _Page(text).words
-    assert "39 of 40 cells finished, 2 of them diverged; 1 still to come." in words
-    assert "still running" in words
+    assert "39 of 40 cells finished, 2 of them diverged; 1 missing." in words
+    assert "not finished" in words
     assert "What is missing" in words
     assert "not started" in words
 
@@ -142,8 +148,8 @@ def test_every_figure_is_written_as_svg_pdf_and_png_and_every_file_named_is_ther
     stems = {path.stem for path in (folder / "figures").glob("*.svg")}
     assert stems == {path.stem for path in (folder / "figures").glob("*.png")}
     assert {path.stem for path in (folder / "figures").glob("*.pdf")} == {re.sub(r"-\d+$", "", stem) for stem in stems}
-    assert {"rate_distortion", "reconstructions-1", "claim_lowering_beta"} <= stems
-    assert all(_DRAWN.fullmatch(path.name) for path in (folder / "figures").iterdir())
+    assert {"rate_distortion", "reconstructions-1", "verdicts"} <= stems
+    assert all(_WRITTEN.fullmatch(path.name) for path in (folder / "figures").iterdir())
 
 
 def test_every_analysis_is_written_as_parquet_and_csv_with_the_same_rows(report):
@@ -153,16 +159,18 @@ def test_every_analysis_is_written_as_parquet_and_csv_with_the_same_rows(report)
     assert (report[0] / "analyses" / "missing.csv").exists()
 
 
-def test_the_page_says_how_to_load_the_data_and_that_code_works(report, text, monkeypatch):
-    code = re.search(r"import pandas as pd.*?claims\.parquet\"\)", _Page(text).words, re.DOTALL)
-    assert code is not None
+@pytest.mark.parametrize("name", ["index.html", "index.md"])
+def test_the_code_that_loads_the_data_works_from_the_folder_of_the_page(name, report, monkeypatch):
     folder = report[0].parent
     (folder / "measurements").mkdir(exist_ok=True)
     _study()[0].to_parquet(folder / "measurements" / "part.parquet")
-    monkeypatch.chdir(folder.parent)
+    words = html.unescape((report[0] / name).read_text(encoding="utf-8"))
+    code = re.search(r"import pandas as pd.*?load_measurements\([^)]*\)\)", words, re.DOTALL)
+    assert code is not None
+    monkeypatch.chdir(report[0])
     scope: dict[str, Any] = {}
     exec(code[0], scope)
-    assert len(scope["claims"]) > 0
+    assert len(scope["points"]) > 0
 
 
 def test_the_page_names_its_origin_and_how_to_cite(text):
@@ -171,32 +179,29 @@ def test_the_page_names_its_origin_and_how_to_cite(text):
         assert name in words
 
 
-def test_the_markdown_has_the_same_verdicts_and_its_pictures_are_there(report, text):
+def test_the_markdown_has_the_claims_the_points_and_the_cells_and_its_pictures_are_there(report):
     folder, paths = report
     assert folder / "index.md" in paths
     markdown = (folder / "index.md").read_text(encoding="utf-8")
-    for claim, statement in CLAIMS.items():
-        verdict = (
-            pd.read_csv(folder / "analyses" / "claims_summary.csv").set_index("claim").loc[[claim], "verdict"].iloc[0]
-        )
-        assert f"### {statement} {verdict.capitalize()}" in markdown
-    pictures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", markdown)
+    assert all(f"### {statement}" in markdown for statement in CLAIMS.values())
+    pictures = re.findall(r"^!\[.+\]\((.+)\)$", markdown, re.MULTILINE)
     assert len(pictures) > 8
     assert all((folder / picture).is_file() for picture in pictures)
-    widths = {
-        len(re.findall(r"(?<!\\)\|", line)) for line in markdown.split("| setting")[1].split("\n\n")[0].splitlines()[1:]
-    }
-    assert len(widths) == 1  # every row of the table has as many cells
+    sections = dict(re.findall(r"^#{2,3} (.+?)\n(.*?)(?=^#{2,3} |\Z)", markdown, re.DOTALL | re.MULTILINE))
+    assert sections["Cells"].strip()
+    assert sections["Every point of every curve"].count("\n|") > 2 * len(BETAS)
+    for table in re.findall(r"(?:^\|.*\n)+", markdown, re.MULTILINE):
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1
 
 
 def _page_of(table: pd.DataFrame, study: dict[str, Any] | None = None) -> str:
     """The page's text without its drawings, which take the time."""
-    analyses = Analyses.of(table)
-    assert document(analyses, study or {}, name="x", claims={}, drawn=[])
-    return _Page(page(analyses, study or {}, name="x", claims={}, drawn=[])).words
+    content = content_of(Analyses.of(table), study or {}, name="x", rendered=[])
+    assert document(content)
+    return _Page(page(content)).words
 
 
-def test_one_seed_is_undecided_and_says_how_many_are_needed():
+def test_one_seed_is_open_and_says_how_many_are_needed():
     words = _page_of(study_table(SETTINGS, betas=BETAS, seeds=1))
     assert "No setting has more than one seed" in words
     assert "At least 3 seeds are needed" in words
@@ -207,7 +212,7 @@ def test_what_was_not_measured_is_named_and_never_0():
     words = _page_of(table)
     assert "Not measured in this study: the mutual information" in words
     assert "and the NLL" in words
-    names = {shown.name for shown in illustrations(Analyses.of(table), Path("nowhere"))}
+    names = {shown.name for shown in figure_specs(Analyses.of(table), Path("nowhere"))}
     assert "saturation" not in names
     assert "criterion_nll" not in names
     assert "rate_distortion" in names
@@ -218,25 +223,21 @@ def test_a_study_record_that_lacks_things_is_no_obstacle(study):
     assert "Does regularizing the rate" in _page_of(study_table(SETTINGS[:1], betas=BETAS, seeds=3), study)
 
 
-def test_a_single_beta_and_a_single_setting_make_a_page():
-    assert "Undecided" in _page_of(study_table(SETTINGS[:1], betas=(1.0,), seeds=3))
-
-
-def test_damaged_sheets_and_other_images_are_left_out(tmp_path):
+def test_damaged_and_other_images_are_left_out(tmp_path):
     table = study_table(SETTINGS[:1], betas=BETAS, seeds=1)
     write_study(tmp_path, table, STUDY)
     sheets = sorted((tmp_path / "sheets").iterdir())
     sheets[0].write_bytes(b"not an archive")
     sheets[1].unlink()
-    found = {shown.name: shown for shown in illustrations(Analyses.of(table), tmp_path)}
+    found = {shown.name: shown for shown in figure_specs(Analyses.of(table), tmp_path)}
     assert "reconstructions" in found
     for sheet in sheets[2:]:
         sheet.unlink()
-    assert "reconstructions" not in {shown.name for shown in illustrations(Analyses.of(table), tmp_path)}
+    assert "reconstructions" not in {shown.name for shown in figure_specs(Analyses.of(table), tmp_path)}
 
 
 def test_a_second_report_replaces_the_first(tmp_path, monkeypatch):
-    monkeypatch.setattr("rdstudy.report.illustrations", lambda analyses, results: iter(()))  # they take the time
+    monkeypatch.setattr("rdstudy.report.figure_specs", lambda analyses, results: iter(()))  # they take the time
     table = study_table(SETTINGS[:1], betas=(1.0, 0.1), seeds=3, nll=False, mi=False)
     (tmp_path / "figures").mkdir()
     (tmp_path / "figures" / "saturation-9.svg").write_text("an earlier report's")
@@ -302,7 +303,7 @@ def test_the_page_fits_the_screen_and_its_drawings_can_be_read(report, browser, 
     browser.open(report[0] / "index.html")
     assert browser.evaluate("document.documentElement.scrollWidth") <= width
     sizes = browser.evaluate(
-        """Array.from(document.querySelectorAll("section#figures > figure svg text")).map(
+        """Array.from(document.querySelectorAll("section#answer figure svg text")).map(
             text => parseFloat(getComputedStyle(text).fontSize) * text.getScreenCTM().a)"""
     )
     small = sorted(sizes)[len(sizes) // 10]  # thumbnails' betas and iso-lines are finer print
@@ -316,7 +317,7 @@ def test_words_stand_out_from_the_page_in_light_and_in_dark(report, browser, sch
     browser.media(scheme=scheme)
     browser.open(report[0] / "index.html")
     colours = browser.evaluate(
-        """JSON.stringify(["p", "figcaption", "a", "svg text", "td", ".verdict", "summary"].map(name => {
+        """JSON.stringify(["p", "figcaption", "a", "svg text", "td", ".note", "summary"].map(name => {
             const element = document.querySelector(name), style = getComputedStyle(element);
             return [name, name === "svg text" ? style.fill : style.color]}).concat(
             [["page", getComputedStyle(document.body).backgroundColor]]))"""
@@ -338,7 +339,7 @@ def _luminance(colour: list[int]) -> float:
 @needs_chromium
 def test_without_its_script_the_page_says_the_same(report, browser):
     browser.open(report[0] / "index.html")
-    words = "document.querySelector('#verdicts').innerText + document.querySelector('#cells').innerText"
+    words = "document.querySelector('#answer').innerText + document.querySelector('#cells').innerText"
     with_script = browser.evaluate(words)
     browser("Emulation.setScriptExecutionDisabled", value=True)
     browser.open(report[0] / "index.html")
