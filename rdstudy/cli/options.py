@@ -60,6 +60,24 @@ MaxHours = Annotated[float | None, typer.Option(help="Stop after so many hours; 
 MaxCost = Annotated[float | None, typer.Option(help="Stop when the machines have cost so much; needs --price.")]
 Price = Annotated[float | None, typer.Option(help="What one machine costs an hour, in the currency of --max-cost.")]
 Inline = Annotated[bool, typer.Option("--inline", help="Work in this process, one pack after the other, without Ray.")]
+
+
+def _allow_plugins(allowed: bool) -> bool:
+    from rdstudy.study.registry import allow_plugins
+
+    allow_plugins(allowed)
+    return allowed
+
+
+AllowPlugins = Annotated[
+    bool,
+    typer.Option(
+        "--allow-plugins",
+        help="Import the classes that the study names as my_package.module:Class: this runs their code.",
+        callback=_allow_plugins,
+        is_eager=True,
+    ),
+]
 Examples = Annotated[
     str | None, typer.Option(metavar="M|all", help="Population of q(z): all examples, or M, with ceiling log M.")
 ]

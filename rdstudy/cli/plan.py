@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from rdstudy.cli.json_output import STATUS_FIELDS, as_json, print_document, status_document
 from rdstudy.cli.messages import print_status
-from rdstudy.cli.options import ResultsOption, Settings, StudyFile, usual_place
+from rdstudy.cli.options import AllowPlugins, ResultsOption, Settings, StudyFile, usual_place
 from rdstudy.cli.terminal import console_for
 from rdstudy.errors import UserError
 
@@ -27,6 +27,7 @@ def plan(
     study_file: StudyFile,
     results: ResultsOption = None,
     settings: Settings = None,
+    allow_plugins: AllowPlugins = False,
     json_wanted: Annotated[
         bool, as_json(f"{STATUS_FIELDS}, packs (of, packs, models, steps, seconds), {ESTIMATES}, from_finished_packs")
     ] = False,

@@ -15,6 +15,7 @@ from rdstudy.cli.json_output import STATUS_FIELDS, as_json, print_document, sear
 from rdstudy.cli.messages import print_failures, print_next, print_search, print_status
 from rdstudy.cli.options import (
     Address,
+    AllowPlugins,
     Inline,
     MaxCost,
     MaxHours,
@@ -42,6 +43,7 @@ def run(
     study_file: StudyFile,
     results: ResultsOption = None,
     settings: Settings = None,
+    allow_plugins: AllowPlugins = False,
     address: Address = None,
     inline: Inline = False,
     max_hours: MaxHours = None,
