@@ -55,3 +55,21 @@ Price = Annotated[float | None, typer.Option(help="What one machine costs an hou
 UseRay = Annotated[
     bool, typer.Option("--ray/--no-ray", help="Train on Ray; or in this process, one pack after the other.")
 ]
+
+
+def _allow_plugins(allowed: bool) -> bool:
+    from rdstudy.study.registry import allow_plugins
+
+    allow_plugins(allowed)
+    return allowed
+
+
+AllowPlugins = Annotated[
+    bool,
+    typer.Option(
+        "--allow-plugins",
+        help="Import the classes that the study names as my_package.module:Class: this runs their code.",
+        callback=_allow_plugins,
+        is_eager=True,
+    ),
+]

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from rdstudy.cli.json_output import STATUS_FIELDS, as_json, print_document, status_document
 from rdstudy.cli.messages import print_status
-from rdstudy.cli.options import ResultsOption, Settings, StudyFile
+from rdstudy.cli.options import AllowPlugins, ResultsOption, Settings, StudyFile
 from rdstudy.cli.terminal import console_for
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ def plan(
     study_file: StudyFile,
     results: ResultsOption = None,
     settings: Settings = None,
+    allow_plugins: AllowPlugins = False,
     json_wanted: Annotated[
         bool, as_json(f"{STATUS_FIELDS}, packs (of, packs, models, steps, seconds), {ESTIMATES}, from_finished_packs")
     ] = False,

@@ -10,7 +10,17 @@ from rich.console import Console
 from rdstudy.cli.exit_codes import FAILED
 from rdstudy.cli.json_output import STATUS_FIELDS, as_json, print_document, search_document, status_document
 from rdstudy.cli.messages import print_failures, print_next, print_search, print_status, print_stopped
-from rdstudy.cli.options import Address, MaxCost, MaxHours, Price, ResultsOption, Settings, StudyFile, UseRay
+from rdstudy.cli.options import (
+    Address,
+    AllowPlugins,
+    MaxCost,
+    MaxHours,
+    Price,
+    ResultsOption,
+    Settings,
+    StudyFile,
+    UseRay,
+)
 from rdstudy.cli.terminal import console_for
 
 if TYPE_CHECKING:
@@ -21,6 +31,7 @@ def run(
     study_file: StudyFile,
     results: ResultsOption = None,
     settings: Settings = None,
+    allow_plugins: AllowPlugins = False,
     address: Address = None,
     ray: UseRay = True,
     max_hours: MaxHours = None,

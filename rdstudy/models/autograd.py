@@ -50,7 +50,7 @@ def add_rate_gradient(
 class AutogradNetwork:
     """Encoder and decoder of an architecture without a gradient of its own; a `Network`."""
 
-    last_bias = None
+    last_bias: Tensor | None = None
 
     def __init__(self, architecture: Architecture, p: Values, grad: Values, product_dtype: torch.dtype) -> None:
         """

@@ -1,7 +1,7 @@
 """What a prior, a likelihood and an architecture must offer to be part of a model.
 
 Tensors of several models have a leading axis `models`; one model is a stack of one. Every method works elementwise over
-that axis, so that a model's numbers do not depend on its company; `*draws` and `*examples` begin with it. Nats throughout.
+that axis, so that a model's numbers do not depend on its company; `*draws` and `*examples` begin with it. Nats.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Prior(Protocol):
     def parameters(self, latent_dim: int) -> tuple[Parameter, ...]:
         """Its learned parameters."""
 
-    def log_density(self, z: Float[Tensor, "*draws latent"], p: Values) -> Float[Tensor, models * draws]:
+    def log_density(self, z: Float[Tensor, "*draws latent"], p: Values) -> Float[Tensor, "*draws"]:
         """log p(z), in the type of z."""
 
     def sample(
@@ -67,9 +67,7 @@ class Prior(Protocol):
     ) -> Float[Tensor, "models draws latent"]:
         """Draws from p(z), as many for each model."""
 
-    def rate(
-        self, posterior: Posterior, z: Float[Tensor, "*examples latent"], p: Values
-    ) -> Float[Tensor, models * examples]:
+    def rate(self, posterior: Posterior, z: Float[Tensor, "*examples latent"], p: Values) -> Float[Tensor, "*examples"]:
         """KL(q(z|x) || p(z)), or an unbiased estimate of it from z, one draw of q(z|x) each."""
 
 

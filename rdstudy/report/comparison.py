@@ -27,7 +27,7 @@ from rdstudy.report.tables import Shown, shown
 from rdstudy.report.templating import render_html
 from rdstudy.report.text import clean_table
 from rdstudy.storage.files import atomic_write
-from rdstudy.storage.location import StoragePath
+from rdstudy.storage.paths import StoragePath
 from rdstudy.storage.schema import TEST, TRAIN
 from rdstudy.storage.study_record import load_study_record
 from rdstudy.storage.table import load_measurements

@@ -14,6 +14,7 @@ from rdstudy.models.shape import ModelShape
 from rdstudy.models.vae import VAE
 from rdstudy.storage.files import atomic_write
 from rdstudy.storage.paths import StoragePath, local_copy, storage_path
+from rdstudy.study.registry import PARTS, require_permission
 
 
 def model_path(results: StoragePath, cell_id: str) -> StoragePath:
@@ -52,6 +53,8 @@ def load_model(results: str | StoragePath, cell_id: str) -> VAE:
     try:
         with local_copy(path) as copy, safe_open(copy, "pt") as file:
             shape = ModelShape(**json.loads(file.metadata()["shape"]))
+            for kind in PARTS:
+                require_permission(kind, getattr(shape, kind))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError:
         raise UserError(

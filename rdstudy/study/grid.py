@@ -59,7 +59,7 @@ def _field(axis: Axis) -> tuple[Any, Any]:
     return kind, Field(default=list(axis.values), description=axis.help)
 
 
-_EPOCHS = (
+_EPOCHS: tuple[Any, Any] = (
     Annotated[list[Epochs], Unique, NotEmpty],
     Field(default=[], description="Passes through the training set, instead of the steps or epochs in `training`."),
 )

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from rdstudy.errors import UserError
 from rdstudy.study.grid import Grid, SeedCount
+from rdstudy.study.registry import PARTS, require_permission
 from rdstudy.study.renamed_keys import RENAMED
 from rdstudy.study.study import Study
 
@@ -178,13 +179,30 @@ def parse_study(text: str, *, where: str = "study", overrides: Sequence[str] = (
         raise StudyError(f"{where}: expected a mapping with the keys {', '.join(Study.model_fields)}; found {data!r}")
     overridden = [_override(data, setting) for setting in overrides]
     try:
-        return Study.model_validate(data)
+        study = Study.model_validate(data)
+        _require_permission(study)
+        return study
+    except SettingError as error:
+        raise StudyError(f"{_locate(error.setting, lines, overridden, where)}: {error}") from None
     except ValidationError as error:
         problems: dict[str, str] = {}
         for e in error.errors():
             path = _document_path(e, data)
             problems.setdefault(_explain(e, path), _locate(path, lines, overridden, where))
         raise StudyError("\n".join(f"{place}: {text}" for text, place in problems.items())) from None
+
+
+def _require_permission(study: Study) -> None:
+    """
+    Raises:
+        SettingError: the study names code of its own, and that was not allowed.
+    """
+    for kind in PARTS:
+        for i, value in enumerate(study.values_of(kind)):
+            try:
+                require_permission(kind, value)
+            except ValueError as error:
+                raise SettingError(("grid", kind, i), error) from None
 
 
 def load_study(path: str | Path, *, overrides: Sequence[str] = ()) -> Study:

@@ -9,7 +9,6 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from rdstudy.report.illustrations import _DRAWN, illustrations
 
 from rdstudy.analysis import CLAIMS
 from rdstudy.errors import UserError

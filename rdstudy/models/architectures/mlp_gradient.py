@@ -54,7 +54,7 @@ class MLPNetwork:
         self._unrounded: list[tuple[Tensor, Tensor]] = []
         self._encoder, self._decoder = ([self._layer(layer, p, grad) for layer in part] for part in layers)
         self._images = self._latent = torch.empty(0)
-        self.last_bias = self._decoder[-1].bias
+        self.last_bias: Tensor | None = self._decoder[-1].bias
 
     def begin(self) -> None:
         """Round the parameters, where products are of another type."""

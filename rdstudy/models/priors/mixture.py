@@ -21,7 +21,7 @@ class Mixture:
 
     closed_form: ClassVar[bool] = False
 
-    def __init__(self, components: int) -> None:
+    def __init__(self, components: float) -> None:
         """
         Args:
             components: K, the number of Gaussians.
@@ -29,9 +29,9 @@ class Mixture:
         Raises:
             ValueError: K is not a whole number above 0.
         """
-        if not isinstance(components, int) or components < 1:
+        if components < 1 or components != int(components):
             raise ValueError(f"mixture({components:g}): the number of components is a whole number above 0")
-        self.components = components
+        self.components = int(components)
 
     def parameters(self, latent_dim: int) -> tuple[Parameter, ...]:
         """Means and log standard deviations [K, latent], and logits of the weights [K]."""
@@ -42,7 +42,7 @@ class Mixture:
             Parameter("logits", (k,), 0.0),
         )
 
-    def log_density(self, z: Float[Tensor, "*draws latent"], p: Values) -> Float[Tensor, models * draws]:
+    def log_density(self, z: Float[Tensor, "*draws latent"], p: Values) -> Float[Tensor, "*draws"]:
         """log sum_k pi_k N(z; m_k, diag s_k^2)."""
         between = [1] * (z.dim() - 2)  # axes of the draws
         mean, log_std = (p[name].view(len(z), *between, self.components, -1) for name in ("mean", "log_std"))
@@ -63,8 +63,6 @@ class Mixture:
         index = chosen.unsqueeze(-1).expand(-1, -1, latent_dim)
         return mean.gather(1, index) + log_std.exp().gather(1, index) * noise
 
-    def rate(
-        self, posterior: Posterior, z: Float[Tensor, "*examples latent"], p: Values
-    ) -> Float[Tensor, models * examples]:
+    def rate(self, posterior: Posterior, z: Float[Tensor, "*examples latent"], p: Values) -> Float[Tensor, "*examples"]:
         """log q(z|x) - log p(z), whose mean over z is the KL."""
         return posterior.log_density(z) - self.log_density(z, p)
