@@ -43,7 +43,7 @@ def folder(tmp_path_factory) -> Path:
     try:
         settings = [word for setting in QUICK for word in ("--set", setting)]
         with pytest.raises(SystemExit) as ended:
-            cli.main(["run", "studies/quickstart.yaml", "--inline", *settings])
+            cli.main(["run", "studies/quickstart.yaml", "--no-ray", *settings])
         assert not ended.value.code
     finally:
         os.chdir(before)
