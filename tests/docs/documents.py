@@ -65,7 +65,7 @@ def commands(document: str) -> Iterator[list[str]]:
 def table(block: str) -> list[dict[str, str]]:
     """The rows of a Markdown table."""
     rows = [
-        [cell.strip() for cell in line.strip().strip("|").split(" | ")]
+        [cell.strip() for cell in re.split(r"(?<!\\)\|", line.strip()[1:-1])]
         for line in block.splitlines()
         if line.startswith("|")
     ]
