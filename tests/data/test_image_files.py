@@ -178,7 +178,7 @@ def test_an_image_that_cannot_be_read_is_named(tmp_path, keep):
 @pytest.mark.parametrize("names", [["a.png", "cat/b.png"], ["cat/a.png", "dog/young/b.png"], ["x/y/a.png"]])
 def test_a_folder_whose_classes_are_not_clear_is_refused(tmp_path, names):
     save(tmp_path, names, GREY[: len(names)])
-    with pytest.raises(ValueError, match="all in the folder itself, or all in sub-folders, one per class"):
+    with pytest.raises(ValueError, match="all be in the folder itself, or all in sub-folders, one per class"):
         load(tmp_path)
 
 
