@@ -1,4 +1,4 @@
-"""What models are trained and tested on: images as one array of bytes, and which of them are train and test.
+"""Data sets (images as one array of bytes) and their splits into training and test sets.
 
-Importing the package imports nothing else, so that reading a study file needs no arrays.
+The package imports nothing, so that reading a study file does not import NumPy.
 """

@@ -1,11 +1,11 @@
-"""Generated images kept on disk: made once, checked at every reading, and either whole or absent.
+"""The cache of generated images, which are made once, checked at every read, and complete or absent.
 
     FOLDER/NAME.npy     the images, memory-mapped when they are read
-    FOLDER/NAME.json    that file's size and checksum and the pixels' SHA-256, written after it
+    FOLDER/NAME.json    its size, checksum and the pixels' SHA-256, written after it
 
-A file is written aside, flushed to the disk, and then renamed, so a process that is killed leaves nothing
-that looks finished. Processes that want the same images at once wait for the first one, where the file system
-has locks; where it has none, each makes them, and the equal files replace each other.
+Files are written atomically, so a process that is killed leaves nothing that looks finished. Processes that need the
+same images wait for the first one to make them. Where the file system has no locks, each process makes the same
+files.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 
 def cache_folder(cache: str | Path | None = None) -> Path:
-    """Where generated data lies: `cache`, else $RDSTUDY_CACHE, else the user's cache folder."""
+    """The folder of generated data: `cache`, else $RDSTUDY_CACHE, else `rdstudy` in the user's cache folder."""
     chosen = cache or os.environ.get(CACHE_VARIABLE)
     if chosen:
         return Path(chosen).expanduser()
@@ -45,19 +45,19 @@ def cached_images(
     *,
     cache: str | Path | None = None,
 ) -> tuple[UInt8[np.ndarray, "examples pixels"], str]:
-    """Images from the cache, made and stored there first if they are missing or damaged.
+    """Read images from the cache, after making them if they are missing or damaged.
 
     Args:
-        name: of the files; must determine the images.
-        shape: examples and pixels.
-        make: gives the images in consecutive parts.
-        cache: see `cache_folder`.
+        name: name of the files, which must determine the images.
+        shape: number of images, and pixels of each.
+        make: yields the images in consecutive parts.
+        cache: folder, as in `cache_folder`.
 
     Returns:
         The images as a read-only memory map, and the SHA-256 of their bytes in hexadecimal.
 
     Raises:
-        ValueError: the folder cannot be read or written, or is full.
+        ValueError: the folder cannot be read or written, or the disk is full.
     """
     folder = cache_folder(cache)
     n_bytes = shape[0] * shape[1]
@@ -82,7 +82,7 @@ def cached_images(
 
 
 def _read(folder: Path, name: str, shape: tuple[int, int]) -> tuple[np.ndarray, str] | None:
-    """The images and their checksum, or None where they are missing, cut short or altered."""
+    """The images and their SHA-256, or None if they are missing or damaged."""
     path = folder / f"{name}.npy"
     try:
         record: Any = json.loads((folder / f"{name}.json").read_bytes())

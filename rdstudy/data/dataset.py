@@ -1,6 +1,6 @@
-"""A data set: images as one array of bytes, and a fingerprint of all that a result can depend on.
+"""A data set: images as one array of bytes, and a fingerprint of everything that results depend on.
 
-Pixels stay uint8 until they are on the device that trains; an intensity is pixel / 255.
+Pixels are uint8 until they are on the training device; an intensity is pixel / 255.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from jaxtyping import Float64, Int64, UInt8
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Images, and what is known about them. The arrays are read-only."""
+    """Images with their labels or factors. The arrays are read-only."""
 
     name: str
     images: UInt8[np.ndarray, "examples pixels"]
-    """C-contiguous, maybe a memory map; within a row: height, width, channel."""
+    """C-contiguous, possibly a memory map; a row is ordered by height, width, channel."""
     shape: tuple[int, int, int]
     """Height, width and channels of one image."""
     labels: Int64[np.ndarray, " examples"] | None
-    """Class of each example, from 0 up."""
+    """Class of each example, from 0."""
     factors: Float64[np.ndarray, "examples factors"] | None
-    """What each image was drawn from; the columns are `tetrominoes.FACTORS`."""
+    """Factors that generated each image; the columns are `tetrominoes.FACTORS`."""
     standard_train: int | None
-    """Number of leading examples that are the data set's own training part; the others are its test part."""
+    """Number of leading examples in the standard training set; the others are the standard test set."""
     fingerprint: str
     """SHA-256 of shape, images, labels, factors and `standard_train`, in hexadecimal."""
 
@@ -48,20 +48,23 @@ def make_dataset(
     standard_train: int | None = None,
     images_sha256: str | None = None,
 ) -> Dataset:
-    """A data set with its fingerprint.
+    """Make a data set with its fingerprint.
 
     The fingerprint covers everything that a split or a model reads, so equal fingerprints mean equal results
-    on equal cells; where the data came from (name, folder, file) is not in it. Factors and the standard part
-    are in it because splits are made of them.
+    of equal cells. It covers factors and the standard training set, from which splits are made, but not the
+    origin of the data (name, folder, file).
 
     Args:
-        name: what the data set is called; decides which splits it allows.
-        images: C-contiguous.
-        shape: height, width, channels.
-        labels: classes, if there are any.
-        factors: of generated images.
-        standard_train: size of the data set's own training part, if it has one.
-        images_sha256: SHA-256 of the bytes of `images`, where it is known already.
+        name: name of the data set, which determines the allowed splits.
+        images: pixels from 0 to 255, one row per image, C-contiguous.
+        shape: height, width and channels of one image.
+        labels: class of each example, from 0.
+        factors: factors of generated images.
+        standard_train: number of leading examples in the standard training set.
+        images_sha256: SHA-256 of the bytes of `images`, if known.
+
+    Returns:
+        The data set, whose arrays are read-only views.
     """
     assert images.shape[1] == math.prod(shape), f"{images.shape[1]} pixels per image, but shape {shape}"
     assert images.flags.c_contiguous, "images must be C-contiguous"
@@ -90,17 +93,20 @@ def sha256(array: np.ndarray) -> str:
 
 
 def data_generator(seed: int, purpose: str) -> np.random.Generator:
-    """A fresh generator that depends on the data set's seed and the purpose, and on nothing else.
+    """Make a generator from the data set's seed and the purpose alone.
 
-    Take from it nothing but `random()`: NumPy promises the bits of Philox for ever, but not the algorithms of
-    `permutation` and its like.
+    Use only its `random()`: NumPy guarantees the bits of Philox, but not the algorithms of `permutation` and
+    similar methods.
+
+    Raises:
+        ValueError: the seed is negative.
     """
     if seed < 0:
-        raise ValueError(f"the data set's seed is {seed}; it is a whole number from 0 up")
+        raise ValueError(f"the data set's seed is {seed}; it must be an integer of at least 0")
     key = hashlib.blake2b(f"{seed}/{purpose}".encode(), digest_size=16).digest()
     return np.random.Generator(np.random.Philox(key=int.from_bytes(key, "little")))
 
 
 def shuffled(indices: Int64[np.ndarray, " examples"], seed: int, purpose: str) -> Int64[np.ndarray, " examples"]:
-    """The indices in an order determined by seed and purpose: a uniformly random permutation."""
+    """A uniformly random permutation of the indices, determined by seed and purpose."""
     return indices[np.argsort(data_generator(seed, purpose).random(len(indices)), kind="stable")]

@@ -1,10 +1,9 @@
-"""One's own images: an .npz file, or a folder of image files.
+"""The user's own images, from an .npz file or a folder of image files.
 
-    images.npz: `images` uint8 [n, height, width] or [n, height, width, channels], maybe `labels` [n]
+    images.npz: `images` uint8 [n, height, width] or [n, height, width, channels], optionally `labels` [n]
     folder/*.png, or folder/CLASS/*.png
 
-Nothing is resized, cropped or guessed: images of different sizes are an error that names the first that
-differs.
+Images are never resized or cropped: different sizes are an error that names the first image that differs.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ from __future__ import annotations
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -22,24 +20,24 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
 
 
 def load_image_files(path: str | Path) -> Dataset:
-    """Images from an .npz file or from a folder.
+    """Load images from an .npz file or a folder.
 
-    In a folder, files are taken in the order of their names. Where they lie in sub-folders, one per class,
-    the label is the position of the sub-folder's name in alphabetical order.
+    Files of a folder are sorted by name. With one sub-folder per class, the label is the sub-folder's position
+    in alphabetical order.
 
     Args:
         path: an .npz file (never unpickled) or a folder of .png, .jpg, .jpeg and .bmp files, grey or RGB.
 
     Raises:
-        ValueError: there are no images, or one cannot be used; names it.
+        ValueError: there are no images, or one cannot be used; the message names it.
     """
     path = Path(path).expanduser()
     if path.is_dir():
         return _from_folder(path)
     if path.suffix.lower() == ".npz" and path.is_file():
         return _from_npz(path)
-    what = "is there but is neither" if path.exists() else "does not exist; needed is"
-    raise ValueError(f"images: {path.resolve()} {what} an .npz file or a folder of {', '.join(SUFFIXES)} files")
+    problem = "exists but is neither" if path.exists() else "does not exist; expected"
+    raise ValueError(f"images: {path.resolve()} {problem} an .npz file or a folder of {', '.join(SUFFIXES)} files")
 
 
 def _from_npz(path: Path) -> Dataset:
@@ -59,14 +57,14 @@ def _from_npz(path: Path) -> Dataset:
     if images.dtype != np.uint8 or images.ndim not in (3, 4) or 0 in images.shape:
         raise ValueError(
             f"images: `images` in {path} is {images.dtype} {list(images.shape)}; "
-            "needed is uint8 (0 to 255) [n, height, width] or [n, height, width, channels]"
+            "expected uint8 (0 to 255) [n, height, width] or [n, height, width, channels]"
         )
     labels = arrays.get("labels")
     if labels is not None:
         if labels.dtype.kind not in "iu" or labels.shape != (len(images),) or labels.min() < 0:
             raise ValueError(
                 f"images: `labels` in {path} is {labels.dtype} {list(labels.shape)}; "
-                f"needed are {len(images)} whole numbers from 0 up"
+                f"expected {len(images)} integers of at least 0"
             )
         labels = labels.astype(np.int64)
     height, width = images.shape[1:3]
@@ -94,7 +92,7 @@ def _from_folder(folder: Path) -> Dataset:
         if len(file.parts) != depth or depth > 2:
             raise ValueError(
                 f"images: {folder} holds {files[0]} and {file}; "
-                "images lie all in the folder itself, or all in its sub-folders, one per class"
+                "images must all be in the folder itself, or all in sub-folders, one per class"
             )
 
     first = _read(folder, files[0])
@@ -122,7 +120,7 @@ def _read(folder: Path, file: Path) -> np.ndarray:
     try:
         with Image.open(folder / file) as image:
             mode = image.mode
-            pixels: Any = np.asarray(image)
+            pixels: np.ndarray = np.asarray(image)
     except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise ValueError(f"images: {folder / file} cannot be read as an image: {error}") from error
     if mode not in ("L", "RGB"):

@@ -2,7 +2,7 @@
 
     load_dataset("tetrominoes", seed=0) -> Dataset
 
-Each kind of data set has its own file, imported when it is asked for.
+Each kind of data set has its own module, which is imported on demand.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ def load_dataset(
     path: str | Path | None = None,
     cache: str | Path | None = None,
 ) -> Dataset:
-    """The data set of this name.
+    """Load the data set of this name.
 
     Args:
         name: a key of `SPLITS`.
-        seed: determines generated images (tetrominoes); other data sets do not depend on it.
-        size: tetrominoes: use this many images instead of all.
-        root: torchvision's data sets: the folder they lie in; without it, `torchvision` in the cache folder.
-        download: torchvision's data sets: whether a missing one may be downloaded to `root`.
-        path: images: an .npz file, or a folder of image files.
-        cache: folder for generated images; without it RDSTUDY_CACHE, else the user's cache folder.
+        seed: seed of generated images (tetrominoes); other data sets do not depend on it.
+        size: for tetrominoes, the number of images; default all.
+        root: for torchvision's data sets, their folder; default `torchvision` in the cache folder.
+        download: for torchvision's data sets, whether a missing one may be downloaded to `root`.
+        path: for `images`, an .npz file or a folder of image files.
+        cache: folder of generated images; default $RDSTUDY_CACHE, else the user's cache folder.
 
     Raises:
-        ValueError: the data set is unknown, missing, damaged or cannot be stored; says what was found and
-        what to do.
+        ValueError: the data set is unknown, missing or damaged, or cannot be stored; the message says what was
+            found and what to do.
     """
     if name not in SPLITS:
         raise ValueError(f"data set {name!r} is not known; known are {', '.join(SPLITS)}")

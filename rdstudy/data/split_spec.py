@@ -1,10 +1,9 @@
-"""How a split into train and test is written, and which data sets allow which. Standard library only.
+"""Names of splits into training and test sets, and the splits that each data set allows. Standard library only.
 
     random   checkerboard   cropped(0.5)   standard   holdout(7,9)
 
-One split is one string, so that it can stand in a study's grid and in a column of the table. In a YAML file
-the mappings `{cropped: 0.5}` and `{holdout: [7, 9]}` mean the same, and need no quotes inside a list in
-brackets.
+A split is one string in a study's grid and in the table. In YAML, the mappings `{cropped: 0.5}` and
+`{holdout: [7, 9]}` mean the same and need no quotes inside a list in brackets.
 """
 
 from __future__ import annotations
@@ -33,18 +32,18 @@ SPLITS: dict[str, tuple[Kind, ...]] = {
     "cifar10": _TORCHVISION,
     "images": ("random",),
 }
-"""The data sets there are, and the splits that each allows."""
+"""All data sets, with the splits that each allows."""
 
 
 @dataclass(frozen=True, slots=True)
 class SplitSpec:
-    """One split, understood. `str()` gives its only spelling in tables and in identities."""
+    """A parsed split. `str()` gives its one spelling, used in tables and cell ids."""
 
     kind: Kind
     ratio: float | None = None
-    """`cropped`: the share of the factors' volume that is kept, in (0, 1]."""
+    """For `cropped`, the share of the factors' volume that is kept, in (0, 1]."""
     classes: tuple[int, ...] = ()
-    """`holdout`: the classes that only the test set has, ascending."""
+    """For `holdout`, the classes that only the test set has, ascending."""
 
     def __str__(self) -> str:
         if self.kind == "cropped":
@@ -55,7 +54,7 @@ class SplitSpec:
 
 
 def parse_split(value: object) -> SplitSpec:
-    """The split that a study file's value means.
+    """Parse the value of a split in a study file.
 
     Args:
         value: text such as `holdout(7,9)`, a mapping such as `{"holdout": [7, 9]}`, or a `SplitSpec`.
@@ -86,17 +85,17 @@ def parse_split(value: object) -> SplitSpec:
 
 
 def check_split(split: object, dataset: str) -> SplitSpec:
-    """The split, if this data set allows it.
+    """Parse a split and check that the data set allows it.
 
     Raises:
-        ValueError: the data set is unknown, or the split does not go with it.
+        ValueError: the data set is unknown, or does not allow the split.
     """
     spec = parse_split(split)
     if dataset not in SPLITS:
         raise ValueError(f"data set {dataset!r} is not known; known are {', '.join(SPLITS)}")
     if spec.kind not in SPLITS[dataset]:
         raise ValueError(
-            f"split {str(spec)!r} does not go with data set {dataset}, which allows {allowed_splits(dataset)}"
+            f"split {str(spec)!r} is not allowed for data set {dataset}, which allows {allowed_splits(dataset)}"
         )
     return spec
 
@@ -110,7 +109,7 @@ def _split(value: object, kind: object, argument: object) -> SplitSpec:
     arguments = argument if isinstance(argument, list | tuple) else [] if argument is None else [argument]
     if kind in ("random", "checkerboard", "standard"):
         if argument is not None:
-            raise _refusal(value, f"{kind} takes nothing in brackets")
+            raise _refusal(value, f"{kind} takes no argument")
         return SplitSpec(kind)
     if kind == "cropped":
         if len(arguments) != 1:
@@ -128,11 +127,11 @@ def _split(value: object, kind: object, argument: object) -> SplitSpec:
 
 def _ratio(value: object, item: object) -> float:
     try:
-        ratio = math.nan if isinstance(item, bool) else float(item)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+        ratio = float(item) if isinstance(item, int | float | str) and not isinstance(item, bool) else math.nan
+    except (ValueError, OverflowError):
         ratio = math.nan
     if not 0 < ratio <= 1:
-        raise _refusal(value, f"the ratio is {item!r}; it lies above 0 and is at most 1")
+        raise _refusal(value, f"the ratio is {item!r}; it must be above 0 and at most 1")
     return ratio
 
 
@@ -141,7 +140,7 @@ def _class(value: object, item: object) -> int:
         return item
     if isinstance(item, str) and re.fullmatch(r"[0-9]{1,9}", item):
         return int(item)
-    raise _refusal(value, f"class {item!r} is not a whole number from 0 to 999999999")
+    raise _refusal(value, f"class {item!r} is not an integer from 0 to 999999999")
 
 
 def _number(ratio: float | None) -> str:

@@ -1,10 +1,9 @@
-"""Which examples are train and which are test.
+"""Splits of a data set into training and test examples.
 
     split_dataset(dataset, "checkerboard", seed=0) -> Split;   split.training(1024) -> indices
 
-A training set of n examples is the first n of `train`, so smaller ones lie within larger ones and all are
-measured on one test set. (The authors' `train_ratio` changes the test set along with the training set: a
-confound.)
+A training set of n examples is the first n of `train`, so smaller training sets are subsets of larger ones and all
+share one test set. (The `train_ratio` of Bozkurt et al. changes the test set too, which confounds the comparison.)
 """
 
 from __future__ import annotations
@@ -21,20 +20,20 @@ from rdstudy.data.split_spec import SplitSpec, check_split
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Train and test of one data set, each in random order; no example is in both."""
+    """Training and test examples of one data set, each in random order and without a common example."""
 
     train: Int64[np.ndarray, " train"]
-    """Indices of the examples that may be trained on, in the order in which training sets take them."""
+    """Indices of the training examples, in the order in which training sets take them."""
     test: Int64[np.ndarray, " test"]
-    """Indices of the examples that are tested on, the same for every training set."""
+    """Indices of the test examples, the same for every training set."""
     name: str
-    """What was split, and how; for messages."""
+    """Description of the split, for messages."""
 
     def training(self, size: int) -> Int64[np.ndarray, " size"]:
         """Indices of the training set of this size.
 
         Raises:
-            ValueError: there are not so many examples.
+            ValueError: the size is below 1, or above the number of training examples.
         """
         if not 1 <= size <= len(self.train):
             raise ValueError(
@@ -53,13 +52,12 @@ def split_dataset(
 ) -> Split:
     """Split a data set into train and test.
 
-    - `random`: at random, into the data set's own sizes (MNIST: 60,000 and 10,000, train and test pooled
-      first), or into halves (tetrominoes), or four fifths and one fifth (one's own images).
-    - `standard`: the data set's own training and test part.
-    - `holdout(classes)`: train is the standard training part without these classes, test is these classes of
-      the standard test part, and nothing else: a test set with seen classes in it would hide how far the
-      unseen ones lie from training. The standard part's other test examples, and these classes' training
-      examples, are not used.
+    - `random`: at random, into sets of the standard sizes after pooling (MNIST: 60,000 and 10,000), into halves
+      (tetrominoes), or into four fifths and one fifth (the user's own images).
+    - `standard`: the data set's standard training and test sets.
+    - `holdout(classes)`: train is the standard training set without these classes; test is these classes of the
+      standard test set. All other examples are unused, because a test set with seen classes would hide the
+      difference between seen and unseen ones.
     - `checkerboard` (tetrominoes): halving each factor's range gives 2^5 boxes; boxes whose indices sum to an
       even number are train, the others test. Combinations in test are never seen in training, each single
       value is.
@@ -67,13 +65,13 @@ def split_dataset(
       ratio^(1/5), at random halved into train and test: fewer examples at the same density.
 
     Args:
-        dataset: what is split.
-        split: one that the data set allows, see `split_spec.SPLITS`.
-        seed: the data set's seed; with it, the same split is made every time.
-        test_size: measure on only so many of the test examples.
+        dataset: the data set.
+        split: a split that the data set allows, see `split_spec.SPLITS`.
+        seed: the data set's seed, which determines the split.
+        test_size: number of test examples to use; default all.
 
     Raises:
-        ValueError: the split does not go with the data set, or leaves too few examples.
+        ValueError: the data set does not allow the split, or too few examples are left.
 
     >>> from rdstudy.data.dataset import make_dataset
     >>> images = make_dataset("images", np.zeros((10, 4), dtype=np.uint8), (2, 2, 1))

@@ -1,13 +1,13 @@
-"""Tetrominoes: 163,840 images of one J-shaped piece, whose five factors are known.
+"""Tetrominoes: 163,840 images of one J-shaped piece with five known factors.
 
     angle, hue, scale, x, y -> 32 x 32 RGB, the piece on black
 
-The data set of Bozkurt et al. (2021, arXiv 1911.04594), drawn anew: factors uniform within stratified bins,
-one image per bin. Its train and test sets can be made to differ in which *combinations* of factors they hold.
+The data set of Bozkurt et al. (2021, arXiv 1911.04594), redrawn: factors are uniform within stratified bins, one
+image per bin. Training and test sets can be made to differ in their *combinations* of factors.
 
-The piece lies in a box 2 wide and 3 high, in units of its squares: the right column and the bottom row are
-full. `scale` is pixels per unit; the box is turned by `angle` about its centre, counter-clockwise on the
-screen, and the centre lies at (x + 0.5, y + 0.5) pixels.
+The piece fills the right column and the bottom row of a box 2 wide and 3 high, in units of its squares. `scale` is
+pixels per unit; the box is rotated by `angle` about its centre, counter-clockwise on the screen, and the centre is at
+(x + 0.5, y + 0.5) pixels.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from rdstudy.data.cache import cached_images
 from rdstudy.data.dataset import Dataset, data_generator, make_dataset, shuffled
 
 GENERATOR_VERSION = 1
-"""Part of the name of cached images. Raise it when a change of this file changes an image."""
+"""Part of the name of cached images. Increase it when a change of this file changes an image."""
 
 
 class Factor(NamedTuple):
-    """One property of an image, drawn uniformly within each of `bins` equal parts of [low, high]."""
+    """One factor of an image, drawn uniformly within each of `bins` equal parts of [low, high]."""
 
     name: str
     unit: str
@@ -40,7 +40,7 @@ class Factor(NamedTuple):
 
     @property
     def middle(self) -> float:
-        """Where `checkerboard` halves the range."""
+        """The middle of the range, at which `checkerboard` divides it."""
         return (self.low + self.high) / 2
 
 
@@ -65,15 +65,15 @@ _BINS = np.array([factor.bins for factor in FACTORS])
 
 
 def load_tetrominoes(seed: int = 0, *, size: int | None = None, cache: str | Path | None = None) -> Dataset:
-    """The images of this seed, from the cache or made now (about ten seconds, 503 MB on disk).
+    """Load the images of this seed from the cache, or make them (about ten seconds, 503 MB on disk).
 
     Args:
-        seed: determines the factors.
-        size: the first so many images instead of all; see `draw_factors`.
-        cache: folder of the generated images; see `cache.cache_folder`.
+        seed: seed of the factors.
+        size: number of images, as in `draw_factors`; default all.
+        cache: folder of the generated images, as in `cache.cache_folder`.
 
     Raises:
-        ValueError: the size is impossible, or the cache cannot be used.
+        ValueError: the size is not allowed, or the cache cannot be used.
     """
     factors = draw_factors(seed, size)
     recipe = {
@@ -93,28 +93,30 @@ def load_tetrominoes(seed: int = 0, *, size: int | None = None, cache: str | Pat
 
 
 def draw_factors(seed: int, size: int | None = None) -> Float64[np.ndarray, "examples 5"]:
-    """Factors of the images of a data set: uniform within stratified bins, one image per bin.
+    """Draw the factors of the images: uniform within stratified bins, one image per bin.
 
     Halving the five ranges gives 32 boxes, from which `checkerboard` is made. The middle one of the five bins
     of scale lies in two boxes: in each combination of the other factors' halves, a random half of its images
     is drawn from its lower half and the others from its upper half. So each of the 32 boxes holds exactly
     5,120 images, both sides of the checkerboard 81,920, and each image is still uniform within its bin.
 
-    The images are dealt from the 32 boxes in turn, even and odd boxes alternating, in random order within
-    each box. So the first `size` of them are bins chosen at random, as many from each box as from any other
-    (give or take one), and a smaller data set is the beginning of a larger one.
+    Images are taken from the 32 boxes in turn, even and odd boxes alternating, in random order within each box.
+    So a smaller data set is the beginning of a larger one, and the boxes' counts differ by at most one.
 
     Args:
-        seed: determines everything.
+        seed: seed of the factors and of their order.
         size: number of images, 2 to 163,840; None for all.
 
     Returns:
-        The columns are `FACTORS`.
+        One row per image; the columns are `FACTORS`, in their units.
+
+    Raises:
+        ValueError: the size is not allowed.
     """
     size = EXAMPLES if size is None else size
     if not 2 <= size <= EXAMPLES:
         raise ValueError(
-            f"tetrominoes of size {size}: there are {EXAMPLES} images; size is 2 to {EXAMPLES}, or not given"
+            f"tetrominoes of size {size}: there are {EXAMPLES} images; allowed: 2 to {EXAMPLES}, or no size"
         )
     every = np.arange(EXAMPLES)
     bins = np.stack(np.unravel_index(every, tuple(_BINS)), axis=1)
@@ -138,13 +140,13 @@ def draw_factors(seed: int, size: int | None = None) -> Float64[np.ndarray, "exa
 
 
 def is_odd_box(factors: Float64[np.ndarray, "examples 5"]) -> Bool[np.ndarray, " examples"]:
-    """Whether an odd number of factors lies in the upper half of its range: the checkerboard's test side."""
+    """Whether an odd number of factors is in the upper half of its range: the test boxes of the checkerboard."""
     odd: Bool[np.ndarray, " examples"] = (factors >= _MIDDLE).sum(axis=1) % 2 == 1
     return odd
 
 
 def is_central(factors: Float64[np.ndarray, "examples 5"], ratio: float) -> Bool[np.ndarray, " examples"]:
-    """Whether all factors lie in the middle of their ranges, in the box with this share of the volume."""
+    """Whether all factors are in the central box that has this share of the volume."""
     reach = (_HIGH - _LOW) / 2 * ratio ** (1 / len(FACTORS))
     central: Bool[np.ndarray, " examples"] = (np.abs(factors - _MIDDLE) <= reach).all(axis=1)
     return central
@@ -181,17 +183,16 @@ def render(factors: Float64[np.ndarray, "images 5"]) -> UInt8[np.ndarray, "image
 
         pixel = round(255 * HSV(hue, 1, coverage)),   coverage = mean of 16 x 16 samples
 
-    Found by experiment, as the rule that the authors' images obey: the picture is the upright piece drawn
-    with 100 pixels per unit, sampled with bilinear interpolation at 16 x 16 points per pixel. The first of a
-    pixel's sample points is the pixel's corner, not the centre of the first sixteenth; and the upright
-    picture's pixel centres lie on multiples of 1/100, not between them. So its straight edges are ramps 1/100
-    wide,
+    The rule was inferred from the images of Bozkurt et al.: the upright piece is drawn with 100 pixels per unit and
+    sampled with bilinear interpolation at 16 x 16 points per pixel. A pixel's first sample point is its corner,
+    not the centre of the first sixteenth, and the upright picture's pixel centres are at multiples of 1/100. So its
+    straight edges are ramps 1/100 wide,
 
         H(t) = clip(100 t + 1, 0, 1),
 
-    and the image lies 1/32 pixel further right and down, and 1/200 unit further left and up in the upright
-    picture, than exact areas would put it. Against 256 of the authors' images no pixel differs by more than
-    1/255, and one byte in 20,000 by that: where the exact value lies next to a rounding boundary.
+    and the image is shifted against exact areas: 1/32 pixel to the right and down, and 1/200 unit to the left and up
+    in the upright picture. In 256 images of Bozkurt et al. one byte in 20,000 differs, by 1/255, where the exact
+    value is close to a rounding boundary.
 
     Only pixels that an edge can touch are sampled. Near one straight edge, a row of samples is an arithmetic
     series with a clipped beginning and end, and has a closed form. Near a corner, all 256 products of two
@@ -199,10 +200,13 @@ def render(factors: Float64[np.ndarray, "images 5"]) -> UInt8[np.ndarray, "image
     same bytes.
 
     Args:
-        factors: within the ranges of `FACTORS`.
+        factors: one row per image, within the ranges of `FACTORS`.
 
     Returns:
-        Height, width, channel.
+        Images in order of height, width, channel.
+
+    Raises:
+        ValueError: a factor is outside its range.
 
     >>> [image] = render(np.array([[0.0, 0.0, 4.0, 16.0, 16.0]]))  # upright, red, squares of 4 x 4 pixels
     >>> image.shape, round(image[:, :, 0].sum() / 255), image[:, :, 1:].any().item()  # four, only red
@@ -276,9 +280,11 @@ def _edge_coverage(
     """Mean of a pixel's samples, for pixels that see one edge or one corner of the piece.
 
     Args:
-        u: middle of the sample points, in units of the upright piece; v: likewise.
-        cosine: of the angle, divided by the scale; sine: likewise.
-        reach: how far from the middle a line can be that changes a sample.
+        u: middle of the sample points across, in units of the upright piece.
+        v: middle of the sample points down, in the same units.
+        cosine: cosine of the angle, divided by the scale.
+        sine: sine of the angle, divided by the scale.
+        reach: largest distance from the middle at which a line changes a sample.
     """
     # The lines nearest to a pixel (others are too far to matter), and what is in the four cells around.
     i = (u > -0.5).astype(np.int8) + (u > 0.5)

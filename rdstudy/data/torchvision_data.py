@@ -1,8 +1,8 @@
-"""MNIST, FashionMNIST, KMNIST and CIFAR10, as torchvision keeps them on disk.
+"""MNIST, FashionMNIST, KMNIST and CIFAR10, in the files of torchvision.
 
     ROOT/MNIST/raw/train-images-idx3-ubyte ...      ROOT/cifar-10-batches-py/data_batch_1 ...
 
-The data set's own training part comes first, then its test part.
+The standard training examples come first, then the test examples.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ import numpy as np
 from rdstudy.data.dataset import Dataset, make_dataset
 
 CLASSES = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST", "kmnist": "KMNIST", "cifar10": "CIFAR10"}
-"""Our names, and torchvision's."""
+"""Names in study files, and torchvision's class names."""
 
 
 def load_torchvision(name: str, *, root: str | Path, download: bool = False) -> Dataset:
-    """One of torchvision's data sets, train then test.
+    """Load one of torchvision's data sets, training examples first.
 
     Args:
         name: a key of `CLASSES`.
-        root: the folder that holds the data set's own folder, as torchvision lays it out.
-        download: whether it may be downloaded to `root` if it is not there.
+        root: the folder that torchvision's classes take as `root`.
+        download: whether a missing data set may be downloaded to `root`.
 
     Raises:
-        ValueError: it is not there or damaged, and cannot be downloaded.
+        ValueError: the data set is missing or damaged, and cannot be downloaded.
     """
     from torchvision import datasets
 
@@ -36,9 +36,9 @@ def load_torchvision(name: str, *, root: str | Path, download: bool = False) -> 
     try:
         parts = _read(source, root, download=False)
     except Exception as error:
-        # torchvision tells of damage by assertions, by RuntimeError, and by whatever fails.
+        # torchvision reports damaged files by assertions, RuntimeError and others.
         if not download:
-            raise _explained(source, root, error, download) from error
+            raise _loading_error(source, root, error, download) from error
         parts = _download(source, root)
 
     images = np.concatenate([images for images, _ in parts])
@@ -54,7 +54,7 @@ def load_torchvision(name: str, *, root: str | Path, download: bool = False) -> 
 
 
 def _read(source: Any, root: Path, *, download: bool) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Images and labels of the training part and of the test part."""
+    """Images and labels of the training set and of the test set."""
     parts = []
     for train in (True, False):
         part = source(root=str(root), train=train, download=download)
@@ -77,21 +77,21 @@ def _download(source: Any, root: Path) -> list[tuple[np.ndarray, np.ndarray]]:
         with file_lock(root / f".{source.__name__}.lock"):
             return _read(source, root, download=True)
     except Exception as error:
-        raise _explained(source, root, error, True) from error
+        raise _loading_error(source, root, error, True) from error
 
 
-def _explained(source: Any, root: Path, error: Exception, download: bool) -> ValueError:
+def _loading_error(source: Any, root: Path, error: Exception, download: bool) -> ValueError:
     folder, files = _expected(source, root)
     missing = [file for file in files if not (folder / file).is_file()]
     reason = " ".join(str(error).split()) or type(error).__name__
     if missing:
-        found = f"is not there: {folder} lacks {', '.join(missing)}"
-        mend = "Point `root` at the folder that holds it"
-        mend += ", or mend the download" if download else ", or allow the download (`download: true`)"
+        found = f"is missing: {folder} lacks {', '.join(missing)}"
+        fix = "Set `root` to the folder that holds it"
+        fix += ", or fix the download" if download else ", or allow the download (`download: true`)"
     else:
         found = f"is damaged: {folder} has all files, but they cannot be read"
-        mend = f"Delete {folder} and put the files there again, or let them be downloaded (`download: true`)"
-    return ValueError(f"{source.__name__} {found} ({reason}). {mend}.")
+        fix = f"Delete {folder} and put the files there again, or allow the download (`download: true`)"
+    return ValueError(f"{source.__name__} {found} ({reason}). {fix}.")
 
 
 def _expected(source: Any, root: Path) -> tuple[Path, list[str]]:

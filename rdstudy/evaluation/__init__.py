@@ -1,6 +1,6 @@
-"""What a trained code knows about its input, and how likely the model finds it. Nats per example throughout.
+"""Information measures and likelihoods of trained models, as estimates with errors. Nats per example.
 
     rate = I_q(x; z) + KL(q(z) || p(z))    (Hoffman & Johnson 2016)
 
-Reads encodings and models, returns estimates with their errors: no gradients, no files, no Ray.
+This room reads encodings and models and returns estimates. It needs no gradients, files or Ray.
 """

@@ -1,21 +1,20 @@
-"""The aggregate posterior q(z) = 1/N sum_n q(z|x_n): all N codes, every pair, nothing sampled.
+"""The aggregate posterior q(z) = 1/N sum_n q(z|x_n), evaluated exactly over all N examples.
 
-A direct evaluation forms z - mean_n for every pair and spends its time in memory traffic. Here the exponents
-of a tile of pairs are one matrix product into a buffer that stays in cache,
+Direct evaluation forms z - mean_n for every pair and is limited by memory bandwidth. Here the exponents of a tile of
+pairs are one matrix product into a buffer that stays in cache,
 
     log q(z|x_n) = [z^2, z, 1] . [-1 / (2 std_n^2), mean_n / std_n^2, c_n].
 
-Expanding the square cancels digits: the error is about (|z| + |mean|)^2 / std^2 roundings. So every tile
-carries a bound on it, and one of four things follows:
+Expanding the square cancels digits: the error is about (|z| + |mean|)^2 / std^2 roundings. Every tile has a bound on
+this error, which selects one of four methods:
 
-    skip      the boxes around its draws and its means prove that no pair of the tile can matter
-    trust     the bound is below `TOLERANCE`: exponentiate and add
-    refine    it is not: the product only finds the pairs that may matter; these are evaluated by differences
-    repeat    they are too many: the tile is evaluated by differences, still in cache
+    skip      bounding boxes of its draws and means prove that no pair of the tile matters
+    trust     the bound is below `TOLERANCE`: exponentiate and sum
+    refine    the bound is larger: the product finds the pairs that may matter, which are evaluated by differences
+    repeat    these pairs are too many: the whole tile is evaluated by differences, in cache
 
-Whether a pair can matter is measured from the draw's anchor, the exact log density of one component at z,
-which bounds log q(z) from below. Each decision is a proof, so the sum is over all N components whichever way
-it goes.
+A pair matters relative to the draw's anchor, the exact log density of one component at z, which is a lower bound of
+log q(z). Each decision is proven, so the result is the sum over all N components with every method.
 """
 
 import math
@@ -27,17 +26,17 @@ from torch import Tensor
 from rdstudy.models.objective import LOG_TWO_PI
 
 TOLERANCE = 5e-10
-"""Largest proven error of an exponent that is used without being refined, relative to max(1, |log q(z)|)."""
+"""Largest bound on the error of an exponent that is used unrefined, relative to max(1, |log q(z)|)."""
 NEGLIGIBLE = 1e-12
-"""What all pairs left out of a sum may amount to together, relative to the sum."""
+"""Upper bound of the total of all pairs left out of a sum, relative to the sum."""
 LARGEST_EXPONENT = 600.0
 """Exponentials up to here do not overflow in float64 (that takes 709), nor does a sum of many of them."""
 CROWDED_ROWS = 0.3
-"""Share of a tile's draws that it matters to above which the tile is exponentiated without selecting them."""
+"""Share of draws to which a tile matters, above which the tile is exponentiated for all draws."""
 CROWDED_PAIRS = 0.1
-"""Share of pairs that may matter above which differences of all pairs cost less than of those alone."""
+"""Share of pairs that may matter, above which differences of all pairs cost less than of those alone."""
 PAIRS_IN_CACHE, PAIRS_ON_DEVICE = 2**18, 2**26
-"""Default tiles: 2 MiB stay in the cache of CPU cores; 512 MiB where a launch costs more than memory does."""
+"""Pairs per tile by default: 2 MiB fit a CPU core's cache; 512 MiB on a GPU, where launches are expensive."""
 
 
 def log_aggregate_posterior(
@@ -52,20 +51,20 @@ def log_aggregate_posterior(
 
         log q(z) = log 1/N sum_n N(z; mean_n, diag std_n^2)
 
-    Exact: every component counts, and the error stays below 1e-9 max(1, |log q(z)|), tested for std from 1e-6
-    to 10 with means to 1e3. Computed in float64 whatever comes in, because the terms that cancel can be 1e5
-    times the answer and more; float32 input is converted without loss.
+    Exact over every component: the error is below 1e-9 max(1, |log q(z)|), tested for std from 1e-6 to 10 with
+    means to 1e3. Computed in float64 for every input dtype, because the terms that cancel can exceed the result
+    by a factor of 1e5; float32 input is converted without loss.
 
     Memory beyond the inputs: at most 8 chunk_size + (8 latent + 20) (examples + draws) numbers of 8 bytes,
-    about 110 MB for 60,000 examples and draws of 10 latents. Time grows with examples times draws, less what
-    can be skipped.
+    about 110 MB for 60,000 examples and draws of 10 latents. Time grows with examples times draws, less the
+    skipped tiles.
 
     Args:
         z: points to evaluate at, in latent units.
         mean: posterior means of the population.
         log_std: logarithms of the posterior standard deviations.
-        drawn_from: index of the example whose code each z was drawn from, if known. Saves the pass over all
-            pairs that finds a near component; does not change the result beyond rounding.
+        drawn_from: index of the example whose posterior each z was drawn from, if known. This saves a pass over
+            all pairs and does not change the result beyond rounding.
         chunk_size: pairs (z, example) held at once; does not change the result beyond rounding. Default:
             2**18 on a CPU, 2**26 elsewhere.
 
@@ -82,11 +81,10 @@ def log_aggregate_posterior(
 
 
 class AggregatePosterior:
-    """The mixture of a population's codes, laid out once to be evaluated at many draws.
+    """The mixture of a population's posteriors, prepared once and evaluated at many draws.
 
-    Components are ordered along the latent dimension that tells them apart best, so that tiles are narrow
-    there and can be skipped where codes are sharp. Those that the product can trust come before those it
-    cannot.
+    Components are ordered along the latent dimension that separates them best, so that tiles are narrow there and
+    can be skipped where posteriors are sharp. Components with a small error bound come first.
     """
 
     def __init__(
@@ -96,7 +94,7 @@ class AggregatePosterior:
         *,
         chunk_size: int | None = None,
     ) -> None:
-        """Lay out a population. Args and Raises as in `log_aggregate_posterior`."""
+        """Prepare a population. Args and Raises as in `log_aggregate_posterior`."""
         if mean.numel() == 0 or mean.shape != log_std.shape:
             raise ValueError(
                 f"mean is {list(mean.shape)} and log_std {list(log_std.shape)}: "
@@ -145,9 +143,9 @@ class AggregatePosterior:
     def log_density(
         self, z: Float[Tensor, "draws latent"], *, drawn_from: Int[Tensor, " draws"] | None = None
     ) -> Float[Tensor, " draws"]:
-        """log q(z) in nats at each z; see `log_aggregate_posterior`."""
+        """Evaluate log q(z) in nats at each z; see `log_aggregate_posterior`."""
         if z.shape[1] != self.latent:
-            raise ValueError(f"z has {z.shape[1]} latents, the population's codes have {self.latent}.")
+            raise ValueError(f"z has {z.shape[1]} latents, the population has {self.latent}.")
         _require_finite("z", z)
         z = z.detach().double()
         order = z[:, self._axis].argsort()
@@ -172,7 +170,7 @@ class AggregatePosterior:
         return density
 
     def _sum(self, z: Float[Tensor, "rows latent"], anchor: Float[Tensor, " rows"]) -> Float[Tensor, " rows"]:
-        """log q(z) of one block of draws, given lower bounds of it."""
+        """Evaluate log q(z) of one block of draws, given lower bounds of it."""
         error = self._error_bounds(z, anchor)
         trusted = (error <= TOLERANCE * max(1.0, float(anchor.abs().min()))).tolist()
         tiles = (~(self._highest_exponents(z) < anchor.min() - self._window)).nonzero()[:, 0]
@@ -217,7 +215,7 @@ class AggregatePosterior:
         return padded.view(tiles, self._columns, *values.shape[1:]).amax(1)
 
     def _component(self, z: Float[Tensor, "draws latent"], component: Int[Tensor, " draws"]) -> Float[Tensor, " draws"]:
-        """log 1/N q(z|x_n) of one component per draw, by differences."""
+        """Evaluate log 1/N q(z|x_n) of one component per draw, by differences."""
         score = (z - self._mean[component]) * self._inverse_std[component]
         return self._log_weight[component] - 0.5 * score.square().sum(-1)
 
@@ -260,7 +258,7 @@ class AggregatePosterior:
     def _product(
         self, draws: Float[Tensor, "rows features"], components: Float[Tensor, "columns features"]
     ) -> Float[Tensor, "rows columns"]:
-        """log 1/N q(z|x_n) - anchor of a tile of pairs, in the buffer that the next call overwrites."""
+        """Evaluate log 1/N q(z|x_n) - anchor of a tile of pairs, in a buffer that the next call overwrites."""
         rows, columns = len(draws), len(components)
         return torch.mm(draws, components.T, out=self._buffer[: rows * columns].view(rows, columns))
 
@@ -327,6 +325,6 @@ def _require_finite(name: str, values: Float[Tensor, "*shape"]) -> None:
     bad = ~values.isfinite()
     if bool(bad.any()):
         raise ValueError(
-            f"{name} holds {int(bad.sum())} numbers of {values.numel()} that are not finite: the model that "
-            "gave them has diverged, and what its code knows is missing, not a number."
+            f"{name} holds {int(bad.sum())} numbers of {values.numel()} that are not finite: the model has "
+            "diverged, so its information measures are missing."
         )

@@ -1,11 +1,11 @@
-"""The record in which every estimate leaves this package: a number, its error, its count."""
+"""The record of an estimate: value, standard error, count."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean in nats per example, with the error that its random draws leave.
+    """A mean in nats per example with its Monte-Carlo standard error.
 
     Attributes:
         value: the estimate.

@@ -1,10 +1,9 @@
-"""-log p(x) of a trained model, by importance weighting with the model's own posterior as proposal.
+"""The negative log-likelihood -log p(x) of a trained model, by importance sampling from its posterior.
 
-    -log p(x) <= E[-log 1/K sum_k w_k],    w = p(x|z) p(z) / q(z|x),  z_k ~ q(z|x)    (Burda et al. 2016, eq.
-    8)
+    -log p(x) <= E[-log 1/K sum_k w_k],    w = p(x|z) p(z) / q(z|x),  z_k ~ q(z|x)
 
-An upper bound in expectation that falls with K; how far it still is from -log p(x) is what the weights'
-effective sample size and tail shape speak of.
+(Burda et al. 2016, eq. 8.) The estimate is an upper bound in expectation that falls with K. The effective sample
+size and the tail shape of the weights indicate how close it is.
 """
 
 import math
@@ -23,11 +22,11 @@ from rdstudy.evaluation.pareto import largest_reliable_shape, pareto_shape, tail
 from rdstudy.models.objective import Posterior
 
 DRAWS_AT_ONCE = 2048
-"""Draws held at once per model."""
+"""Number of draws per model in memory at a time."""
 LOGITS_IN_CACHE, LOGITS_ON_DEVICE = 2**18, 2**26
-"""Logits decoded at once per model: on a CPU so few that they stay in its cache, which is 3 times as fast."""
+"""Logits per model decoded at a time: on a CPU few enough for its cache, which is 3 times as fast."""
 TOLERATED_SHARE = 0.05
-"""Share of images that may have unreliable weights before the estimate is called unreliable; a convention."""
+"""Largest share of images with unreliable weights for which the estimate is called reliable; a convention."""
 
 
 @runtime_checkable
@@ -35,7 +34,7 @@ class Model(Protocol):
     """A VAE, or a stack of them with a leading axis `models` on everything."""
 
     def encode(self, images: Float[Tensor, "*examples pixels"]) -> Posterior:
-        """q(z|x) of images with intensities in [0, 1]."""
+        """The posterior q(z|x) of images with intensities in [0, 1]."""
 
     def decode(self, latent: Float[Tensor, "*examples latent"]) -> Float[Tensor, "*examples outputs"]:
         """What the likelihood takes."""
@@ -51,17 +50,17 @@ class Model(Protocol):
 
 @runtime_checkable
 class Joint(Protocol):
-    """What importance weighting needs to know of a stack of models: a proposal, a likelihood and a prior."""
+    """A proposal, a likelihood and a prior for importance sampling with a stack of models."""
 
     def propose(self, images: Float[Tensor, "models examples pixels"]) -> Posterior:
-        """q(z|x), [models, examples, latent]."""
+        """The proposal q(z|x), [models, examples, latent]."""
 
     def log_likelihood(
         self,
         images: Float[Tensor, "models examples pixels"],
         latent: Float[Tensor, "models examples draws latent"],
     ) -> Float[Tensor, "models examples draws"]:
-        """log p(x|z) in nats."""
+        """The log-likelihood log p(x|z) in nats."""
 
     def log_prior(
         self, latent: Float[Tensor, "models examples draws latent"]
@@ -71,7 +70,7 @@ class Joint(Protocol):
 
 @dataclass(frozen=True)
 class LikelihoodEstimate(Estimate):
-    """Mean -log p(x) of a set of images, an upper bound in expectation, and what can be said of its quality.
+    """Mean -log p(x) of a set of images, an upper bound in expectation, with diagnostics of its quality.
 
     Value, standard error and count as in `Estimate`: the error over fresh draws with these images, to first
     order in the weights' relative spread (nan for one draw, which shows none); the count is that of images.
@@ -105,7 +104,7 @@ def importance_weighted_nll(
     generator: np.random.Generator,
     chunk_size: int = DRAWS_AT_ONCE,
 ) -> LikelihoodEstimate:
-    """Mean -log p(x) of images under one model, from exactly `draws` importance samples per image.
+    """Estimate the mean -log p(x) of images under one model, from `draws` importance samples per image.
 
         1/N sum_n -log 1/K sum_k p(x_n|z_nk) p(z_nk) / q(z_nk|x_n),    z_nk ~ q(z|x_n)
 
@@ -114,14 +113,14 @@ def importance_weighted_nll(
     Weights are float64, because they are ratios of densities that may be sharp; the model computes in the
     images' dtype.
 
-    Memory: a few MB on a CPU, about 1 GB elsewhere, whatever the number of draws and images.
+    Memory: a few MB on a CPU and about 1 GB elsewhere, for any number of draws and images.
 
     Args:
         model: encodes [examples, pixels] and decodes [examples, latent].
         images: intensities in [0, 1], on the model's device, in the dtype that the model computes in.
         draws: importance samples per image.
-        generator: source of the draws, consumed image after image: they do not depend on `chunk_size`.
-        chunk_size: draws held at once; does not change the result beyond rounding.
+        generator: source of the draws, consumed in order of images, so that they do not depend on `chunk_size`.
+        chunk_size: draws in memory at a time; does not change the result beyond rounding.
 
     Returns:
         The estimate with effective sample size and reliability.
@@ -149,11 +148,11 @@ def importance_weighted_nlls(
 
     Args:
         stack: encodes [models, examples, pixels] and decodes [models, examples, latent].
-        images: every model's images; `images.expand(models, -1, -1)` shows all models the same without a
-            copy.
+        images: every model's images; `images.expand(models, -1, -1)` gives all models the same images
+            without a copy.
         draws: importance samples per image and model.
         generators: one per model.
-        chunk_size: draws held at once per model.
+        chunk_size: draws per model in memory at a time.
 
     Returns:
         One estimate per model.
@@ -165,7 +164,7 @@ def importance_weighted_nlls(
 
 
 def pooled(parts: Sequence[LikelihoodEstimate]) -> LikelihoodEstimate:
-    """The estimate over all images, from those over the parts that they came in.
+    """Combine the estimates of parts of the images into the estimate of all.
 
     Raises:
         ValueError: no parts, or parts with different numbers of draws.
@@ -296,7 +295,7 @@ def _log_weights(
     draws: int,
     generators: Sequence[np.random.Generator],
 ) -> Float[Tensor, "models examples draws"]:
-    """log p(x|z) p(z) / q(z|x) of fresh draws, float64."""
+    """The log weights log p(x|z) p(z) / q(z|x) of fresh draws, float64."""
     mean, log_std = proposal.mean.double()[:, :, None], proposal.log_std.double()[:, :, None]
     shape = (mean.shape[1], draws, mean.shape[-1])
     noise = torch.from_numpy(np.stack([generator.standard_normal(shape) for generator in generators]))
@@ -307,7 +306,7 @@ def _log_weights(
 
 
 class _Weights:
-    """Running sums of importance weights, so that draws come in any number of rounds."""
+    """Running sums of importance weights, for draws in any number of rounds."""
 
     def __init__(self, draws: int) -> None:
         self.draws = draws

@@ -1,8 +1,8 @@
-"""What a code knows about its input, and what the rate spends beyond that. Nats per example.
+"""Mutual information of image and latent, and the marginal KL. Nats per example.
 
     rate = I_q(x; z) + KL(q(z) || p(z))    (Hoffman & Johnson 2016)
 
-Reads encodings, returns numbers: no gradients, no files, no Ray.
+The functions read encodings and return estimates, without gradients.
 """
 
 import math
@@ -22,10 +22,10 @@ from rdstudy.models.objective import Posterior
 from rdstudy.models.priors.standard_normal import StandardNormal
 
 DRAWS_AT_ONCE = 2**17
-"""Draws held at once: about 105 MB at 10 latents."""
+"""Number of draws in memory at a time: about 105 MB with 10 latents."""
 DRAWN_TWICE = 2048
-"""Examples whose code is drawn a second time to learn a draw's spread, where one draw per example is asked.
-The standard error is then itself known to about 2%; less well where few examples make the spread."""
+"""Examples drawn a second time to estimate the variance within examples, if there is one draw per example.
+The standard error then has a relative error of about 2%, more where few examples dominate the variance."""
 
 
 LogDensity = Callable[[Float[Tensor, "draws latent"]], Float[Tensor, " draws"]]
@@ -33,7 +33,7 @@ LogDensity = Callable[[Float[Tensor, "draws latent"]], Float[Tensor, " draws"]]
 
 @dataclass(frozen=True)
 class RateDecomposition:
-    """Where a population's rate goes: rate = mutual_information + marginal_kl, to rounding.
+    """The rate of a population and its two parts: rate = mutual_information + marginal_kl, up to rounding.
 
     Attributes:
         rate: R = E_x KL(q(z|x) || p(z)), in closed form over the whole population; or where the prior's log density
@@ -63,31 +63,29 @@ def decompose_rate(
 
         I = E_n E_q(z|x_n)[log q(z|x_n) - log q(z)],    KL(q(z) || p(z)) = R - I,    q(z) = 1/N sum_n q(z|x_n)
 
-    z is drawn from the codes (their means would make I too large), q(z) is exact over all N examples, and R
-    is the closed form. Every term is at most log N, because q(z) >= q(z|x_n) / N; so is I, whatever was
-    drawn. The terms lose their spread where codes coincide (all are 0) and where they are disjoint (all are
-    log N), so I is exact there.
+    z is drawn from the posteriors (posterior means would bias I upwards), q(z) is exact over all N examples, and R
+    is the closed form. Every term, and so I, is at most log N, because q(z) >= q(z|x_n) / N. I is exact where all
+    posteriors coincide (every term is 0) and where they are disjoint (every term is log N).
 
-    *Direction.* Unbiased for these N encodings: x is uniform over them, z is new. For the distribution that
-    the N examples come from, I is a lower bound in expectation (Poole et al. 2019: the tractable bound with a
-    known conditional), and so the marginal KL an upper bound. The standard error does not speak of that.
+    *Direction.* I is unbiased for these N encodings, with x uniform over them. For the distribution that the
+    examples come from, I is a lower bound in expectation (Poole et al. 2019: the tractable bound with a known
+    conditional), and the marginal KL an upper bound. The standard error does not include this bias.
 
-    *Standard error.* Over fresh draws of z with the encodings fixed. The terms share q(z), but that is a
-    function of the encodings, so given these they are independent. Every example has its own draws: what
-    counts is the spread of draws within examples. The spread of all terms holds the differences between
-    examples too, and would make the error too large. With one draw per example, the spread comes from a
-    second draw at up to 2,048 random examples, which is used for nothing else.
+    *Standard error.* Over fresh draws of z with the encodings fixed. Given the encodings, the terms are
+    independent. The error comes from the variance within examples; the variance of all terms also has the
+    differences between examples and would be too large. With one draw per example, the variance comes from a
+    second draw of up to 2,048 random examples, which is used for nothing else.
 
-    *Subsamples.* `examples=m` draws only from m random examples but keeps q(z) over all N: I is that of the
-    population, ceiling log N, at m / N of the cost, and the error includes which examples were chosen.
-    Passing the encodings of m examples instead asks about that smaller population, whose ceiling is log m.
+    *Subsamples.* `examples=m` draws only from m random examples but keeps q(z) over all N. It estimates the same I,
+    with ceiling log N, at m / N of the cost; the error includes the choice of examples. Passing the encodings of
+    m examples estimates I of that smaller population, with ceiling log m.
 
     Args:
         mean: posterior means of the population, in latent units.
         log_std: logarithms of the posterior standard deviations.
-        generator: source of the draws, consumed example after example: they do not depend on `chunk_size`.
-        draws_per_example: draws of z from each code.
-        examples: number of examples whose codes are drawn from; default all.
+        generator: source of the draws, consumed in order of examples, so that they do not depend on `chunk_size`.
+        draws_per_example: draws of z from each posterior.
+        examples: number of examples whose posteriors are drawn from; default all.
         chunk_size: pairs (z, example) evaluated at once, as in `log_aggregate_posterior`.
         log_prior: log p(z) of float64 draws, for a prior whose rate has no closed form: the rate is then the mean of
             log q(z|x) - log p(z), the marginal KL that of log q(z) - log p(z). Default: N(0, I), in closed form.
@@ -103,8 +101,8 @@ def decompose_rate(
         Hoffman & Johnson 2016 (the split). Cochran 1977, chapter 10 (the error of sampling in two stages).
 
     >>> import numpy, torch
-    >>> mean = torch.tensor([[-30.0], [30.0]])  # a rate of 30^2 / 2, of which log 2 says which of the two it was
-    >>> split = split_rate(mean, torch.zeros(2, 1), generator=numpy.random.default_rng(0))
+    >>> mean = torch.tensor([[-30.0], [30.0]])  # a rate of 30^2 / 2, of which log 2 identifies the example
+    >>> split = decompose_rate(mean, torch.zeros(2, 1), generator=numpy.random.default_rng(0))
     >>> split.rate.value, round(split.mutual_information.value, 4), round(split.marginal_kl.value, 4)
     (450.0, 0.6931, 449.3069)
     """
@@ -153,10 +151,10 @@ def mutual_information(
     examples: int | None = None,
     chunk_size: int | None = None,
 ) -> Estimate:
-    """I_q(x; z) of a population in nats, at most log N: one part of `decompose_rate`, where everything is said.
+    """Estimate I_q(x; z) of a population in nats, at most log N. Args, Returns and Raises as in `decompose_rate`.
 
     >>> import math, numpy, torch
-    >>> mean = 100.0 * torch.arange(8)[:, None]  # eight codes that cannot be mistaken for each other
+    >>> mean = 100.0 * torch.arange(8)[:, None]  # eight disjoint posteriors
     >>> found = mutual_information(mean, torch.zeros(8, 1), generator=numpy.random.default_rng(0))
     >>> round(found.value, 6), round(math.log(8), 6)
     (2.079442, 2.079442)
@@ -180,7 +178,7 @@ def marginal_kl(
     examples: int | None = None,
     chunk_size: int | None = None,
 ) -> Estimate:
-    """KL(q(z) || p(z)) of a population in nats: the other part of `decompose_rate`, where everything is said."""
+    """Estimate KL(q(z) || p(z)) of a population in nats. Args, Returns and Raises as in `decompose_rate`."""
     return decompose_rate(
         mean,
         log_std,
@@ -208,14 +206,14 @@ def _draws(
     generator: np.random.Generator,
     log_prior: LogDensity | None,
 ) -> _Draws:
-    """Draws from these codes. The stream is consumed example after example. Without a prior its densities are 0."""
+    """Draws from these posteriors, in order of examples. Without a prior its densities are 0."""
     own, aggregate, prior = torch.zeros(3, len(index) * draws, dtype=torch.float64)
     for part in _slices(len(own), DRAWS_AT_ONCE):
         example = torch.from_numpy(index[np.arange(part.start, part.stop) // draws]).to(mean.device)
         noise = torch.from_numpy(generator.standard_normal((len(example), mean.shape[1]))).to(mean.device)
         own_mean, own_log_std = mean[example], log_std[example]
         z = torch.addcmul(own_mean, own_log_std.exp(), noise)
-        # Not from the noise: where std is within rounding of the mean, z is not exactly mean + std * noise.
+        # From z, not from the noise: if std is near the rounding of the mean, z is not exactly mean + std * noise.
         own[part] = log_posterior(z, own_mean, own_log_std).cpu()
         aggregate[part] = population.log_density(z, drawn_from=example).cpu()
         if log_prior is not None:
@@ -224,7 +222,7 @@ def _draws(
 
 
 def _choice(total: int, chosen: int, generator: np.random.Generator) -> Int[np.ndarray, " chosen"]:
-    """Indices of `chosen` of `total` examples: all of them in order, and nothing drawn, if that is all."""
+    """Indices of `chosen` of `total` examples: a random choice, or all in order without a draw."""
     return np.arange(total) if chosen == total else generator.choice(total, chosen, replace=False)
 
 

@@ -1,7 +1,7 @@
-"""How heavy is the upper tail of importance weights? The Pareto shape k-hat of Vehtari et al. 2024.
+"""The Pareto shape k-hat of the upper tail of importance weights (Vehtari et al. 2024).
 
-The weights' moments up to order 1/k exist: above k = 1 not even their mean does, and well before that a
-finite number of draws looks calmer than it is.
+Weights have finite moments below order 1/k. Above k = 1 their mean does not exist, and for k well below 1 the sample
+variance of finitely many draws is already too small.
 """
 
 import math
@@ -11,16 +11,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 FEWEST = 5
-"""Exceedances below which a tail is not fitted."""
+"""Smallest number of exceedances to which a tail is fitted."""
 
 
 def tail_length(draws: int) -> int:
-    """How many of the largest weights make the tail: min(draws / 5, 3 sqrt(draws)) (Vehtari et al. 2024)."""
+    """Number of the largest weights in the tail: min(draws / 5, 3 sqrt(draws)) (Vehtari et al. 2024)."""
     return math.ceil(min(0.2 * draws, 3 * math.sqrt(draws)))
 
 
 def largest_reliable_shape(draws: int) -> float:
-    """k-hat above which so many draws do not suffice: min(1 - 1 / log10 draws, 0.7) (Vehtari et al. 2024)."""
+    """Largest k-hat that is reliable with this number of draws: min(1 - 1 / log10 draws, 0.7) (Vehtari et al. 2024)."""
     return min(1 - 1 / math.log10(draws), 0.7) if draws > 1 else -math.inf
 
 
@@ -31,10 +31,10 @@ def pareto_shape(log_weights: Float[Tensor, "*examples largest"]) -> Float[Tenso
     a prior worth ten observations as in Vehtari et al. 2024.
 
     Args:
-        log_weights: the largest log weights, descending; the last is the threshold that the others exceed.
+        log_weights: the largest log weights in nats, descending; the last is the threshold that the others exceed.
 
     Returns:
-        k-hat per example; -inf where weights are all equal, inf where the tail is too short to tell.
+        k-hat per example, without unit; -inf if all weights are equal, inf if the tail is too short to fit.
     """
     n = log_weights.shape[-1] - 1
     if n < FEWEST:

@@ -1,15 +1,15 @@
-"""What a study leaves behind, in one folder that can be moved, copied and read anywhere.
+"""The results folder of a study, which can be moved, copied and read anywhere.
 
     <results>/study.json                   the study as it was last run
-    <results>/measurements/*.parquet       the table: the only truth about what is finished
-    <results>/bundles/*.parquet            copies of many parts in one file, to read them faster
+    <results>/measurements/*.parquet       the table: the only record of finished cells
+    <results>/bundles/*.parquet            copies of many parts in one file, for faster reading
     <results>/models/<cell>.safetensors    trained weights
-    <results>/sheets/<cell>.npz            some reconstructions and samples, as uint8
+    <results>/sheets/<cell>.npz            reconstructions and samples, as uint8
     <results>/checkpoints/<pack>/          unfinished packs
-    <results>/staging/                     finished packs on their way into the table
-    <results>/lock                         who is writing
+    <results>/staging/                     rows of finished packs, not yet in the table
+    <results>/lock                         names the writing process
 
-Workers write whole files; only the holder of the lock changes the table.
+Workers write complete files; only the holder of the lock changes the table.
 """
 
 from rdstudy.storage.cell_states import CellStates, finished_cells, read_cell_states

@@ -1,8 +1,8 @@
-"""Packs that are not finished: their newest states, from which training goes on bit for bit.
+"""Checkpoints of unfinished packs, from which training resumes bit for bit.
 
     checkpoints/<pack>/<step>.safetensors    tensors, and as metadata the record and the rows measured so far
 
-The newest two are kept: one that a dying disk left damaged is passed over for the one before. Nothing is unpickled.
+The newest two are kept, so that a damaged checkpoint can be replaced by the one before. Nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ READERS = 16
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
-    """A pack's state at one step: what `PackTrainer.state` gave, and the rows measured up to it."""
+    """A pack's state at one step, from the trainer's method `state`, with the rows measured up to it."""
 
     tensors: dict[str, Tensor]
     record: dict[str, Any]
@@ -37,13 +37,14 @@ class Checkpoint:
 
 
 class Checkpoints:
-    """The unfinished packs in one results folder."""
+    """The checkpoints of one results folder."""
 
     def __init__(self, root: StoragePath) -> None:
+        """Use the checkpoints of the results folder `root`."""
         self.folder = root / "checkpoints"
 
     def save(self, pack_id: str, checkpoint: Checkpoint) -> None:
-        """Write a checkpoint, then remove all but the newest two."""
+        """Write a checkpoint, then remove all but the newest two of its pack."""
         folder = self.folder / pack_id
         path = folder / f"{checkpoint.record['step']:012d}.safetensors"
         atomic_write(path, lambda file: file.writelines(_safetensors_chunks(checkpoint)))
@@ -51,9 +52,15 @@ class Checkpoints:
             remove(old)
 
     def load(self, pack_id: str, cells: Sequence[str], *, elsewhere: bool = True) -> Checkpoint | None:
-        """The newest whole checkpoint that holds all these cells: the pack's own, or a larger pack's.
+        """The newest complete checkpoint that holds all these cells: the pack's own, or a larger pack's.
 
-        `elsewhere`: look at larger packs' too, which reads something of every begun pack.
+        Args:
+            pack_id: the pack.
+            cells: ids of the pack's cells.
+            elsewhere: whether to look at other packs too, which reads a header of every unfinished pack.
+
+        Returns:
+            The checkpoint, or None if there is none.
         """
         own = self.folder / pack_id
         others = [folder for folder in self._folders() if folder != own] if elsewhere else []
@@ -68,11 +75,11 @@ class Checkpoints:
         return None
 
     def begun(self) -> list[list[str]]:
-        """Members (cell ids) of every begun pack; parts of a halved pack come before the pack."""
+        """Cell ids of every unfinished pack, smaller packs first: halves before the pack they were split from."""
         return sorted((members for members, _ in self.progress()), key=len)
 
     def progress(self) -> list[tuple[list[str], int]]:
-        """Members and step of every begun pack."""
+        """Cell ids and step of every unfinished pack."""
         return [newest for _, newest in self._newest() if newest is not None]
 
     def remove(self, pack_id: str) -> None:
@@ -82,13 +89,13 @@ class Checkpoints:
             remove_folder(folder)
 
     def remove_finished(self, finished: set[str]) -> None:
-        """Remove the checkpoints of packs whose members are all finished, and those of which none is whole."""
+        """Remove checkpoints of packs whose cells are all finished, and of packs without a complete checkpoint."""
         for folder, newest in self._newest():
             if newest is None or set(newest[0]) <= finished:
                 remove_folder(folder)
 
     def _newest(self) -> list[tuple[StoragePath, tuple[list[str], int] | None]]:
-        """Every begun pack's folder, with the members and step of its newest whole checkpoint."""
+        """The folder of every unfinished pack, with the cell ids and step of its newest complete checkpoint."""
 
         def newest(folder: StoragePath) -> tuple[list[str], int] | None:
             for path in self._files(folder):
@@ -98,7 +105,7 @@ class Checkpoints:
             return None
 
         folders = self._folders()
-        with ThreadPoolExecutor(READERS) as readers:  # a bucket takes its time for each answer
+        with ThreadPoolExecutor(READERS) as readers:  # requests to a bucket are slow
             return list(zip(folders, readers.map(newest, folders), strict=True))
 
     def _folders(self) -> list[StoragePath]:
@@ -111,9 +118,10 @@ class Checkpoints:
 
 
 class AsyncCheckpointer:
-    """Saves the checkpoints of a pack while it trains on. As a context it ends when the last one is written."""
+    """Writes the checkpoints of a pack in a thread, beside training. As a context manager it waits for the last one."""
 
     def __init__(self, checkpoints: Checkpoints) -> None:
+        """Write to `checkpoints`."""
         self.checkpoints = checkpoints
         self._writer = ThreadPoolExecutor(1, "checkpoint")
         self._written: Future[None] | None = None
@@ -125,10 +133,10 @@ class AsyncCheckpointer:
         self._writer.shutdown()
 
     def save(self, pack_id: str, checkpoint: Checkpoint) -> None:
-        """Copy the state, and have it written. Waits for the checkpoint before, if that is not written yet.
+        """Copy the state and start writing it, once the previous checkpoint is written.
 
         Raises:
-            StorageError: the checkpoint before could not be written.
+            StorageError: the previous checkpoint could not be written.
         """
         self.wait()
         copies = {name: tensor.detach().to("cpu", copy=True) for name, tensor in checkpoint.tensors.items()}
@@ -141,10 +149,10 @@ class AsyncCheckpointer:
         return self._written is not None and not self._written.done()
 
     def wait(self) -> None:
-        """Until everything is written.
+        """Wait until everything is written.
 
         Raises:
-            StorageError: it could not be.
+            StorageError: the checkpoint could not be written.
         """
         if self._written is not None:
             written, self._written = self._written, None
@@ -176,7 +184,7 @@ def _safetensors_chunks(checkpoint: Checkpoint) -> Iterator[bytes | memoryview]:
 
 
 def _members(path: StoragePath) -> list[str] | None:
-    """Cell ids in a checkpoint; None where the file is damaged or gone."""
+    """Cell ids in a checkpoint; None if the file is damaged or missing."""
     try:
         with path.open("rb") as file:
             # Only the header is read: 8 bytes with its length, then JSON (the safetensors format).
@@ -193,7 +201,7 @@ def _members(path: StoragePath) -> list[str] | None:
 
 
 def _load(path: StoragePath) -> Checkpoint | None:
-    """A checkpoint; None where the file is damaged or gone."""
+    """A checkpoint; None if the file is damaged or missing."""
     try:
         with local_copy(path) as copy, safe_open(copy, "pt") as file:
             metadata = file.metadata()

@@ -1,11 +1,11 @@
-"""One writer per results location in a bucket, which knows no lock: a lease that its holder renews.
+"""A lease that its holder renews, in place of a lock, for results in a bucket.
 
-    <results>/lease/000007.json    who holds it, or that it was given back
+    <results>/lease/000007.json    names the holder, or says that the lease was given back
 
-Every change of hands makes the next number, by a PUT that the store refuses if the name is taken (S3: `If-None-Match`,
-GCS: `ifGenerationMatch=0`). So of two that try at once, one gets it. The holder rewrites its file every
-`RENEW_SECONDS`; a lease not renewed for `STALE_SECONDS` belongs to a dead holder, and may be taken over. A holder that
-was cut off, and finds its lease taken or too old, stops writing before anybody else may have begun.
+Each new holder makes the next number, by a PUT that the store refuses if the name exists (S3: `If-None-Match`, GCS:
+`ifGenerationMatch=0`), so of two that try at once only one succeeds. The holder rewrites its file every
+`RENEW_SECONDS`. A lease not renewed for `STALE_SECONDS` has expired and may be taken over. A holder that was cut off
+stops writing after half of that time, before another run can begin.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ STALE_SECONDS = 120.0
 
 
 def holder(results: UPath) -> dict[str, Any] | None:
-    """Who holds the lease now, as it named itself; None: nobody, or one that has given no sign of life for long.
+    """The record of the lease's holder; None if nobody holds it, or the lease has expired.
 
-    Only reads, so it goes by this machine's clock, and with one that is minutes wrong it may be wrong too.
+    Nothing is written, so the age is by this machine's clock, which must be right to within a minute or so.
     """
     folder = results / "lease"
     with translate_errors(folder, "looking at the lease"):
@@ -48,9 +48,10 @@ def holder(results: UPath) -> dict[str, Any] | None:
 
 
 class Lease:
-    """The right to write to a results location, until it is given back or lost."""
+    """The right to write to results in a bucket, until it is given back or lost."""
 
     def __init__(self, results: UPath, me: dict[str, Any], refused: Callable[[dict[str, Any]], UserError]) -> None:
+        """Prepare a lease for the process `me`; `refused(holder)` makes the error if another process holds it."""
         self.folder = results / "lease"
         self.me, self.refused = me | {"token": uuid.uuid4().hex}, refused
         self.path: UPath
@@ -59,10 +60,10 @@ class Lease:
         self._end = threading.Event()
 
     def take(self) -> None:
-        """Take the lease, or take it over from a dead holder.
+        """Take the lease if it is free or has expired.
 
         Raises:
-            UserError: somebody holds it.
+            UserError: another process holds it.
             StorageError: the bucket cannot be written.
         """
         with translate_errors(self.folder, "taking the lease"):
@@ -80,9 +81,9 @@ class Lease:
                 self.path.fs.pipe_file(self.path.path, self._text(), mode="create")
             except FileExistsError:
                 holder = json.loads(self.path.read_bytes())
-                if holder.get("token") != self.me["token"]:  # else it was made, but the answer to that was lost
+                if holder.get("token") != self.me["token"]:  # else the request succeeded, but its answer was lost
                     raise self.refused(holder) from None
-            if not self._mine():  # while this one looked, a lease was taken, and the one before removed
+            if not self._mine():  # another process took and removed leases meanwhile
                 raise self.refused({})
             for name in names:
                 remove(self.folder / name)
@@ -98,12 +99,12 @@ class Lease:
         if time.monotonic() - self._renewed > STALE_SECONDS / 2:
             reason = f": {self._error}" if self._error else ""
             raise StorageError(
-                f"{self.path}: the right to write here was lost, because it could not be renewed for "
-                f"{STALE_SECONDS / 2:.0f} s{reason}. Nothing was half written. Run the same command again."
+                f"{self.path}: the lease was lost, because it could not be renewed for "
+                f"{STALE_SECONDS / 2:.0f} s{reason}. No file is incomplete. Run the same command again."
             )
 
     def give_back(self) -> None:
-        """End the lease, so that the next run need not wait."""
+        """End the lease, so that the next run does not have to wait."""
         self._end.set()
         self._thread.join(timeout=RENEW_SECONDS)
         if self._mine():
@@ -118,7 +119,7 @@ class Lease:
                     return
                 self.path.fs.pipe_file(self.path.path, self._text())
                 self._renewed = began
-            except Exception as error:  # a thread has nobody to raise to; `check` says it, and meanwhile it tries again
+            except Exception as error:  # reported by `check`; until then renewal is tried again
                 self._error = error
 
     def _mine(self) -> bool:
@@ -128,7 +129,7 @@ class Lease:
         return json.dumps({**self.me, **more}).encode()
 
     def _age(self, path: UPath) -> float:
-        """Seconds since a lease was renewed, by the bucket's clock: that of this machine may be wrong."""
+        """Seconds since a lease was renewed, by the bucket's clock, since this machine's may be wrong."""
         clock = self.folder / "clock"
         clock.fs.pipe_file(clock.path, b"")
         age: dt.timedelta = clock.fs.modified(clock.path) - path.fs.modified(path.path)

@@ -1,9 +1,8 @@
-"""One writer per results folder: the lock, and who holds it.
+"""The lock of a results folder, which admits one writer at a time.
 
-An advisory lock on the file `lock` (`flock`): the operating system releases it the moment its holder dies, however
-it dies, so a dead holder's lock is simply free. The file's text names the holder, for messages only. Who only looks
-whether it is held (`holder`) holds a shared lock for that moment, so a run that is refused asks again for a second. A
-bucket has no locks, but leases (`lease.py`).
+It is an advisory lock (`flock`) on the file `lock`, which the operating system releases when the holder ends, however
+it ends. The file's text names the holder, for messages only. Asking for the holder takes a shared lock for a moment,
+so a run waits up to a second for the lock. A bucket has leases instead (`lease.py`).
 """
 
 from __future__ import annotations
@@ -25,16 +24,16 @@ from rdstudy.storage.files import StorageError, make_folder, translate_errors
 from rdstudy.storage.paths import StoragePath, in_bucket
 
 LOOK_SECONDS = 1.0
-"""How long a lock is asked for again: far longer than anybody looks at it."""
+"""Seconds to wait for the lock: far longer than `holder` takes."""
 
 
 class LockedError(UserError):
-    """Another run holds the results folder."""
+    """Another run is writing to the results folder."""
 
 
 @contextmanager
 def locked(results: StoragePath) -> Iterator[Callable[[], None]]:
-    """Hold the lock of a results location. Gives a check that it is still held, to be made before every commit.
+    """Hold the lock of a results folder or bucket prefix. Gives a check that it is still held, for use before commits.
 
     Raises:
         LockedError: another process holds it; the message names that process.
@@ -45,9 +44,10 @@ def locked(results: StoragePath) -> Iterator[Callable[[], None]]:
 
 
 def holder(results: StoragePath) -> dict[str, Any] | None:
-    """Who writes to a results location now: `host`, `pid`, `user` and `since`. None: nobody; empty: not said yet.
+    """The process that is writing to the results: `host`, `pid`, `user`, `since`; None if there is none.
 
-    Writes nothing to a folder, so it may be read-only. In a bucket a holder that died counts until its lease is stale.
+    The record is empty if the process has not written its name yet. A folder may be read-only, because nothing is
+    written. In a bucket, a holder that died counts until its lease has expired.
 
     Raises:
         StorageError: the lock cannot be read.
@@ -72,11 +72,11 @@ def holder(results: StoragePath) -> dict[str, Any] | None:
 
 
 def name_of(holder: Mapping[str, Any]) -> str:
-    """A holder in words."""
+    """A holder as text for messages."""
     try:
         return "process {pid} of {user} on {host}, since {since}".format(**holder)
     except KeyError:
-        return "another process (it has not said which yet)"
+        return "another process (not yet named)"
 
 
 @contextmanager
@@ -85,8 +85,8 @@ def _leased(results: Any) -> Iterator[Callable[[], None]]:
 
     def refused(holder: Mapping[str, Any]) -> LockedError:
         return LockedError(
-            f"{_refusal(results, holder)} If that process died, its right ends {STALE_SECONDS:.0f} s after its last "
-            "sign of life: try again then."
+            f"{_refusal(results, holder)} If that process died, its lease expires {STALE_SECONDS:.0f} s after the last "
+            "renewal: try again then."
         )
 
     lease = Lease(results, _me(), refused)
@@ -117,8 +117,8 @@ def _flocked(folder: Path) -> Iterator[Callable[[], None]]:
 
 def _refusal(results: StoragePath, holder: Mapping[str, Any]) -> str:
     return (
-        f"{results} is being written by {name_of(holder)}. Wait for it or end it; `rdstudy status {results}` shows how "
-        "far it is. Another --results location can be used at the same time."
+        f"{results} is being written by {name_of(holder)}. Wait for it or end it; `rdstudy status {results}` shows its "
+        "progress. Another --results location can be used at the same time."
     )
 
 

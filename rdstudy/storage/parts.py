@@ -1,8 +1,8 @@
-"""The parts of the table: one Parquet file for each pack that ended, and reading thousands of them as one table.
+"""The parts of the table: one Parquet file per pack, thousands of which are read as one table.
 
-A file costs some milliseconds whatever its size, so that 10,000 small packs would take half a minute to read. The
-writer therefore copies every `PARTS_PER_BUNDLE` of them into one file beside the table, which names them and their
-sizes. A bundle is never more than a copy: the parts stay where they are, and one that disagrees with them is not used.
+Opening a file takes some milliseconds whatever its size, so 10,000 small packs would take half a minute to read. The
+writer therefore copies every `PARTS_PER_BUNDLE` parts into one bundle, which records their names and sizes. The parts
+themselves stay, and a bundle that disagrees with them is not used.
 """
 
 from __future__ import annotations
@@ -37,8 +37,7 @@ SCHEMA = pa.schema(
 )
 
 FAILED_PART, STOPPED_PART = "failed-", "stopped-"
-"""Prefixes of parts that hold a failure, or a cell that was stopped early. They go away when the cell is finished, so
-they are in no bundle."""
+"""Prefixes of parts with a failed or early stopped cell. They are removed when it is finished, and never bundled."""
 
 DEFAULTS = {column.name: column.default for column in COLUMNS if column.default is not None}
 """Values that rows of an older version have in columns that came later."""
@@ -48,22 +47,26 @@ _OF_PARTS = b"rdstudy.parts"
 
 
 def to_arrow(rows: Sequence[Measurement]) -> pa.Table:
-    """Rows as an Arrow table of the one schema."""
+    """Convert rows to an Arrow table with the columns of `SCHEMA`."""
     columns = list(zip(*map(astuple, rows), strict=True)) if rows else [()] * len(SCHEMA)
     arrays = [pa.array(values, type=field.type) for values, field in zip(columns, SCHEMA, strict=True)]
     return pa.Table.from_arrays(arrays, schema=SCHEMA)
 
 
 def write_part(path: StoragePath, table: pa.Table) -> None:
-    """Write a part, whole or not at all."""
+    """Write a part atomically."""
     atomic_write(path, lambda file: pq.write_table(table, file, compression="zstd"))
 
 
 def read_parts(folder: StoragePath, columns: Iterable[str] = SCHEMA.names) -> pa.Table:
-    """All parts of a folder as one table; columns that a part of an older version lacks are null there.
+    """Read all parts of a folder as one table. Columns that an older part lacks are null in its rows.
+
+    Args:
+        folder: the folder `measurements`.
+        columns: names of the columns to read.
 
     Raises:
-        StorageError: a file in the folder is not a part, or damaged; it is named.
+        StorageError: a file in the folder is not a part, or is damaged; the message names it.
     """
     schema = pa.schema([SCHEMA.field(name) for name in columns])
     with translate_errors(folder, "reading the table"):
@@ -75,18 +78,18 @@ def read_parts(folder: StoragePath, columns: Iterable[str] = SCHEMA.names) -> pa
             try:
                 return _read(files, schema)
             except FileNotFoundError:
-                # A failure, or a stopped cell, went away while it was read, for the cell is finished now: look again.
+                # The part of a failed or stopped cell was removed meanwhile, because the cell is finished: read again.
                 if list_files(folder, ".parquet") == sizes:
                     raise
 
 
 def bundle_parts(folder: StoragePath) -> int:
-    """Copy loose parts into bundles while there are enough of them, and remove bundles that are out of date.
+    """Copy parts into bundles while there are enough of them, and remove outdated bundles.
 
-    Only for the one writer of the table.
+    Only for the holder of the lock.
 
     Returns:
-        How many more parts make the next bundle.
+        The number of parts still missing for the next bundle.
     """
     sizes = list_files(folder, ".parquet")
     bundles = _bundles(folder, sizes)
@@ -109,7 +112,7 @@ def _bundle_folder(folder: StoragePath) -> StoragePath:
 
 
 def _bundles(folder: StoragePath, sizes: dict[str, int]) -> dict[StoragePath, list[str]]:
-    """The parts in each bundle, of those bundles whose parts are all there as they were."""
+    """The names of the parts in each valid bundle: one whose parts all exist with their recorded sizes."""
     found: dict[StoragePath, list[str]] = {}
     bundled: set[str] = set()
     for path in (_bundle_folder(folder) / name for name in list_files(_bundle_folder(folder), ".parquet")):
@@ -146,7 +149,7 @@ def _read(files: Sequence[StoragePath], schema: pa.Schema) -> pa.Table:
         if isinstance(error, OSError) and error.errno:
             raise
         for file in files if len(files) > 1 else []:
-            _read([file], schema)  # names the one that is to blame
+            _read([file], schema)  # raises an error that names the damaged file
         raise _not_a_part(files[0], error) from error
     return table.cast(schema)
 

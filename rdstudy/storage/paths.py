@@ -1,7 +1,7 @@
-"""Where results lie: a folder, or a prefix of a bucket (`s3://bucket/name`, `gs://bucket/name`).
+"""Paths of results: a folder, or a prefix in a bucket (`s3://bucket/name`, `gs://bucket/name`).
 
-A folder is a `pathlib.Path`; a prefix of a bucket is a `upath.UPath`, which has the same methods. Credentials come from
-the environment, as the provider's own tools find them; none is written anywhere.
+A folder is a `pathlib.Path`; a prefix in a bucket is a `upath.UPath`, which has the same methods. Credentials come from
+the environment, where the provider's own tools look for them, and are never written.
 """
 
 from __future__ import annotations
@@ -26,16 +26,15 @@ if TYPE_CHECKING:
 
     StoragePath: TypeAlias = Path | UPath
 else:
-    StoragePath: TypeAlias = Any  # importing upath takes a quarter of a second, and few need it
+    StoragePath: TypeAlias = Any  # importing upath takes a quarter of a second, and most runs do not need it
 
 BUCKETS = {"s3": "s3fs", "gs": "gcsfs"}
-"""Kinds of buckets, and the library that reads each."""
+"""Supported kinds of buckets, with the library that reads each."""
 
 PATIENCE_SECONDS = 240.0
-"""How long a bucket may refuse requests before a run gives up, beside what its library tries again by itself; and how
-long a shared folder may be out of order while its server fails over."""
+"""Seconds for which failing requests to a bucket or shared folder are repeated, besides the retries of its library."""
 PASSING = frozenset({errno.EIO, errno.EROFS, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN})
-"""What a file system says while it is out of order. A disk that is full, or a permission, does not mend itself."""
+"""Error numbers of a file system that may recover, unlike those of a full disk or a missing permission."""
 LONGEST_WAIT = 15.0
 _FINAL = (FileNotFoundError, FileExistsError, IsADirectoryError)
 Result = TypeVar("Result")
@@ -47,10 +46,13 @@ def default_results(name: str) -> StoragePath:
 
 
 def storage_path(results: str | Path | StoragePath) -> StoragePath:
-    """The place that a results argument names.
+    """Convert a results argument to a path.
+
+    Args:
+        results: a folder, `s3://BUCKET/NAME` or `gs://BUCKET/NAME`.
 
     Raises:
-        UserError: a kind of storage that is not known, or whose library is not installed.
+        UserError: the kind of storage is unknown, or its library is not installed.
     """
     text = str(results)
     if not isinstance(results, str) or "://" not in text:
@@ -62,22 +64,22 @@ def storage_path(results: str | Path | StoragePath) -> StoragePath:
         raise UserError(f"{text}: reading {kind}:// needs {BUCKETS[kind]}: pip install 'rdstudy[{kind}]'")
     from upath import UPath
 
-    # Listings are never kept: other machines write.
+    # Listings must not be cached, because other machines write.
     return UPath(text.rstrip("/"), use_listings_cache=False)
 
 
 def in_bucket(path: StoragePath) -> TypeIs[UPath]:
-    """Whether a location is in a bucket, where there is no rename and no lock."""
+    """Whether a path is in a bucket, which has neither renames nor locks."""
     return not isinstance(path, Path)
 
 
 def absolute(results: StoragePath) -> str:
-    """The location as text that means the same on every machine that shares it."""
+    """The path as text that means the same on every machine that shares the storage."""
     return str(results) if in_bucket(results) else str(results.resolve())
 
 
 def storage_errors() -> tuple[type[Exception], ...]:
-    """What storage raises: the operating system's errors, and those of a bucket's library where it is in use."""
+    """The exceptions of storage: `OSError`, and those of the bucket libraries that are imported."""
     errors: list[type[Exception]] = [OSError]
     for module, name in (
         ("botocore.exceptions", "BotoCoreError"),
@@ -92,7 +94,7 @@ def storage_errors() -> tuple[type[Exception], ...]:
 
 
 def is_forbidden(error: Exception) -> bool:
-    """Whether a bucket refused a request because of who asked; gcsfs has no error of its own for it."""
+    """Whether a bucket refused a request for lack of permission. gcsfs has no exception class for it."""
     return (
         isinstance(error, PermissionError)
         or getattr(error, "code", None) in (401, 403)
@@ -101,10 +103,15 @@ def is_forbidden(error: Exception) -> bool:
 
 
 def retry(request: Callable[[], Result], *, only: frozenset[int] | None = None) -> Result:
-    """What a request to a bucket or a folder gives, tried again with growing waits while that is out of order.
+    """Return the result of a request, which is repeated with growing waits while the storage fails.
 
-    What trying again cannot mend (no such bucket, no permission) is raised at once, and so is, for a folder, all that
-    is not among the error numbers `only`.
+    Args:
+        request: the request to a bucket or folder.
+        only: error numbers to repeat after, for a folder; any other error is raised at once.
+
+    Raises:
+        PermissionError: permission is denied; raised at once.
+        OSError: the file or bucket does not exist (raised at once), or the storage did not recover in time.
     """
     wait, until = 0.5, time.monotonic() + PATIENCE_SECONDS
     while True:
@@ -117,14 +124,14 @@ def retry(request: Callable[[], Result], *, only: frozenset[int] | None = None) 
                 raise PermissionError(errno.EACCES, "permission denied") from error
             if isinstance(error, _FINAL) or time.monotonic() + wait > until:
                 raise
-            time.sleep(wait * random.uniform(0.5, 1))  # workers that failed together do not come back together
+            time.sleep(wait * random.uniform(0.5, 1))  # spread the retries of workers that failed together
             wait = min(2 * wait, LONGEST_WAIT)
 
 
 def list_files(folder: StoragePath, suffix: str) -> dict[str, int]:
-    """Names and sizes in bytes of the files directly in a folder, in the order of names. No folder, no files.
+    """Names and sizes in bytes of the files directly in a folder, sorted by name; empty if there is no folder.
 
-    Files that are being written aside (names with a leading dot) are left out.
+    Unfinished files (names with a leading dot) are left out.
     """
     found: dict[str, int] = {}
     if in_bucket(folder):
@@ -138,12 +145,12 @@ def list_files(folder: StoragePath, suffix: str) -> dict[str, int]:
             try:
                 found[path.name] = path.stat().st_size
             except FileNotFoundError:
-                continue  # went away after it was listed
+                continue  # removed after it was listed
     return {name: found[name] for name in sorted(found) if name.endswith(suffix) and not name.startswith(".")}
 
 
 def list_folders(folder: StoragePath) -> list[StoragePath]:
-    """The folders directly in a folder, in the order of names."""
+    """The folders directly in a folder, sorted by name; empty if there is no folder."""
     if in_bucket(folder):
         try:
             listed = retry(lambda: folder.fs.ls(folder.path, detail=True))
@@ -155,7 +162,7 @@ def list_folders(folder: StoragePath) -> list[StoragePath]:
 
 @contextmanager
 def local_copy(path: StoragePath) -> Iterator[Path]:
-    """A file of this machine with the same content, for libraries that read nothing else."""
+    """Give a local file with the same content, for libraries that read only local files."""
     if not in_bucket(path):
         yield path
         return

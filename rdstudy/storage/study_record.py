@@ -1,4 +1,4 @@
-"""The record of the study that a results folder belongs to: study.json."""
+"""The record of a results folder's study, `study.json`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FIX = "Remove it and run the study again: finished cells are not trained again.
 
 
 def load_study_record(results: StoragePath) -> dict[str, Any]:
-    """The study as it was last run into this folder, with `n_cells` and `data_fingerprint`.
+    """The keys of the study last run in this folder, with `n_cells` and `data_fingerprint`.
 
     Raises:
         UserError: the folder holds no study.
@@ -37,7 +37,7 @@ def load_study_record(results: StoragePath) -> dict[str, Any]:
 
 
 def recorded_study(results: StoragePath, *, overrides: Sequence[str] = ()) -> Study:
-    """The study that was last run into this folder.
+    """The study last run in this folder.
 
     Args:
         results: the folder.

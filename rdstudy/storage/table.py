@@ -1,13 +1,13 @@
-"""The table of measurements as Parquet parts: schema, reading, and how rows come in exactly once.
+"""The table of measurements, into which each cell's rows are committed exactly once.
 
     worker:  rows of a finished pack -> staging/<pack>.parquet      (whole, or not there)
     driver:  staging/<pack>.parquet  -> measurements/<pack>.parquet (a rename, by the one holder of the lock,
                                                                      minus cells that are finished already)
 
-Workers never touch the table, and a part is never edited, so a cell cannot be in it twice: neither after a kill at
-any moment, nor when two machines trained the same pack. Reading checks that again. Rows of finished cells that were
-measured again come in the same way, minus cells that have rows of that evaluation already. Rows of a cell that was
-stopped early are a part of their own, which goes away, as a recorded failure does, when the cell is trained after all.
+Workers never change the table and a part is never edited, so a cell cannot be in it twice: neither after a kill at
+any moment, nor when two machines trained the same pack. Reading checks this again. Rows of remeasured cells are
+committed in the same way, minus cells that already have rows of that evaluation. A cell that failed or was stopped
+early has a part of its own, which is removed when the cell is trained to its end.
 """
 
 from __future__ import annotations
@@ -203,7 +203,7 @@ def load_measurements(results: str | StoragePath, *, columns: Iterable[str] | No
     """The table of a results folder: one row per cell, evaluation step, population and `evaluation_id`.
 
     Args:
-        results: where a study was run into, e.g. `results/full` or `s3://bucket/full`. It may be still growing.
+        results: a results folder or bucket prefix, e.g. `results/full` or `s3://bucket/full`. A run may be active.
         columns: only these columns (`rdstudy.storage.schema.COLUMNS` lists all), which is faster.
 
     Raises:

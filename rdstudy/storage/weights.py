@@ -1,4 +1,4 @@
-"""Trained weights on disk: one safetensors file per cell, readable anywhere, never unpickled."""
+"""Trained weights: one safetensors file per cell, which is read without unpickling."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rdstudy.study.registry import PARTS, require_permission
 
 
 def model_path(results: StoragePath, cell_id: str) -> StoragePath:
-    """Where a cell's weights lie, if they were kept."""
+    """The path of a cell's weights, which exist only with `resources.save_models`."""
     return results / "models" / f"{cell_id}.safetensors"
 
 
@@ -33,8 +33,8 @@ def load_model(results: str | StoragePath, cell_id: str) -> VAE:
     """The trained model of a cell.
 
     Args:
-        results: where the study was run into, a folder or a prefix of a bucket.
-        cell_id: the cell, as in the table's column `cell_id`.
+        results: the results folder, or a prefix in a bucket.
+        cell_id: as in the table's column `cell_id`.
 
     Returns:
         A `VAE` on the CPU: `encode(images in [0, 1]) -> Posterior`, `decode(latent) -> logits`.

@@ -227,7 +227,7 @@ def test_a_study_file_with_a_mistake_is_answered_with_its_line(command, study_fi
     ("before", "after", "setting", "words"),
     [
         ("train_size: [40]", "train_size: [40, 81]", "grid.train_size.1", "train_size=81, but split random of images"),
-        ("split: [random]", "split: [standard]", "", "split 'standard' does not go with data set images"),
+        ("split: [random]", "split: [standard]", "", "split 'standard' is not allowed for data set images"),
         ("images.npz", "gone.npz", "dataset.path", "gone.npz does not exist"),
     ],
 )

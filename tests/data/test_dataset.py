@@ -75,7 +75,7 @@ def test_a_checksum_known_already_is_not_computed_again():
         ({"name": "mnist", "path": "a.npz"}, "only data set images has a path"),
         ({"name": "mnist", "size": 3}, "only generated data"),
         ({"name": "tetrominoes", "seed": -1}, "seed is -1"),
-        ({"name": "tetrominoes", "size": 0}, "size is 2 to 163840"),
+        ({"name": "tetrominoes", "size": 0}, "allowed: 2 to 163840"),
     ],
 )
 def test_impossible_wishes_are_refused_with_what_is_possible(arguments, complaint):
@@ -85,7 +85,7 @@ def test_impossible_wishes_are_refused_with_what_is_possible(arguments, complain
 
 
 def test_torchvisions_data_is_looked_for_in_the_cache_folder_unless_told_otherwise(tmp_path):
-    with pytest.raises(ValueError, match="MNIST is not there") as refusal:
+    with pytest.raises(ValueError, match="MNIST is missing") as refusal:
         load_dataset("mnist", cache=tmp_path / "here")
     assert str(tmp_path / "here" / "torchvision" / "MNIST" / "raw") in str(refusal.value)
 

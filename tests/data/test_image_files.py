@@ -54,14 +54,14 @@ def test_an_npz_file_gives_its_labels(tmp_path, dtype):
     [
         ({"pictures": GREY}, "holds pictures; it needs an array `images`"),
         ({}, "holds nothing"),
-        ({"images": GREY / 255}, "is float64 [5, 4, 3]; needed is uint8"),
-        ({"images": GREY[0]}, "is uint8 [4, 3]; needed is uint8 (0 to 255) [n, height, width]"),
+        ({"images": GREY / 255}, "is float64 [5, 4, 3]; expected uint8"),
+        ({"images": GREY[0]}, "is uint8 [4, 3]; expected uint8 (0 to 255) [n, height, width]"),
         ({"images": GREY[:0]}, "is uint8 [0, 4, 3]"),
         ({"images": GREY, "labels": np.zeros(4, dtype=int)}, "`labels` in"),
-        ({"images": GREY, "labels": np.zeros(5)}, "is float64 [5]; needed are 5 whole numbers from 0 up"),
+        ({"images": GREY, "labels": np.zeros(5)}, "is float64 [5]; expected 5 integers of at least 0"),
         (
             {"images": GREY, "labels": np.array([0, 1, -1, 0, 0])},
-            "is int64 [5]; needed are 5 whole numbers from 0 up",
+            "is int64 [5]; expected 5 integers of at least 0",
         ),
     ],
 )
@@ -178,7 +178,7 @@ def test_an_image_that_cannot_be_read_is_named(tmp_path, keep):
 @pytest.mark.parametrize("names", [["a.png", "cat/b.png"], ["cat/a.png", "dog/young/b.png"], ["x/y/a.png"]])
 def test_a_folder_whose_classes_are_not_clear_is_refused(tmp_path, names):
     save(tmp_path, names, GREY[: len(names)])
-    with pytest.raises(ValueError, match="all in the folder itself, or all in its sub-folders, one per class"):
+    with pytest.raises(ValueError, match="all be in the folder itself, or all in sub-folders, one per class"):
         load(tmp_path)
 
 
@@ -189,7 +189,7 @@ def test_a_folder_without_images_says_what_was_looked_for(tmp_path):
 
 def test_a_path_that_is_neither_is_refused(tmp_path):
     (tmp_path / "mine.npy").write_bytes(b"")
-    with pytest.raises(ValueError, match=r"mine\.npy is there but is neither an \.npz file or a folder"):
+    with pytest.raises(ValueError, match=r"mine\.npy exists but is neither an \.npz file or a folder"):
         load(tmp_path / "mine.npy")
-    with pytest.raises(ValueError, match=r"nowhere does not exist; needed is an \.npz file or a folder"):
+    with pytest.raises(ValueError, match=r"nowhere does not exist; expected an \.npz file or a folder"):
         load(tmp_path / "nowhere")

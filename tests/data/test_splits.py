@@ -179,5 +179,7 @@ def test_indices_are_read_only():
 
 
 def test_a_split_of_another_data_set_is_refused():
-    with pytest.raises(ValueError, match="split 'checkerboard' does not go with data set mnist, which allows standard"):
+    with pytest.raises(
+        ValueError, match="split 'checkerboard' is not allowed for data set mnist, which allows standard"
+    ):
         split_dataset(digits(), "checkerboard", seed=0)

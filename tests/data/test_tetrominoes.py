@@ -150,7 +150,7 @@ def test_a_smaller_data_set_takes_bins_from_everywhere():
 
 @pytest.mark.parametrize("size", [-1, 0, 1, 163_841])
 def test_an_impossible_size_is_refused_with_what_is_possible(size):
-    with pytest.raises(ValueError, match=rf"size {size}: there are 163840 images; size is 2 to 163840"):
+    with pytest.raises(ValueError, match=rf"size {size}: there are 163840 images; allowed: 2 to 163840"):
         draw_factors(0, size)
 
 

@@ -103,12 +103,12 @@ def test_the_real_mnist_has_its_known_sizes(shared):
 
 
 def test_a_data_set_that_is_not_there_is_an_error_that_says_where_it_was_looked_for(tmp_path):
-    with pytest.raises(ValueError, match="FashionMNIST is not there") as refusal:
+    with pytest.raises(ValueError, match="FashionMNIST is missing") as refusal:
         load_dataset("fashion_mnist", root=tmp_path / "nowhere")
     said = str(refusal.value)
     assert str(tmp_path / "nowhere" / "FashionMNIST" / "raw") in said
     assert "train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte" in said
-    assert "Point `root` at the folder that holds it, or allow the download (`download: true`)." in said
+    assert "Set `root` to the folder that holds it, or allow the download (`download: true`)." in said
     assert not (tmp_path / "nowhere").exists()
 
 
@@ -116,12 +116,12 @@ def test_files_that_are_missing_are_named(tmp_path):
     files, _, _ = digits()
     del files["t10k-labels-idx1-ubyte"]
     write(tmp_path / "MNIST" / "raw", files)
-    with pytest.raises(ValueError, match=r"MNIST is not there: \S+raw lacks t10k-labels-idx1-ubyte \("):
+    with pytest.raises(ValueError, match=r"MNIST is missing: \S+raw lacks t10k-labels-idx1-ubyte \("):
         load_dataset("mnist", root=tmp_path)
 
 
 def test_a_missing_cifar10_is_named_too(tmp_path):
-    with pytest.raises(ValueError, match=r"CIFAR10 is not there: \S+cifar-10-batches-py lacks data_batch_1, "):
+    with pytest.raises(ValueError, match=r"CIFAR10 is missing: \S+cifar-10-batches-py lacks data_batch_1, "):
         load_dataset("cifar10", root=tmp_path)
 
 
@@ -192,7 +192,7 @@ def mirror(tmp_path, monkeypatch):
 
 def test_a_missing_data_set_is_downloaded_only_if_that_is_allowed(tmp_path, mirror):
     root = tmp_path / "root"
-    with pytest.raises(ValueError, match="MNIST is not there"):
+    with pytest.raises(ValueError, match="MNIST is missing"):
         load_dataset("mnist", root=root)
     assert not root.exists()
     dataset = load_dataset("mnist", root=root, download=True)
@@ -206,13 +206,13 @@ def test_a_download_that_fails_says_where_and_what_else_to_do(tmp_path, mirror):
         load_dataset("mnist", root=tmp_path / "root", download=True)
     # torchvision's own words, which differ between its versions
     assert re.search(r"\((Error downloading t10k-images|File not found or corrupted)", str(refusal.value))
-    assert "or mend the download" in str(refusal.value)
+    assert "or fix the download" in str(refusal.value)
 
 
 @pytest.mark.usefixtures("mirror")
 def test_a_root_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(ValueError, match="MNIST is not there") as refusal:
+    with pytest.raises(ValueError, match="MNIST is missing") as refusal:
         load_dataset("mnist", root=tmp_path / "file" / "root", download=True)
     assert str(tmp_path / "file" / "root") in str(refusal.value)
 

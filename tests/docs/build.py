@@ -1,7 +1,7 @@
 """The pages of the public Python interface, made from its docstrings: `python -m tests.docs.build FOLDER`.
 
-A room that says in `__all__` what it offers is one page of that; of the other rooms every module is a page. What
-only serves the command (`rdstudy --help`) has none. Formulas are text, and stay as they are typed. A warning ends it.
+A package with `__all__` is one page of the names in it; of any other package every module is a page. Formulas are
+shown as they are typed. Warnings are errors.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from pydantic import BaseModel
 
 import rdstudy
 
-OF_THE_COMMAND = {"__main__", "budget", "cli", "display", "estimates", "speed", "tally", "tuning"}
+HIDDEN = {"__main__", "cli", "ray_tune"}
+"""Packages and modules without pages: they only serve the `rdstudy` command."""
 
 
 def pages(name: str = "rdstudy") -> Iterator[str]:
@@ -31,7 +32,7 @@ def pages(name: str = "rdstudy") -> Iterator[str]:
     if name != "rdstudy" and hasattr(module, "__all__"):
         return
     for _, inner, is_package in iter_modules(getattr(module, "__path__", [])):
-        if inner in OF_THE_COMMAND or inner.startswith("_"):
+        if inner in HIDDEN or inner.startswith("_"):
             continue
         if is_package:
             yield from pages(f"{name}.{inner}")

@@ -1,11 +1,10 @@
-"""The project's documents, read as Markdown: headings, links, commands, paragraphs and tables."""
+"""The project's documents, read as Markdown: headings, links, commands and tables."""
 
 from __future__ import annotations
 
 import re
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -15,7 +14,7 @@ NAMES = (
     "CHANGELOG.md",
     "cluster/README.md",
     "results/README.md",
-    "rdstudy/information/README.md",
+    "rdstudy/evaluation/README.md",
     "tests/benchmarks/README.md",
 )
 PROGRAMS = ("rdstudy", "make", "python")
@@ -26,19 +25,19 @@ def text(name: str) -> str:
 
 
 def prose(document: str) -> str:
-    """Without code that stands on lines of its own."""
+    """The document without its code blocks."""
     document = re.sub(r"(?ms)^```.*?^```\n", "", document)
     return re.sub(r"(?m)^ {4}\S.*\n", "", document)
 
 
 def links(document: str) -> list[str]:
-    """Where links lead: `[text](target)` and `<https://...>`."""
+    """The targets of all links: `[text](target)` and `<https://...>`."""
     document = re.sub(r"`[^`\n]*`", "", prose(document))
     return re.findall(r"\]\(([^()\s]+)\)", document) + re.findall(r"<(https?:[^>\s]+)>", document)
 
 
 def anchors(document: str) -> set[str]:
-    """What a link may name after `#`, by GitHub's rule: lower case, dashes for spaces, no points, -1 for a second."""
+    """The anchors of all headings, by GitHub's rule: lower case, dashes for spaces, no punctuation, -1 for a repeat."""
     seen: dict[str, int] = {}
     found = set()
     for heading in re.findall(r"(?m)^#+ +(.*?) *$", prose(document)):
@@ -51,7 +50,7 @@ def anchors(document: str) -> set[str]:
 
 
 def commands(document: str) -> Iterator[list[str]]:
-    """Commands of ours in code blocks and in backquotes, as words; the program without its folder."""
+    """The commands of `PROGRAMS` in code blocks and in backquotes, as words; the program without its folder."""
     blocks = re.findall(r"(?ms)^```(?:bash|sh|console)?\n(.*?)^```", document) + re.findall(
         r"(?m)^ {4}(\S.*)$", document
     )
@@ -63,34 +62,16 @@ def commands(document: str) -> Iterator[list[str]]:
             yield [words[0].rpartition("/")[2], *words[1:]]
 
 
-@dataclass(frozen=True)
-class Block:
-    """A paragraph, list item or table, and where its source may be named.
-
-    That is all that stands between the same two comments; else the block itself, with a table the one before it too.
-    """
-
-    text: str
-    region: str
-
-
-def blocks(document: str) -> Iterator[Block]:
-    """The document's blocks; the table of columns is left out, for it is made from `measurement.py`."""
-    document = re.sub(r"(?s)<!-- columns -->.*?<!-- /columns -->", "", prose(document))
-    for part in re.split(r"(?s)(<!-- (?:\w+) -->.*?<!-- /(?:\w+) -->)", document):
-        marked, before = part.startswith("<!--"), ""
-        for block in map(str.strip, re.split(r"\n\s*\n|\n(?=- )", re.sub(r"<!--.*?-->", "", part))):
-            if block and not block.startswith("#"):
-                own = f"{before}\n\n{block}" if block.startswith("|") else block
-                yield Block(block, part if marked else own)
-            before = block
-
-
 def table(block: str) -> list[dict[str, str]]:
     """The rows of a Markdown table."""
     rows = [
-        [cell.strip() for cell in line.strip().strip("|").split(" | ")]
+        [cell.strip() for cell in re.split(r"(?<!\\)\|", line.strip()[1:-1])]
         for line in block.splitlines()
         if line.startswith("|")
     ]
     return [dict(zip(rows[0], row, strict=True)) for row in rows[2:]] if len(rows) > 2 else []
+
+
+def tables(document: str) -> list[list[dict[str, str]]]:
+    """All Markdown tables of a document, in their order."""
+    return [rows for block in re.split(r"\n\s*\n", document) if (rows := table(block))]

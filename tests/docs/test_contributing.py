@@ -1,4 +1,4 @@
-"""CONTRIBUTING sends nobody astray: what it names is there, and what would have to be touched is named."""
+"""The guides of CONTRIBUTING name files that exist, for every way to extend a study."""
 
 import json
 import re
@@ -9,24 +9,30 @@ import pytest
 
 from rdstudy.data.split_spec import SPLITS
 from rdstudy.study import DatasetSpec, study_schema
-from tests.docs.documents import ROOT, text
-from tests.test_layers import ORDER
+from tests.docs.documents import ROOT, tables, text
+from tests.test_layers import LEVEL, ORDER
 
-GUIDES = dict(re.findall(r"(?ms)^## Add a ([\w ]+)\n(.*?)(?=^## |\Z)", text("CONTRIBUTING.md")))
-
-
-def test_there_is_a_guide_for_each_way_to_extend_a_study():
-    assert list(GUIDES) == ["data set", "prior", "model family", "measure"]
+GUIDES = dict(re.findall(r"(?ms)^## Add an? ([\w ]+)\n(.*?)(?=^## |\Z)", text("CONTRIBUTING.md")))
 
 
 @pytest.mark.parametrize("guide", GUIDES)
-def test_every_file_and_folder_in_a_guide_is_there(guide):
-    for path in re.findall(r"`((?:rdstudy|tests|studies)/[\w./]*)`", GUIDES[guide]):
-        assert "NAME" in path or (ROOT / path).exists(), path
+def test_every_file_and_folder_in_a_guide_exists(guide):
+    paths = re.findall(r"`((?:rdstudy|tests|studies)/[\w./]*)`", GUIDES[guide])
+    assert paths
+    for path in paths:
+        place = ROOT / path
+        assert (place.parent if place.stem == "NAME" else place).exists(), path
 
 
-def test_the_rooms_are_in_the_order_that_the_layers_have():
+@pytest.mark.parametrize("guide", GUIDES)
+def test_every_guide_names_the_test_to_write(guide):
+    assert "The test to write" in GUIDES[guide]
+
+
+def test_the_rooms_are_those_of_the_layers_in_their_order():
     assert ORDER in text("CONTRIBUTING.md")
+    [rows] = [rows for rows in tables(text("CONTRIBUTING.md")) if "folder of `rdstudy/`" in rows[0]]
+    assert {row["folder of `rdstudy/`"].strip("`/") for row in rows} == LEVEL.keys()
 
 
 def test_a_study_file_and_the_splits_know_the_same_data_sets():

@@ -11,7 +11,7 @@ from rdstudy.models.objective import Posterior, lagrangian
 from rdstudy.models.shape import ModelShape
 from rdstudy.models.stacked import StackedVAE, initial_parameters
 from rdstudy.models.vae import VAE
-from rdstudy.storage.paths import location
+from rdstudy.storage.paths import storage_path
 from rdstudy.storage.weights import load_model, save_model
 from rdstudy.study.registry import PARTS
 
@@ -126,7 +126,7 @@ def test_draws_from_a_prior_have_its_density(name):
 @each_shape
 def test_weights_are_read_back_as_they_were_written(shape, tmp_path):
     model = VAE(shape, row_of(shape, "a", torch.float32))
-    save_model(location(tmp_path), "a", model)
+    save_model(storage_path(tmp_path), "a", model)
     loaded = load_model(tmp_path, "a")
     assert loaded.shape == shape
     assert torch.equal(loaded.row(), model.row())

@@ -162,7 +162,7 @@ def test_a_dead_holders_lease_is_free_after_a_while(url, monkeypatch):
     )
     assert subprocess.run([sys.executable, "-c", program, url], check=False, timeout=60).returncode == 9
     with (
-        pytest.raises(LockedError, match=r"its right ends 120 s after its last sign of life"),
+        pytest.raises(LockedError, match=r"its lease expires 120 s after the last renewal"),
         locked(storage_path(url)),
     ):
         pass
@@ -186,7 +186,7 @@ def test_a_holder_whose_lease_was_taken_over_writes_no_more(url, monkeypatch):
         staged = stage(storage_path(url), "two", rows_of("b"))
         atomic_write(storage_path(url) / "lease" / "000002.json", lambda file: file.write(b"{}"))
         time.sleep(1.5)
-        with pytest.raises(StorageError, match="the right to write here was lost"):
+        with pytest.raises(StorageError, match="the lease was lost"):
             table.commit(staged)
     assert finished_cells(storage_path(url) / "measurements") == {"a"}
 

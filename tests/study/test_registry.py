@@ -2,7 +2,7 @@ import sys
 
 import pytest
 
-from rdstudy.storage.paths import location
+from rdstudy.storage.paths import storage_path
 from rdstudy.storage.table import load_measurements
 from rdstudy.study import StudyError, parse_study
 from rdstudy.study.registry import allow_plugins, canonical
@@ -47,7 +47,7 @@ def test_code_of_ones_own_is_imported_only_where_that_is_allowed(command, study_
     assert "own_priors" not in sys.modules
     ended = command("run", study_file, "--inline", "--results", "out", "--allow-plugins")
     assert ended.code == 0, ended.err
-    (name,) = set(load_measurements(location(tmp_path / "out"))["prior"])
+    (name,) = set(load_measurements(storage_path(tmp_path / "out"))["prior"])
     assert name.startswith(f"{plugin}@")  # the hash of the class's source, so that other code makes other cells
     allow_plugins(False)
     with pytest.raises(StudyError, match="--allow-plugins"):

@@ -118,7 +118,7 @@ def refusal(text: str, *overrides: str) -> str:
             4,
             "grid.split.0: split 'checkerbord': .*Allowed: random, checkerb",
         ),
-        ("[checkerboard, random]", "[cropped(2)]", 4, "grid.split.0: .*the ratio is '2'; it lies above 0"),
+        ("[checkerboard, random]", "[cropped(2)]", 4, "grid.split.0: .*the ratio is '2'; it must be above 0"),
         ("[checkerboard, random]", "[holdout(7,9)]", 4, "grid.split.0: .*quote a split with a comma"),
         (
             "[checkerboard, random]",
@@ -137,7 +137,7 @@ def test_a_mistake_is_answered_with_file_line_and_what_is_allowed(right, wrong, 
 
 def test_a_split_that_does_not_go_with_the_data_set_is_answered_with_its_line():
     message = refusal(TEXT.replace("[checkerboard, random]", "[checkerboard, standard]"))
-    assert "split 'standard' does not go with data set tetrominoes, which allows random, checkerboard" in message
+    assert "split 'standard' is not allowed for data set tetrominoes, which allows random, checkerboard" in message
     assert message.startswith("example.yaml:4: ")
 
 

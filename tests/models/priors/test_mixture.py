@@ -4,7 +4,7 @@ from torch.distributions import Normal, kl_divergence
 
 from rdstudy.models.objective import Posterior
 from rdstudy.models.priors.mixture import Mixture
-from rdstudy.storage.paths import location
+from rdstudy.storage.paths import storage_path
 from rdstudy.storage.table import load_measurements
 
 
@@ -32,7 +32,7 @@ def test_a_study_searches_the_best_beta_of_two_priors(command, study_file, tmp_p
     study_file.write_text(text)
     ended = command("run", study_file, "--inline", "--results", "out")
     assert ended.code == 0, ended.err
-    table = load_measurements(location(tmp_path / "out"))
+    table = load_measurements(storage_path(tmp_path / "out"))
     assert set(table["prior"]) == {"standard_normal", "mixture(3)"}
     final = table[table["is_final"]]
     assert (final["status"] == "ok").all()
