@@ -55,8 +55,8 @@ def test_a_machine_that_slept_is_not_paid_for():
     [
         ({"hours": 0.0}, "--max-hours: expected more than 0; found 0"),
         ({"hours": float("nan")}, "--max-hours: expected more than 0; found nan"),
-        ({"cost": 5.0}, "--max-cost needs --price"),
-        ({"price": 5.0}, "--max-cost needs --price"),
+        ({"cost": 5.0}, "--max-cost and --price"),
+        ({"price": 5.0}, "--max-cost and --price"),
         ({"cost": -5.0, "price": 1.0}, "--max-cost: expected more than 0"),
     ],
 )
