@@ -162,7 +162,7 @@ def reliability_sentence(analyses: Analyses, criterion: str) -> str:
         return ""
     return (
         f" Rough: the importance weights of {share:.0%} of the examples are unreliable (Pareto tail index above 0.7), "
-        "so that the NLL lies too high, by more where the rate is large; `rdstudy measure --importance-samples` "
+        "so that the NLL lies too high, by more where the rate is large; `rdstudy remeasure --nll-draws` "
         "betters it."
     )
 

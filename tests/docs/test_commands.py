@@ -74,7 +74,7 @@ def test_all_three_programs_are_found_in_the_documents():
         "python tests/nothing.py",
         "rdstudy walk studies/quickstart.yaml",
         "rdstudy run studies/quickstart.yaml --fast",
-        "rdstudy studies burn",
+        "rdstudy examples burn",
         "rdstudy --fast",
     ],
 )
