@@ -35,8 +35,8 @@ ResultsOption = Annotated[
     typer.Option(
         "--results",
         metavar="DIR",
-        help="Where results go: a folder, s3://BUCKET/NAME or gs://BUCKET/NAME. Default: NAME in RDSTUDY_RESULTS, or in "
-        "the folder results.",
+        help="Where results go: a folder, s3://BUCKET/NAME or gs://BUCKET/NAME. Default: NAME in RDSTUDY_RESULTS, or "
+        "in the folder results.",
         parser=place,
         autocompletion=results_folders,
     ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from rdstudy.errors import UserError
 from rdstudy.storage.checkpoints import Checkpoints
@@ -12,7 +12,8 @@ from rdstudy.study import Cell, Study
 from rdstudy.training.packs import Pack, plan_packs
 
 
-class Workers(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Workers:
     """What packs are planned for.
 
     Attributes:
