@@ -1,11 +1,15 @@
 """Rate-distortion studies of variational autoencoders: from a YAML file to a table, and from the table to an answer.
 
+    rdstudy.run("studies/full.yaml")                 -> RunResult; trains what is not finished
+    rdstudy.plan("studies/full.yaml")                -> StudyPlan: packs, estimated time and storage
+    rdstudy.status("results/full")                   -> StudyStatus: finished, failed and missing cells
+    rdstudy.write_report("results/full")             -> the files of a page with figures
     rdstudy.load_study("studies/full.yaml")          -> Study
     rdstudy.load_measurements("results/full")        -> pandas.DataFrame, a row per cell, step, population, evaluation
     rdstudy.analysis.claims(table)                   -> pandas.DataFrame, what the table says; and other analyses
     rdstudy.load_model("results/full", cell_id)      -> a trained VAE (needs torch)
 
-Nothing heavy is imported before it is asked for: reading a table needs neither torch nor Ray.
+Heavy libraries are imported on first use: reading a table needs neither torch nor Ray.
 """
 
 from __future__ import annotations
@@ -15,19 +19,35 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rdstudy import analysis
+    from rdstudy.api import plan, run, status, write_report
     from rdstudy.storage import load_measurements
     from rdstudy.storage.weights import load_model
     from rdstudy.study import Study, load_study
 
     __version__: str
 
-__all__ = ["Study", "__version__", "analysis", "load_measurements", "load_model", "load_study"]
+__all__ = [
+    "Study",
+    "__version__",
+    "analysis",
+    "load_measurements",
+    "load_model",
+    "load_study",
+    "plan",
+    "run",
+    "status",
+    "write_report",
+]
 
 _HOMES = {
     "Study": "rdstudy.study",
     "load_study": "rdstudy.study",
     "load_measurements": "rdstudy.storage",
     "load_model": "rdstudy.storage.weights",
+    "plan": "rdstudy.api",
+    "run": "rdstudy.api",
+    "status": "rdstudy.api",
+    "write_report": "rdstudy.api",
 }
 
 

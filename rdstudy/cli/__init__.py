@@ -1,7 +1,7 @@
 """The command line: parses, calls, prints.
 
-Exit codes: 0 all cells are finished; 1 some failed, or the run had to stop; 2 a mistake to mend (nothing was
-started); 130 interrupted (the same command goes on).
+Exit codes: 0 all cells finished; 1 some failed or the run stopped early; 2 invalid input, nothing was started; 130
+interrupted, the same command resumes.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from rich.text import Text
 import rdstudy
 from rdstudy.cli.cells import ls, show
 from rdstudy.cli.clusters import doctor, submit
-from rdstudy.cli.exit_codes import INTERRUPTED, MISTAKE
+from rdstudy.cli.exit_codes import INTERRUPTED, INVALID_INPUT
 from rdstudy.cli.export import export
-from rdstudy.cli.init import columns, data, init, schema, studies_copy, studies_list
+from rdstudy.cli.init import columns, data, examples_copy, examples_list, init, schema
 from rdstudy.cli.plan import plan
 from rdstudy.cli.remeasure import remeasure
+from rdstudy.cli.renamed import refuse_old_names
 from rdstudy.cli.report import report
 from rdstudy.cli.run import run
 from rdstudy.cli.status import status
@@ -31,8 +32,9 @@ from rdstudy.cli.verify import verify
 from rdstudy.errors import UserError
 
 app = typer.Typer(
-    help="Rate-distortion studies of variational autoencoders: plan, run, look.",
-    epilog="Exit codes: 0 all cells finished; 1 some failed; 2 a mistake to mend; 130 interrupted, run again to go on.",
+    help="Rate-distortion studies of variational autoencoders: plan, run, report.",
+    epilog="Exit codes: 0 all cells finished; 1 some failed; 2 invalid input; 130 interrupted, run again to resume.",
+    context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -55,10 +57,10 @@ for _command in (
     columns,
 ):
     app.command()(_command)
-studies = typer.Typer(help="The studies that come with rdstudy.", no_args_is_help=True, rich_markup_mode=None)
-studies.command("list")(studies_list)
-studies.command("copy")(studies_copy)
-app.add_typer(studies, name="studies")
+examples = typer.Typer(help="Studies that come with rdstudy.", no_args_is_help=True, rich_markup_mode=None)
+examples.command("list")(examples_list)
+examples.command("copy")(examples_copy)
+app.add_typer(examples, name="examples")
 
 
 def _version(wanted: bool | None) -> None:
@@ -70,7 +72,7 @@ def _version(wanted: bool | None) -> None:
 @app.callback()
 def _options(
     version: Annotated[
-        bool | None, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
+        bool | None, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = None,
 ) -> None:
     pass
@@ -84,27 +86,28 @@ def main(arguments: list[str] | None = None) -> None:
     def interrupt(signum: int, frame: object) -> None:
         nonlocal interrupted
         interrupted = True
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C ends at once
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C ends the process at once
         raise KeyboardInterrupt
 
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a character that the terminal lacks is no reason to end
+            stream.reconfigure(errors="backslashreplace")  # for characters that the terminal lacks
     before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     stderr = console_for(stderr=True)
     try:
+        refuse_old_names(arguments)
         app(args=arguments, prog_name="rdstudy")
     except BaseException as error:
-        # An interrupt comes out as whatever the library it struck made of it.
+        # A library that is interrupted may raise an exception of its own in place of KeyboardInterrupt.
         if interrupted:
             again = shlex.join(["rdstudy", *arguments])
-            kept = "what is finished is in the table, what is begun in its last checkpoint"
-            stderr.print(f"rdstudy: interrupted; {kept}. To go on: {again}", soft_wrap=True)
+            kept = "finished cells are in the table, unfinished packs in their last checkpoint"
+            stderr.print(f"rdstudy: interrupted; {kept}. Resume with: {again}", soft_wrap=True)
             sys.exit(INTERRUPTED)
         if not isinstance(error, UserError):
             raise
         stderr.print(Text(f"rdstudy: {error}", style="red"), soft_wrap=True)
-        sys.exit(MISTAKE)
+        sys.exit(INVALID_INPUT)
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)  # of a notebook, say, in which this was called
+            signal.signal(number, handler)  # for callers within Python, such as a notebook

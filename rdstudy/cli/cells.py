@@ -1,4 +1,4 @@
-"""`ls` and `show`: a study's cells, all of them or one."""
+"""`ls` and `show`: list a study's cells, and show one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rdstudy.report.cells import CellRecord
 
 MAX_CELLS = 40
-"""Cells that a list shows unless more are asked for."""
+"""Cells that a list shows by default."""
 QUANTITIES = {
     "distortion_nats": "distortion",
     "rate_nats": "rate",
@@ -39,28 +39,31 @@ def ls(
         list[str] | None,
         typer.Option(
             metavar="KEY=VALUE",
-            help="Only cells of which this holds, e.g. --where depth=3 --where 'beta<=0.1'. The same key with = "
-            "again: either value.",
+            help="Only cells with this setting, e.g. --where depth=3 --where 'beta<=0.1'. Repeating a key with = "
+            "allows either value.",
         ),
     ] = None,
     statuses: Annotated[
         list[str] | None,
-        typer.Option("--status", help="Only these: ok, diverged, failed, stopped or missing. Repeatable."),
+        typer.Option(
+            "--status", help="Only cells with this status: ok, diverged, failed, stopped or missing. Repeatable."
+        ),
     ] = None,
     sort: Annotated[
-        str | None, typer.Option(metavar="KEY", help="Sort by it, e.g. test_distortion_nats; -KEY: largest first.")
+        str | None,
+        typer.Option(metavar="KEY", help="Sort by a column, e.g. test_distortion_nats; -KEY: largest first."),
     ] = None,
-    limit: Annotated[int, typer.Option(min=0, help="How many to show.")] = MAX_CELLS,
-    everything: Annotated[bool, typer.Option("--all", help="Show all.")] = False,
+    limit: Annotated[int, typer.Option(min=0, help="Number of cells to show.")] = MAX_CELLS,
+    everything: Annotated[bool, typer.Option("--all", help="Show all cells.")] = False,
     json_wanted: Annotated[
         bool,
         as_json(
-            "study, results, cells (of each, and of all that were asked for: cell_id, status, message, its settings, "
+            "study, results, cells (all that match: cell_id, status, message, its settings, "
             "train_distortion_nats, test_distortion_nats, train_rate_nats, test_rate_nats)"
         ),
     ] = False,
 ) -> None:
-    """List a study's cells: how each stands, the settings in which they differ, final distortion and rate."""
+    """List a study's cells: status, the settings in which they differ, final distortion and rate."""
     from rdstudy.execution.status import study_status
     from rdstudy.report.cells import FINAL, list_cells, ordered, select, varying_axes
     from rdstudy.storage.study_record import recorded_study
@@ -99,12 +102,12 @@ def show(
     cell: Annotated[
         str,
         typer.Argument(
-            metavar="CELL", help="A cell_id, or its first digits.", show_default=False, autocompletion=cell_ids
+            metavar="CELL", help="A cell_id, or its first characters.", show_default=False, autocompletion=cell_ids
         ),
     ],
     png: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Draw its reconstructions and samples into a PNG.", show_default=False),
+        typer.Option(metavar="FILE", help="Write its reconstructions and samples to a PNG file.", show_default=False),
     ] = None,
     json_wanted: Annotated[
         bool,
@@ -115,7 +118,7 @@ def show(
         ),
     ] = False,
 ) -> None:
-    """Show one cell: its settings, learning curves, final values with standard errors, who trained it, its images."""
+    """Show one cell: settings, learning curves, final values with standard errors, provenance and images."""
     from rdstudy.execution.status import study_status
     from rdstudy.report.cells import cell_record, final_values
     from rdstudy.storage.study_record import recorded_study
@@ -219,7 +222,7 @@ def _draw(record: CellRecord, png: Path) -> None:
 
     sheet = read_images(record.sheet)
     if not sheet:
-        raise UserError(f"{record.sheet}: is damaged; without it there is nothing to draw")
+        raise UserError(f"{record.sheet}: is damaged, so there are no images to draw")
     drawn = png_bytes(cell_grid(sheet, title=f"beta {record.settings['beta']:g}, cell {record.cell_id}"))
     atomic_write(png, lambda file: file.write(drawn))
 
@@ -233,7 +236,7 @@ def _setting(value: Any) -> str:
 
 
 def _nats(value: float) -> str:
-    """Nats, or a dash for what was not measured."""
+    """Nats, or a dash if not measured."""
     return "-" if not math.isfinite(value) else f"{value:.1f}"
 
 

@@ -1,4 +1,4 @@
-"""`submit` and `doctor`: a study on other machines."""
+"""`submit` and `doctor`: run a study on a cluster, and check a machine or cluster file."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from rdstudy.errors import UserError
 
 
 def submit(
-    cluster_file: Annotated[Path, typer.Argument(metavar="CLUSTER.yaml", help="The file the cluster was made from.")],
+    cluster_file: Annotated[Path, typer.Argument(metavar="CLUSTER.yaml", help="The file that `ray up` was given.")],
     study_file: StudyFile,
     settings: Settings = None,
     max_hours: MaxHours = None,
     max_cost: MaxCost = None,
     price: Price = None,
 ) -> None:
-    """Hand a study over to a cluster, where it runs as a job of Ray's; this machine may then be switched off."""
+    """Submit a study to a cluster as a Ray job; this machine may then be switched off."""
     from rdstudy.execution.budget import Budget
     from rdstudy.execution.ray_tune import submit as submission
     from rdstudy.study import load_study
 
     study = load_study(study_file, overrides=settings or ())
-    Budget(max_hours, max_cost, price)  # refused here, not there
+    Budget(max_hours, max_cost, price)  # so that invalid limits are refused here
     limits = {"--max-hours": max_hours, "--max-cost": max_cost, "--price": price}
     options = [word for setting in settings or () for word in ("--set", setting)]
     options += [word for name, value in limits.items() if value is not None for word in (name, str(value))]
@@ -37,8 +37,8 @@ def submit(
     console = console_for()
     console.print(Text(said.strip()), soft_wrap=True)
     console.print(
-        f"{study.name}: handed over to {cluster_file}; `rdstudy status` with the results location that its "
-        "RDSTUDY_RESULTS names says how far it is",
+        f"{study.name}: submitted to {cluster_file}. To see its progress, give `rdstudy status` the results location "
+        "that RDSTUDY_RESULTS sets there",
         soft_wrap=True,
     )
 
@@ -48,10 +48,10 @@ def doctor(
         Path | None, typer.Argument(metavar="[CLUSTER.yaml]", help="A cluster file for `ray up`.", show_default=False)
     ] = None,
     results: ResultsOption = None,
-    device: Annotated[str, typer.Option(help="What packs are to train on here: auto, cpu, cuda or mps.")] = "auto",
-    json_wanted: Annotated[bool, as_json("target, results, faults (in words; none is good)")] = False,
+    device: Annotated[str, typer.Option(help="Device to train on here: auto, cpu, cuda or mps.")] = "auto",
+    json_wanted: Annotated[bool, as_json("target, results, faults (messages; empty if there are none)")] = False,
 ) -> None:
-    """Say what would keep a study from running, here or on a cluster: each fault and its mend. Starts nothing."""
+    """Check whether a study can run here, or on a cluster: list each fault and its fix. Starts nothing."""
     from rdstudy.execution.ray_tune.doctor import diagnose
 
     if device not in ("auto", "cpu", "cuda", "mps"):
@@ -62,6 +62,6 @@ def doctor(
     if json_wanted:
         print_document({"target": what, "results": where, "faults": found})
     if found:
-        raise UserError("\n  ".join([f"{what}: {len(found)} to mend:", *found]))
+        raise UserError("\n  ".join([f"{what}: {len(found)} to fix:", *found]))
     if not json_wanted:
-        console_for().print(f"{what}: nothing to mend; results can be written to {where}", soft_wrap=True)
+        console_for().print(f"{what}: no faults found; results can be written to {where}", soft_wrap=True)

@@ -1,4 +1,4 @@
-"""What a shell offers for an argument: quick, and silent about everything that is wrong."""
+"""Shell completion: quick, and without error messages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MAX_OFFERED = 200
 
 
 def results_folders(incomplete: str) -> list[str]:
-    """Folders that hold a study, and those on the way to one."""
+    """Results folders, and folders that may contain one."""
     offered = []
     usual = Path(os.environ.get("RDSTUDY_RESULTS") or "results")
     for folder in (Path(incomplete) if incomplete.endswith("/") else Path(incomplete).parent, usual):
@@ -27,26 +27,26 @@ def results_folders(incomplete: str) -> list[str]:
 
 
 def study_names(incomplete: str) -> list[tuple[str, str]]:
-    """The packaged studies, each with its first sentence."""
+    """The example studies, each with its first sentence."""
     from rdstudy.study.examples import packaged_studies, summary
 
     return [(name, summary(path)) for name, path in packaged_studies().items() if name.startswith(incomplete)]
 
 
 def dataset_names(incomplete: str) -> list[str]:
-    """The data sets there are."""
+    """The data sets."""
     from rdstudy.data.split_spec import SPLITS
 
     return [name for name in SPLITS if name.startswith(incomplete)]
 
 
 def export_targets(incomplete: str) -> list[str]:
-    """What `export` writes for."""
+    """The formats of `export`."""
     return [name for name in ("tensorboard", "mlflow", "csv") if name.startswith(incomplete)]
 
 
 def cell_ids(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
-    """Ids of the cells of the results folder that stands before, each with what it is."""
+    """Ids of the cells in the results folder given before, each with its settings."""
     from rdstudy.storage.parts import read_parts
     from rdstudy.storage.study_record import recorded_study
 

@@ -1,3 +1,3 @@
-"""Exit codes: what `rdstudy` says to the shell."""
+"""Exit codes of the commands."""
 
-OK, FAILED, MISTAKE, INTERRUPTED = 0, 1, 2, 130
+OK, FAILED, INVALID_INPUT, INTERRUPTED = 0, 1, 2, 130

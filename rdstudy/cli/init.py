@@ -1,4 +1,4 @@
-"""`init`, `studies`, `data`, `schema` and `columns`: what there is to begin with."""
+"""`init`, `examples`, `data`, `schema` and `columns`: study files, and what they and the table contain."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def init(
         str | None,
         typer.Option(metavar="FOLDER", help="Your own images: a folder of PNG, JPEG or BMP files, or an .npz file."),
     ] = None,
-    to: Annotated[Path, typer.Option(help="Folder to write it into.")] = Path(),
+    to: Annotated[Path, typer.Option(help="Folder for the file.")] = Path(),
 ) -> None:
-    """Write a study file to start from, in which every line says what it means."""
+    """Write a study file in which every line is explained."""
     from rdstudy.study import load_study
     from rdstudy.study.template import template_files
 
@@ -46,10 +46,10 @@ def init(
     console = console_for()
     console.print(
         f"{target}: {study.n_cells} cells of {chosen}, trained on {sizes} images, tested on "
-        f"{study.dataset.test_size or 0:,}; change what you like",
+        f"{study.dataset.test_size or 0:,}; edit it as you like",
         soft_wrap=True,
     )
-    console.print(f"next: rdstudy plan {target}    # what it costs; changes nothing", soft_wrap=True)
+    console.print(f"next: rdstudy plan {target}    # estimates the cost; changes nothing", soft_wrap=True)
     console.print(f"      rdstudy run {target}", soft_wrap=True)
 
 
@@ -60,7 +60,7 @@ def data(
         bool, as_json("dataset, examples, height, width, channels, splits (name, train, test), fingerprint")
     ] = False,
 ) -> None:
-    """Make or find a study's data set, and say what is in it."""
+    """Load or generate a study's data set, and show its size, splits and fingerprint."""
     from rdstudy.data.splits import split_dataset
     from rdstudy.study import load_study, located
     from rdstudy.study.data import check_sizes, load_data
@@ -92,48 +92,55 @@ def data(
     console.print(f"fingerprint {dataset.fingerprint}", soft_wrap=True)
 
 
-def studies_list(json_wanted: Annotated[bool, as_json("studies (name, file, summary)")] = False) -> None:
-    """List the packaged studies."""
+def examples_list(json_wanted: Annotated[bool, as_json("examples (name, file, summary)")] = False) -> None:
+    """List the example studies that come with rdstudy."""
     from rdstudy.study.examples import packaged_studies, summary
 
-    studies = packaged_studies()
+    examples = packaged_studies()
     if json_wanted:
-        listed = [{"name": name, "file": path, "summary": summary(path)} for name, path in studies.items()]
-        print_document({"studies": listed})
+        listed = [{"name": name, "file": path, "summary": summary(path)} for name, path in examples.items()]
+        print_document({"examples": listed})
         return
     table = Rows("name", "summary", left=("name", "summary"), header=False)
-    for name, path in studies.items():
+    for name, path in examples.items():
         table.add(name, summary(path))
     console_for().print(table)
 
 
-def studies_copy(
+def examples_copy(
     name: Annotated[
         str,
         typer.Argument(
-            help="One of those that `rdstudy studies list` names.", show_default=False, autocompletion=study_names
+            help="An example that `rdstudy examples list` shows.", show_default=False, autocompletion=study_names
         ),
     ],
-    to: Annotated[Path, typer.Option(help="Folder to copy it into.")] = Path("studies"),
+    to: Annotated[Path, typer.Option(help="Folder for the copy.")] = Path("studies"),
 ) -> None:
-    """Copy a packaged study out, to change it."""
+    """Copy an example study into a folder, to change it."""
     from rdstudy.study.examples import example_files
 
     print(_write_new(to, example_files(name)))
 
 
 def _write_new(folder: Path, files: Mapping[str, bytes]) -> Path:
-    """Write a study file, which must not be there yet, and the schema beside it unless there is one; the first's path.
+    """Write a new study file, and beside it the other files (the schema) that do not exist yet.
+
+    Args:
+        folder: for the files.
+        files: contents by name, the study file first.
+
+    Returns:
+        The study file's path.
 
     Raises:
-        UserError: the study file is there already, or cannot be written.
+        UserError: the study file exists already, or cannot be written.
     """
     from rdstudy.storage.files import atomic_write
 
     study_file, *others = files
     target = folder / study_file
     if target.exists():
-        raise UserError(f"{target} is there already; remove it, or give another name or another folder with --to")
+        raise UserError(f"{target} exists already; remove it, or give another name or another folder with --to")
     for name in [*(other for other in others if not (folder / other).exists()), study_file]:
         atomic_write(folder / name, partial(_write, files[name]))
     return target
@@ -153,7 +160,7 @@ def schema() -> None:
 def columns(
     json_wanted: Annotated[bool, as_json("columns (name, type, nullable, unit, meaning, group)")] = False,
 ) -> None:
-    """Print what the table's columns mean, as Markdown."""
+    """Print the table's columns with their units and meanings, as Markdown."""
     from rdstudy.storage.schema import COLUMNS, columns_markdown
 
     if json_wanted:

@@ -1,4 +1,4 @@
-"""What `--json` prints: one document, made of what JSON has."""
+"""`--json`: print one JSON document."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ if TYPE_CHECKING:
 def as_json(keys: str) -> Any:
     """The option `--json` of a command, whose document has these keys."""
     return typer.Option(
-        "--json", help=f"Print one JSON document instead, with the keys {keys}; what is unknown is null."
+        "--json", help=f"Print one JSON document instead, with the keys {keys}; unknown values are null."
     )
 
 
 def print_document(document: Mapping[str, Any]) -> None:
-    """Print a document, and nothing else."""
+    """Print a document."""
     print(json.dumps(plain(document), indent=2, allow_nan=False))
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON has it: NaN and the like are null, tables lists of mappings, times ISO 8601, the rest text."""
+    """A value for JSON: NaN becomes null, a table a list of mappings, a time ISO 8601, anything else text."""
     if hasattr(value, "to_dict") and hasattr(value, "columns"):  # a data frame
         value = value.to_dict("records")
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [plain(item) for item in (sorted(value) if isinstance(value, set | frozenset) else value)]
-    if hasattr(value, "item") and hasattr(value, "dtype"):  # a number of numpy's
+    if hasattr(value, "item") and hasattr(value, "dtype"):  # a NumPy scalar
         value = value.item()
     if value is None or isinstance(value, str | bool | int):
         return value
     if isinstance(value, numbers.Real):
         return float(value) if math.isfinite(value) else None
     if isinstance(value, dt.datetime):
-        return value.isoformat() if value == value else None  # pandas' missing time is not itself
+        return value.isoformat() if value == value else None  # NaT, the missing time, differs from itself
     if type(value).__name__ in ("NAType", "NaTType"):
         return None
     return str(value)
@@ -56,7 +56,7 @@ STATUS_FIELDS = (
 
 
 def status_document(study: Study, folder: StoragePath, now: StudyStatus) -> dict[str, Any]:
-    """How far a study is: numbers of cells, and why some failed or were stopped early."""
+    """Numbers of cells, and why some failed or were stopped early."""
     return {
         "study": study.name,
         "results": folder,
@@ -70,7 +70,7 @@ def status_document(study: Study, folder: StoragePath, now: StudyStatus) -> dict
 
 
 def search_document(now: StudyStatus) -> dict[str, Any] | None:
-    """What a search believes by now; None where there is none."""
+    """Results of a search so far; None if the study has none."""
     if now.search is None:
         return None
     from rdstudy.execution.search.search import Curves

@@ -1,4 +1,4 @@
-"""What the terminal shows of a plan, a run and a standing. Draws, decides nothing."""
+"""Displays for the terminal and notebooks: progress of a run, tables of a plan, a search and curves."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 MAX_POINTS = 24
 """Points of curves that the terminal shows."""
 PLAIN_SECONDS = 30.0
-"""Without a terminal, a line about the whole at most this often, beside one for each pack that ends."""
+"""Without a terminal, least time between two lines about the whole run; each pack that ends gets a line as well."""
 LATEST_SHARES = 64
-"""Of how many reports the share of the matrix-product rate is the median."""
+"""Number of latest reports whose median is shown as the share of the matrix-product rate."""
 NOTEBOOK_SECONDS, NOTEBOOK_WIDTH = 0.5, 110
-"""In a notebook, the output is replaced at most this often, and has this many columns."""
+"""In a notebook: least time between two updates, and columns of the output."""
 
 
 def duration(seconds: float) -> str:
@@ -60,7 +60,7 @@ def two_digits(value: float) -> str:
 
 
 def pack_name(cells: Sequence[Cell]) -> str:
-    """What the cells of a pack have in common, in a few words."""
+    """A pack's name: what its cells have in common."""
     first = cells[0]
     words = [f"{first.depth}x{first.width}", f"latent {first.latent_dim}"]
     for name in ("split", "train_size"):
@@ -70,7 +70,7 @@ def pack_name(cells: Sequence[Cell]) -> str:
 
 
 class _Notebook:
-    """One output of a notebook, replaced as the work goes on; needs no widgets."""
+    """One output of a notebook that is updated in place; needs no widgets."""
 
     def __init__(self, shown: Callable[[], RenderableType]) -> None:
         self._shown = shown
@@ -78,7 +78,7 @@ class _Notebook:
         self._last = 0.0
 
     def refresh(self, *, now: bool = True) -> None:
-        """Show it as it is; or, unless it must be now, only if it was not shown just before."""
+        """Update the output; with `now=False` only if the last update is `NOTEBOOK_SECONDS` ago."""
         if not now and time.monotonic() - self._last < NOTEBOOK_SECONDS:
             return
         self._last = time.monotonic()
@@ -95,7 +95,7 @@ class _Notebook:
 
 
 class _Display(ABC):
-    """What is live on a terminal or in a notebook while the work lasts, and plain lines elsewhere."""
+    """A display that is updated in place on a terminal or in a notebook, and prints plain lines elsewhere."""
 
     def __init__(self, console: Console, where: str, *, transient: bool) -> None:
         self.console, self.where = console, where
@@ -105,7 +105,7 @@ class _Display(ABC):
         self._notebook = _Notebook(self._shown) if console.is_jupyter else None
 
     def __enter__(self) -> _Display:
-        if self.redraws:  # made only now, for it asks at once what is to be shown
+        if self.redraws:  # not earlier: it calls get_renderable at once
             self._live = Live(
                 console=self.console, refresh_per_second=2, get_renderable=self._shown, transient=self.transient
             )
@@ -123,7 +123,7 @@ class _Display(ABC):
 
     @property
     def plain(self) -> bool:
-        """Whether lines are all there is."""
+        """Whether only plain lines can be printed."""
         return not self.redraws and self._notebook is None
 
     def _changed(self) -> None:
@@ -136,25 +136,25 @@ class _Display(ABC):
 
 
 class RunDisplay(_Display):
-    """A run as it goes, pack by pack."""
+    """Progress of a run, pack by pack."""
 
     def __init__(self, packs: Sequence[Pack], console: Console, *, where: str) -> None:
         super().__init__(console, where, transient=True)
         self.number: dict[str, int] = {}
-        self.tally = ProgressTracker()
-        self.latest: dict[str, tuple[Pack, PackProgress]] = {}  # of packs at work
+        self.tracker = ProgressTracker()
+        self.latest: dict[str, tuple[Pack, PackProgress]] = {}  # of packs that are training
         self.shares: deque[float] = deque(maxlen=LATEST_SHARES)
         self.add(packs)
 
     def add(self, packs: Sequence[Pack]) -> None:
-        """More packs to show."""
-        self.tally.add(packs)
+        """Show more packs."""
+        self.tracker.add(packs)
         for pack in packs:
             self.number[pack.id] = len(self.number) + 1
 
     def __call__(self, pack: Pack, progress: PackProgress) -> None:
-        self.tally.hear(pack, progress)
-        if not self.tally.at_work(pack) or progress.failure or (progress.staged and not progress.stopped):
+        self.tracker.update(pack, progress)
+        if not self.tracker.is_active(pack) or progress.failure or (progress.staged and not progress.stopped):
             self.latest.pop(pack.id, None)
         elif not progress.stopped:
             self.latest[pack.id] = (pack, progress)
@@ -168,35 +168,35 @@ class RunDisplay(_Display):
 
     @property
     def rate(self) -> float:
-        """Model-steps per second since the start of this run; 0 before the first have been reported."""
-        return self.tally.done / max(1e-9, time.monotonic() - self.started)
+        """Model-steps per second since the start of this run; 0 before the first report."""
+        return self.tracker.done / max(1e-9, time.monotonic() - self.started)
 
     @property
     def left(self) -> str:
-        """Time left at the present rate."""
-        if not self.tally.left:
-            return "until the last are measured"
-        return duration(self.tally.left / self.rate) if self.rate else "not known yet"
+        """Estimated time left, in words."""
+        if not self.tracker.left:
+            return "until the last cells are measured"
+        return duration(self.tracker.left / self.rate) if self.rate else "not known yet"
 
     def _overall(self) -> str:
-        ended = self.tally.ended
+        ended = self.tracker.ended
         others = "".join(f", {ended[how]} {how}" for how in ("stopped", "failed") if ended[how])
         speed = (
             f"{two_digits(self.rate)} model-steps/s {self.where}{self._peak()}"
             if self.rate
             else f"training {self.where}"
         )
-        return f"{ended.total()}/{self.tally.n_cells} cells{others}, {speed}, time left {self.left}"
+        return f"{ended.total()}/{self.tracker.n_cells} cells{others}, {speed}, time left {self.left}"
 
     def _peak(self) -> str:
-        """What share of their devices' matrix-product rate packs reach while they train: the latest reports' median."""
+        """Training FLOP/s over the device's matrix-product FLOP/s: median of the latest reports."""
         return f" ({statistics.median(self.shares):.0%} of the matrix-product rate)" if self.shares else ""
 
     def _plain(self, pack: Pack, progress: PackProgress) -> None:
         now = time.monotonic()
         name = f"pack {self.number[pack.id]}/{len(self.number)}"
         if progress.stopped:
-            if not self.tally.at_work(pack):
+            if not self.tracker.is_active(pack):
                 words = f"{len(pack)} models {pack_name(pack.cells)}, the last of them stopped early"
                 self.console.print(f"{name} ended: {words} | {self._overall()}", soft_wrap=True)
         elif progress.staged:
@@ -215,7 +215,7 @@ class RunDisplay(_Display):
 
     def _shown(self) -> Group:
         bar = Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("cells"))
-        bar.add_task("study", total=self.tally.n_cells, completed=self.tally.ended.total())
+        bar.add_task("study", total=self.tracker.n_cells, completed=self.tracker.ended.total())
         table = Rows(
             "pack", "models", "of", "step", "done", "model-steps/s", "of product rate", "test D, nats", left=("of",)
         )
@@ -232,14 +232,14 @@ class RunDisplay(_Display):
                 "" if progress.mfu is None else f"{progress.mfu:.0%}",
                 "" if distortion is None else f"{distortion:.1f}",
             )
-        heard = self.latest or self.tally.ended
-        waiting = "" if heard else "waiting for the first pack to report"
-        at_work = [table] if table.rows else []
-        return Group(bar, *at_work, Text(waiting or self._overall(), style="dim"))
+        reported = self.latest or self.tracker.ended
+        waiting = "" if reported else "waiting for the first pack to report"
+        active = [table] if table.rows else []
+        return Group(bar, *active, Text(waiting or self._overall(), style="dim"))
 
 
 class RemeasureDisplay(_Display):
-    """Finished cells being measured again."""
+    """Progress of a remeasuring run."""
 
     def __init__(self, n_cells: int, console: Console, *, where: str) -> None:
         super().__init__(console, where, transient=False)
@@ -266,7 +266,7 @@ class RemeasureDisplay(_Display):
 
 
 def search_table(search: Search) -> Rows:
-    """What a search knows by now: the beta of every setting with its interval, or the frontier's hypervolume."""
+    """Results of a search so far: every setting's beta with its interval, or the frontier's hypervolume."""
     from rdstudy.execution.search.search import Curves
 
     if isinstance(search.seeker, Curves):
@@ -287,7 +287,7 @@ def search_table(search: Search) -> Rows:
 
 
 def curves_table(curves: pd.DataFrame) -> Group:
-    """Points of rate-distortion curves on the test set, means over seeds: the first of them, if they are many."""
+    """Points of rate-distortion curves on the test set, means over seeds; the first `MAX_POINTS` of them."""
     from rdstudy.analysis import varying
 
     axes = [*varying(curves), "beta"]
@@ -309,14 +309,14 @@ def curves_table(curves: pd.DataFrame) -> Group:
 
 
 def _number(name: str, value: float) -> str:
-    """A count, or nats; what was not measured is a dash."""
+    """A count or nats; a dash if not measured."""
     if math.isnan(value):
         return "-"
     return str(int(value)) if name == "n_seeds" else f"{value:.1f}"
 
 
 def by_packing(packs: Sequence[Pack], describe: Callable[[Pack], Sequence[str]]) -> Rows:
-    """A plan's packs, one row for each kind."""
+    """Table of a plan's packs, one row for each kind."""
     table = Rows("packs", "models each", "steps", "time each", "of", left=("of",))
     for (name, models), same in kinds_of(packs).items():
         steps, seconds = describe(same[0])
@@ -325,7 +325,7 @@ def by_packing(packs: Sequence[Pack], describe: Callable[[Pack], Sequence[str]])
 
 
 def kinds_of(packs: Sequence[Pack]) -> dict[tuple[str, int], list[Pack]]:
-    """Packs by what their cells have in common and by how many these are."""
+    """Packs by name and number of models."""
     kinds: dict[tuple[str, int], list[Pack]] = {}
     for pack in packs:
         kinds.setdefault((pack_name(pack.cells), len(pack)), []).append(pack)

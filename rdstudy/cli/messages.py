@@ -1,4 +1,4 @@
-"""What several commands say of a study."""
+"""Messages that several commands print about a study."""
 
 from __future__ import annotations
 
@@ -17,17 +17,10 @@ if TYPE_CHECKING:
 
 
 def print_status(console: Console, study: Study, folder: StoragePath, now: StudyStatus) -> None:
-    failed = f", {len(now.failed)} failed last time" if now.failed else ""
-    stopped = f", {len(now.stopped)} stopped early" if now.stopped else ""
-    console.print(
-        f"{study.name}: {now.total}, {len(now.finished)} finished{stopped}, {len(now.missing)} missing{failed} "
-        f"({folder})",
-        soft_wrap=True,
-    )
+    console.print(f"{study.name}: {now} ({folder})", soft_wrap=True)
     if now.others and now.search is None:
         console.print(
-            f"beside them lie {now.others} finished cells of other settings: another study, or this one with another "
-            "--set",
+            f"the folder also holds {now.others} finished cells with other settings (another study, or another --set)",
             soft_wrap=True,
         )
 
@@ -36,9 +29,9 @@ def print_active_run(console: Console, holder: Mapping[str, Any] | None, now: St
     from rdstudy.storage.lock import name_of
 
     if holder is not None:
-        console.print(f"at work: {name_of(holder)}", soft_wrap=True)
+        console.print(f"active run: {name_of(holder)}", soft_wrap=True)
     elif now.missing:
-        console.print("nobody is at work on it: the same `rdstudy run` goes on", soft_wrap=True)
+        console.print("No run is active. Resume with: rdstudy run STUDY", soft_wrap=True)
 
 
 def print_search(console: Console, now: StudyStatus) -> None:

@@ -35,8 +35,8 @@ ResultsOption = Annotated[
     typer.Option(
         "--results",
         metavar="DIR",
-        help="Where results go, instead of NAME in the folder results, or in what RDSTUDY_RESULTS says; a folder, "
-        "s3://BUCKET/NAME or gs://BUCKET/NAME.",
+        help="Where results go: a folder, s3://BUCKET/NAME or gs://BUCKET/NAME. Default: NAME in RDSTUDY_RESULTS, or "
+        "in the folder results.",
         parser=place,
         autocompletion=results_folders,
     ),
@@ -47,11 +47,11 @@ Settings = Annotated[
 ]
 Address = Annotated[
     str | None,
-    typer.Option(help="A Ray cluster: auto or HOST:PORT. Else RAY_ADDRESS, else Ray on this machine."),
+    typer.Option(help="A Ray cluster: auto or HOST:PORT. Default: RAY_ADDRESS, or Ray on this machine."),
 ]
-MaxHours = Annotated[float | None, typer.Option(help="Stop after so many hours; the same command goes on.")]
-MaxCost = Annotated[float | None, typer.Option(help="Stop when the machines have cost so much; needs --price.")]
-Price = Annotated[float | None, typer.Option(help="What one machine costs an hour, in the currency of --max-cost.")]
+MaxHours = Annotated[float | None, typer.Option(help="Stop after this many hours; the same command resumes.")]
+MaxCost = Annotated[float | None, typer.Option(help="Stop when the machines have cost this much; needs --price.")]
+Price = Annotated[float | None, typer.Option(help="Price of one machine per hour, in the currency of --max-cost.")]
 UseRay = Annotated[
     bool, typer.Option("--ray/--no-ray", help="Train on Ray; or in this process, one pack after the other.")
 ]

@@ -1,15 +1,20 @@
-"""`report`: say what a study shows."""
+"""`report`: write a study's report."""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rdstudy.cli.json_output import as_json, print_document
 from rdstudy.cli.options import ResultsPlace
 from rdstudy.cli.terminal import console_for
+
+if TYPE_CHECKING:
+    from rdstudy.storage.paths import StoragePath
 
 
 def report(
@@ -19,59 +24,40 @@ def report(
         typer.Argument(metavar="OTHER", help="A second results folder to compare with.", show_default=False),
     ] = None,
     formats: Annotated[str, typer.Option("--format", help="html, md, or html,md.")] = "html",
-    compare: Annotated[
-        Path | None,
-        typer.Option(
-            "--published", "--compare", help="A CSV of published curves, to be compared with ours.", show_default=False
-        ),
+    published: Annotated[
+        Path | None, typer.Option(help="A CSV of published curves, drawn behind the study's.", show_default=False)
     ] = None,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     json_wanted: Annotated[
         bool, as_json("study, results, page, files, curves (of the test set, means over seeds)")
     ] = False,
 ) -> None:
-    """Say what a study shows: a page, its figures and the analyses behind them. Works while the study runs."""
-    import dataclasses
+    """Write a page with figures and the analyses behind them. Works while the study runs."""
     import webbrowser
 
     import pandas as pd
 
     from rdstudy.cli.live import curves_table
-    from rdstudy.execution.status import study_status
-    from rdstudy.report import write_report
-    from rdstudy.storage import load_measurements
-    from rdstudy.storage.study_record import load_study_record, recorded_study
+    from rdstudy.storage.study_record import recorded_study
 
-    record = load_study_record(results)
+    name = recorded_study(results).name
     if other is not None:
         from rdstudy.report.comparison import compare_folders
 
         written = compare_folders(results, other)
         if json_wanted:
-            print_document({"study": record["name"], "results": results, "page": written[0], "files": written})
+            print_document({"study": name, "results": results, "page": written[0], "files": written})
         else:
             console_for().print(f"{written[0]}: the comparison", soft_wrap=True)
         if open_page:
             webbrowser.open(written[0].resolve().as_uri())
         return
-    now = study_status(recorded_study(results), results)
-    cells, search = now.cells, None
-    if now.search is not None:
-        from rdstudy.execution.search import load_outcomes, summarise
-
-        search = summarise(now.search, load_outcomes(results))
-    planned = pd.DataFrame([{"cell_id": cell_id, **dataclasses.asdict(cell)} for cell_id, cell in cells.items()])
-    chosen = [name.strip() for name in formats.split(",")]
-    paths = write_report(
-        results, load_measurements(results), record, formats=chosen, compare=compare, planned=planned, search=search
-    )
+    paths = make_report(results, formats=formats.split(","), published=published)
     folder = paths[0].parent
     curves = pd.read_parquet(folder / "analyses" / "frontier.parquet")
     curves = curves[curves["population"] == "test"]
     if json_wanted:
-        print_document(
-            {"study": record["name"], "results": results, "page": paths[0], "files": paths, "curves": curves}
-        )
+        print_document({"study": name, "results": results, "page": paths[0], "files": paths, "curves": curves})
     else:
         console = console_for()
         console.print("on the test set, nats per example, mean over seeds:")
@@ -80,6 +66,45 @@ def report(
         n_figures = sum(path.suffix == ".png" for path in paths)
         console.print(f"{folder / 'figures'}: {n_figures} figures, as PNG, SVG and PDF", soft_wrap=True)
         console.print(f"next: rdstudy report {results} --open", soft_wrap=True)
-        console.print(f"      rdstudy measure {results} --importance-samples 1000", soft_wrap=True)
+        console.print(f"      rdstudy remeasure {results} --nll-draws 1000", soft_wrap=True)
     if open_page:
         webbrowser.open(paths[0].resolve().as_uri())
+
+
+def make_report(results: StoragePath, *, formats: Sequence[str], published: Path | None) -> list[Path]:
+    """Write the report of the study in a results folder.
+
+    Args:
+        results: the results folder.
+        formats: of the page: `html`, `md` or both.
+        published: a CSV of published curves, drawn behind the study's.
+
+    Returns:
+        The files written, the page first.
+
+    Raises:
+        UserError: there is no study in the folder, a format is unknown, or the CSV cannot be read.
+    """
+    import pandas as pd
+
+    from rdstudy.execution.status import study_status
+    from rdstudy.report import write_report
+    from rdstudy.storage import load_measurements
+    from rdstudy.storage.study_record import load_study_record, recorded_study
+
+    record = load_study_record(results)
+    status = study_status(recorded_study(results), results)
+    search = None
+    if status.search is not None:
+        from rdstudy.execution.search import load_outcomes, summarise
+
+        search = summarise(status.search, load_outcomes(results))
+    return write_report(
+        results,
+        load_measurements(results),
+        record,
+        formats=[name.strip() for name in formats],
+        compare=published,
+        planned=pd.DataFrame([{"cell_id": i, **dataclasses.asdict(cell)} for i, cell in status.cells.items()]),
+        search=search,
+    )

@@ -1,4 +1,4 @@
-"""`status`: how far a study is."""
+"""`status`: how many cells of a study are finished, and which run is active."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ def status(
     json_wanted: Annotated[
         bool,
         as_json(
-            f"{STATUS_FIELDS}, unfinished_packs (of, models, step, steps), search, at_work (host, pid, user, since)"
+            f"{STATUS_FIELDS}, unfinished_packs (of, models, step, steps), search, active_run (host, pid, user, since)"
         ),
     ] = False,
 ) -> None:
-    """Show how far a study is, from its results folder alone; works while it runs, and from another machine."""
+    """Show which cells are finished, failed or missing, from the results folder alone; also during a run."""
     from rdstudy.execution.status import study_status
     from rdstudy.storage import holder
     from rdstudy.storage.checkpoints import Checkpoints
     from rdstudy.storage.study_record import recorded_study
 
     study = recorded_study(results)
-    at_work = holder(results)
+    active_run = holder(results)
     now = study_status(study, results)
     ended = now.finished | now.stopped.keys()
-    begun = [(members, step) for members, step in Checkpoints(results).progress() if set(members) - ended]
-    unfinished = [(now.cells[members[0]], len(members), step) for members, step in begun if members[0] in now.cells]
+    resumable = [(members, step) for members, step in Checkpoints(results).progress() if set(members) - ended]
+    unfinished = [(now.cells[members[0]], len(members), step) for members, step in resumable if members[0] in now.cells]
     if json_wanted:
         packs = [{"of": str(cell), "models": n, "step": step, "steps": cell.steps} for cell, n, step in unfinished]
-        more = {"unfinished_packs": packs, "search": search_document(now), "at_work": at_work}
+        more = {"unfinished_packs": packs, "search": search_document(now), "active_run": active_run}
         print_document(status_document(study, results, now) | more)
     else:
         console = console_for()
         print_status(console, study, results, now)
-        print_active_run(console, at_work, now)
+        print_active_run(console, active_run, now)
         if unfinished:
             table = Rows("unfinished pack of", "models", "step", "of", left=("unfinished pack of",))
             for cell, n, step in unfinished:

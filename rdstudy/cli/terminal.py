@@ -1,4 +1,4 @@
-"""Text for terminals of any width and encoding: tables that fold, sparklines, and where a display may redraw itself."""
+"""Text for terminals of any width and encoding: tables, sparklines, and whether output can be redrawn."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from rich.text import Text
 BLOCKS, ASCII_BLOCKS = "▁▂▃▄▅▆▇█", "_.-~=+*#"
 _KEPT = "\N{NO-BREAK SPACE}"
 UNLIMITED = 10_000
-"""Columns where no terminal limits them."""
+"""Width in columns where no terminal limits it."""
 
 
 def console_for(*, stderr: bool = False) -> Console:
-    """A console on standard output or error. In a file or a pipe lines are as long as they are."""
+    """A console on standard output or error. In a file or a pipe, lines are not wrapped."""
     stream = sys.stderr if stderr else sys.stdout
     limited = stream.isatty() or os.environ.get("COLUMNS", "").isdigit()
     return Console(stderr=stderr, highlight=False, markup=False, emoji=False, width=None if limited else UNLIMITED)
@@ -32,10 +32,10 @@ def speaks_unicode(console: Console) -> bool:
 
 
 def can_redraw(console: Console) -> bool:
-    """Whether what is shown can be replaced by moving the cursor.
+    """Whether printed text can be replaced by moving the cursor.
 
-    Not in a file, whatever `FORCE_COLOR` says, and not in the output area of a notebook's `!command`, which looks like
-    a terminal to the command and shows every redrawing below the last.
+    It cannot in a file, whatever `FORCE_COLOR` says, nor in the output of a notebook's `!command`, which looks like a
+    terminal to the command but appends every redraw.
     """
     return (
         console.is_terminal
@@ -46,9 +46,9 @@ def can_redraw(console: Console) -> bool:
 
 
 def sparkline(values: Sequence[float | int], *, width: int = 60, unicode: bool = True) -> str:
-    """A curve in a line of text, its least value lowest and its largest highest; what is not finite is a gap.
+    """A curve as one line of text; values that are not finite are gaps.
 
-    Of more than `width` values, `width` are shown, evenly spaced, the first and the last among them.
+    Of more than `width` values, `width` are shown, evenly spaced, including the first and the last.
     """
     if len(values) > width:
         values = [values[round(i * (len(values) - 1) / max(1, width - 1))] for i in range(width)]
@@ -62,20 +62,20 @@ def sparkline(values: Sequence[float | int], *, width: int = 60, unicode: bool =
 
 
 class Rows:
-    """A table where it fits; else every row is a paragraph that names its values. Nothing is cut."""
+    """A table if it fits the width; else each row is a paragraph of named values. Nothing is cut."""
 
     def __init__(self, *columns: str, left: Sequence[str] = (), header: bool = True) -> None:
         """
         Args:
             columns: headings.
-            left: those of them that are words; the others are numbers, which stand to the right.
+            left: headings of the columns with words, aligned left; the others are aligned right.
             header: whether the headings are shown.
         """
         self.columns, self.left, self.header = columns, set(left), header
         self.rows: list[tuple[str, ...]] = []
 
     def add(self, *values: str) -> None:
-        """One more row."""
+        """Add a row."""
         assert len(values) == len(self.columns)
         self.rows.append(values)
 
@@ -95,7 +95,7 @@ class Rows:
             named = zip(self.columns, row, strict=True)
             words = [f"{name} {value}".strip() if self.header else value for name, value in named if value]
             indent = "  " if width > 12 else ""
-            # A name and its value stay in one line, if there is one that holds both.
+            # A name and its value are kept on one line if they fit.
             kept = [word.replace(" ", _KEPT) if len(word) < width - len(indent) else word for word in words]
             text = (", " if self.header else "  ").join(kept)
             for line in textwrap.wrap(text, width, subsequent_indent=indent, break_on_hyphens=False):

@@ -1,4 +1,4 @@
-"""`verify`: some finished cells trained once more, and held against the table."""
+"""`verify`: check a table, and train some finished cells again to compare."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from rdstudy.cli.terminal import console_for
 
 def verify(
     results: ResultsPlace,
-    cells: Annotated[int, typer.Option(help="How many finished cells to train again.")] = 5,
-    seed: Annotated[int, typer.Option(help="Of the draw of the cells.")] = 0,
+    cells: Annotated[int, typer.Option(help="Number of finished cells to train again.")] = 5,
+    seed: Annotated[int, typer.Option(help="Seed of the random choice of cells.")] = 0,
     settings: Settings = None,
     json_wanted: Annotated[
         bool,
@@ -25,9 +25,10 @@ def verify(
         ),
     ] = False,
 ) -> None:
-    """Check a table: its rows against themselves, and some cells, drawn at random, by training them again.
+    """Check a table: the consistency of its rows, and some random cells by training them again.
 
-    RESULTS may be a folder of results folders; --set then goes to the studies that it suits. Nothing is written there.
+    RESULTS may be a folder of results folders; --set then applies to the studies it is valid for. Nothing is written
+    there.
     """
     from rdstudy.cli.live import RunDisplay
     from rdstudy.execution.verify import CHANGED, Recorded, compare, contradictions, draw_cells, train_again
@@ -35,14 +36,14 @@ def verify(
 
     console = console_for(stderr=json_wanted)
     recorded = Recorded.within(results, settings or ())
-    drawn = draw_cells(recorded, cells, seed)  # before anything is said: a wrong number of cells is a mistake
+    drawn = draw_cells(recorded, cells, seed)  # first, because the number of cells may be invalid
     folders, verified, bad = [], [], []
     for one in recorded:
         found = contradictions(one)
         n_rows = len(load_measurements(one.folder, columns=["cell_id"]))
         console.print(
             f"{one.folder}: {len(one.finished)} finished cells, {n_rows:,} rows, each once; "
-            + (f"{len(found)} contradictions" if found else "each agrees with its cell_id and with itself"),
+            + (f"{len(found)} contradictions" if found else "no contradictions"),
             soft_wrap=True,
         )
         folders.append({"results": one.folder, "cells": len(one.finished), "rows": n_rows, "contradictions": found})
@@ -51,17 +52,19 @@ def verify(
         again = train_again(one, chosen, lambda packs: RunDisplay(packs, console, where="in this process"))
         verified += list(compare(one, again, chosen))
     for each in verified:
-        said = f"{each.equal} of {each.values} values with the same bits"
+        summary = f"{each.equal} of {each.values} values with the same bits"
         if each.largest:
-            said += f", D and R off by at most {each.largest:.2g} nats"
-        console.print(f"{each.cell.id} ({each.cell}): {each.verdict}: {said}", soft_wrap=True)
+            summary += f", D and R off by at most {each.largest:.2g} nats"
+        console.print(f"{each.cell.id} ({each.cell}): {each.verdict}: {summary}", soft_wrap=True)
         if each.unjudged:
-            console.print(f"  {each.unjudged} values cannot be judged: the study has no other seed", soft_wrap=True)
+            console.print(
+                f"  {each.unjudged} values cannot be judged, because the study has no other seed", soft_wrap=True
+            )
         bad += [f"cell {each.cell.id}, {difference}" for difference in each.wrong]
     for line in bad:
         console.print(f"different: {line}", soft_wrap=True)
     n_wrong = sum(each.verdict == CHANGED for each in verified)
-    console.print(f"{len(verified) - n_wrong} of {len(verified)} cells, drawn with seed {seed}, came out as recorded")
+    console.print(f"{len(verified) - n_wrong} of {len(verified)} cells, drawn with seed {seed}, match the table")
     if json_wanted:
         print_document(
             {

@@ -9,26 +9,23 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from rdstudy.execution.budget import Budget
+from rdstudy.execution.packing import Workers
 from rdstudy.execution.protocols import Executor, Listener, NextPacks, RunContext
 from rdstudy.study import Study
 from rdstudy.training.packs import Pack
 
 
 class Backend(NamedTuple):
-    """An executor and what it has to offer, from which packs are planned.
+    """An executor, and what it offers.
 
     Attributes:
         execute: the executor.
-        workers: packs that train side by side.
-        device: cpu, cuda or mps.
-        memory_per_pack: bytes that a pack may use.
+        workers: how many there are, and what they offer.
         place: where packs train, in words for the display.
     """
 
     execute: Executor
-    workers: int
-    device: str
-    memory_per_pack: float
+    workers: Workers
     place: str
 
 
@@ -46,7 +43,7 @@ def open_backend(context: RunContext, *, ray: bool, address: str | None = None) 
     """
     if not ray:
         device = context.device.type
-        yield Backend(run_in_process, 1, device, memory_here(context.study, 1, device), "in this process")
+        yield Backend(run_in_process, Workers(1, device, memory_here(context.study, 1, device)), "in this process")
         return
     from rdstudy.execution.ray_tune.cluster import cluster
     from rdstudy.execution.ray_tune.executor import run_on_ray
@@ -55,7 +52,7 @@ def open_backend(context: RunContext, *, ray: bool, address: str | None = None) 
     study = context.study
     with cluster(address, object_store_bytes=context.dataset.images.nbytes, preload=one_pack_per_core(study)):
         n = workers(study)
-        yield Backend(run_on_ray, n, device_kind(study), memory_per_pack(study), f"on {n} workers")
+        yield Backend(run_on_ray, Workers(n, device_kind(study), memory_per_pack(study)), f"on {n} workers")
 
 
 def run_in_process(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol, runtime_checkable
+from dataclasses import dataclass
 
 from rdstudy.errors import UserError
 from rdstudy.storage.checkpoints import Checkpoints
@@ -12,21 +12,22 @@ from rdstudy.study import Cell, Study
 from rdstudy.training.packs import Pack, plan_packs
 
 
-@runtime_checkable
-class Workers(Protocol):
-    """What packs are planned for: workers side by side, their device, and the bytes that a pack may use."""
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """What packs are planned for.
 
-    @property
-    def workers(self) -> int: ...
+    Attributes:
+        count: packs that train side by side.
+        device: `cpu`, `cuda` or `mps`.
+        memory_per_pack: bytes that a pack may use.
+    """
 
-    @property
-    def device(self) -> str: ...
-
-    @property
-    def memory_per_pack(self) -> float: ...
+    count: int
+    device: str
+    memory_per_pack: float
 
 
-def packs_of(study: Study, results: StoragePath, cells: Iterable[Cell], pixels: int, on: Workers) -> list[Pack]:
+def packs_of(study: Study, results: StoragePath, cells: Iterable[Cell], pixels: int, workers: Workers) -> list[Pack]:
     """Packs of these cells; those that began to train together stay together.
 
     Args:
@@ -34,7 +35,7 @@ def packs_of(study: Study, results: StoragePath, cells: Iterable[Cell], pixels: 
         results: the results folder, which holds the checkpoints of unfinished packs.
         cells: what is to be trained.
         pixels: numbers per image.
-        on: the workers.
+        workers: how many there are, and what they offer.
 
     Raises:
         UserError: a single model does not fit into the memory of a pack.
@@ -44,9 +45,9 @@ def packs_of(study: Study, results: StoragePath, cells: Iterable[Cell], pixels: 
             cells,
             pixels=pixels,
             pack_size=study.resources.pack_size,
-            device=on.device,
-            workers=on.workers,
-            memory_bytes=on.memory_per_pack,
+            device=workers.device,
+            workers=workers.count,
+            memory_bytes=workers.memory_per_pack,
             kept=Checkpoints(results).begun(),
         )
     except ValueError as error:

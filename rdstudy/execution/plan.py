@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from rdstudy.execution import machine
 from rdstudy.execution.costs import EFFICIENCY, STEP_SECONDS, Costs, makespan
 from rdstudy.execution.executors import memory_here
-from rdstudy.execution.packing import packs_of
+from rdstudy.execution.packing import Workers, packs_of
 from rdstudy.execution.status import StudyStatus, study_status
 from rdstudy.storage.paths import StoragePath
 from rdstudy.storage.table import load_measurements
@@ -75,12 +74,6 @@ class StudyPlan:
         return f"<StudyPlan {self}>"
 
 
-class _Workers(NamedTuple):
-    workers: int
-    device: str
-    memory_per_pack: float
-
-
 def plan_study(study: Study, results: StoragePath) -> StudyPlan:
     """Plan a run of a study on this machine. Prints nothing and writes nothing.
 
@@ -99,7 +92,7 @@ def plan_study(study: Study, results: StoragePath) -> StudyPlan:
     gpus = machine.gpu_count() if wanted in ("auto", "cuda") else 0
     device = "cuda" if gpus else "cpu" if wanted == "auto" else wanted
     n = machine.packs_side_by_side(study, gpus)
-    packs = packs_of(study, results, status.missing, pixels, _Workers(n, device, memory_here(study, n, device)))
+    packs = packs_of(study, results, status.missing, pixels, Workers(n, device, memory_here(study, n, device)))
     estimate = None
     if packs:
         costs = Costs(study, pixels, n_test, "cuda" if gpus else "cpu")

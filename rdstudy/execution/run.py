@@ -132,7 +132,7 @@ def _train(
     search, results = status.search, context.results
 
     def packed(cells: list[Cell]) -> list[Pack]:
-        packs = packs_of(context.study, results, cells, context.dataset.images.shape[1], backend)
+        packs = packs_of(context.study, results, cells, context.dataset.images.shape[1], backend.workers)
         return packs if search is None else [pack.limited(search.limits) for pack in packs]
 
     def next_packs() -> list[Pack]:

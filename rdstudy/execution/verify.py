@@ -229,7 +229,7 @@ def compare(recorded: Recorded, again: pd.DataFrame, cells: Sequence[Cell]) -> I
     """Each cell's rows of the table against those of its second training.
 
     A value may differ by rounding, but then all of its row do: where most of a row has the same bits, one that has not
-    was changed, however little. Rows of `rdstudy measure` are left out.
+    was changed, however little. Rows of `rdstudy remeasure` are left out.
 
     Args:
         recorded: the folder.

@@ -161,8 +161,7 @@ def reliability_sentence(analyses: Analyses, criterion: str) -> str:
     return (
         f" Hollow points ({int(marked.sum())} of {points}) are unreliable: the importance weights of more than "
         f"{MAX_UNRELIABLE_SHARE:.0%} of their examples have a Pareto tail index above its threshold, "
-        "so that the NLL is too high, by more where the rate is large. `rdstudy measure --importance-samples` with "
-        "more samples improves it."
+        "so that the NLL is too high, by more where the rate is large. It is an upper bound that more draws hardly lower."
     )
 
 

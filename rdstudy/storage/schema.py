@@ -118,13 +118,13 @@ class Measurement(AxisColumns, _Row):
         "", "what went wrong, or why it was stopped, in words", group="health", required=False
     )
 
-    pack_id: str | None = _provenance("", "the pack the cell was trained in; null in rows of `rdstudy measure`")
+    pack_id: str | None = _provenance("", "the pack the cell was trained in; null in rows of `rdstudy remeasure`")
     pack_size: int | None = _provenance("models", "models trained at once in that pack")
     device: str | None = _provenance("", "device and its model name")
     host: str | None = _provenance("", "machine that made the row")
     seconds: float | None = _provenance(
         "seconds",
-        "training time of the whole pack up to this row, over all interruptions; null in rows of `rdstudy measure`",
+        "training time of the whole pack up to this row, over all interruptions; null in rows of `rdstudy remeasure`",
     )
     finished_at: dt.datetime | None = _provenance("UTC", "when the row was made")
     rdstudy_version: str | None = _provenance("", "version of rdstudy")

@@ -75,9 +75,7 @@ def test_an_extended_grid_trains_only_the_new_cells(command, study_file, tmp_pat
     assert "other settings" not in ran.out
     narrower = command("plan", study_file, "--set", "grid.beta=[0.5]").out
     assert "2 cells, 0 finished, 2 missing" in narrower
-    assert (
-        "beside them lie 4 finished cells of other settings: another study, or this one with another --set" in narrower
-    )
+    assert "the folder also holds 4 finished cells with other settings" in narrower
     after = values(tmp_path / "results" / "tiny")
     pd.testing.assert_frame_equal(after[after["beta"] == 1].reset_index(drop=True), before)
 
@@ -101,11 +99,11 @@ def test_a_status_needs_neither_the_study_file_nor_its_data_nor_the_lock(command
 def test_a_status_says_who_is_at_work(command, study_file, tmp_path):
     results = tmp_path / "results" / "tiny"
     command("run", study_file, "--no-ray", "--set", "grid.beta=[1]")
-    assert "at work" not in command("status", results).out  # and nothing is left to be done
+    assert "active run" not in command("status", results).out  # and nothing is left to be done
     with locked(results):
-        assert f"at work: process {os.getpid()} of " in command("status", results).out
-        assert json.loads(command("status", results, "--json").out)["at_work"]["pid"] == os.getpid()
-    assert json.loads(command("status", results, "--json").out)["at_work"] is None
+        assert f"active run: process {os.getpid()} of " in command("status", results).out
+        assert json.loads(command("status", results, "--json").out)["active_run"]["pid"] == os.getpid()
+    assert json.loads(command("status", results, "--json").out)["active_run"] is None
 
 
 def test_ctrl_c_ends_a_run_cleanly_and_the_status_shows_its_unfinished_packs(command, study_file, monkeypatch):
@@ -118,12 +116,11 @@ def test_ctrl_c_ends_a_run_cleanly_and_the_status_shows_its_unfinished_packs(com
         stopped.setattr(pack_run, "PackTrainer", type("Stopping", (PackTrainer,), {"advance": stop}))
         ran = command("run", study_file, "--no-ray", "--set", "resources.checkpoint_seconds=1e-9")
     assert ran.code == 130
-    assert ran.err.startswith(
-        "rdstudy: interrupted; what is finished is in the table, what is begun in its last checkpoint. "
-    )
+    assert ran.err.startswith("rdstudy: interrupted; ")
+    assert "Resume with: rdstudy run" in ran.err
     status = command("status", "results/tiny")
     assert "4 cells, 0 finished, 4 missing" in status.out
-    assert "nobody is at work on it: the same `rdstudy run` goes on" in status.out
+    assert "No run is active. Resume with: rdstudy run STUDY" in status.out
     assert status.out.split()[-4:] == ["seed=0", "4", "64", "130"]  # of a pack of four, at step 64 of 130
     assert command("run", study_file, "--no-ray").code == 0
 
@@ -146,7 +143,7 @@ def test_a_failed_cell_is_named_and_the_exit_code_is_one(command, study_file, tm
         poison.setattr(pack_run, "PackTrainer", type("Faulty", (PackTrainer,), {"advance": fail}))
         ran = command("run", study_file, "--no-ray", "--set", "resources.max_retries=0")
     assert ran.code == 1
-    assert "4 cells, 3 finished, 1 missing, 1 failed last time" in ran.out
+    assert "4 cells, 3 finished, 1 missing, 1 failed" in ran.out
     assert "beta=0.1 seed=1): ZeroDivisionError: a poisoned cell" in ran.out
     assert "Traceback" not in ran.out + ran.err
     status = command("status", "results/tiny")
@@ -320,13 +317,13 @@ def test_data_says_what_is_in_a_data_set(command, study_file, dataset):
 
 
 def test_packaged_studies_can_be_listed_and_copied_out_once(command, tmp_path):
-    listed = command("studies", "list")
+    listed = command("examples", "list")
     assert "quickstart" in listed.out
-    copied = command("studies", "copy", "quickstart", "--to", "mine")
+    copied = command("examples", "copy", "quickstart", "--to", "mine")
     assert copied.out == "mine/quickstart.yaml\n"
     assert rdstudy.load_study(tmp_path / "mine" / "quickstart.yaml").name == "quickstart"
-    refused(command("studies", "copy", "quickstart", "--to", "mine"), "is there already")
-    refused(command("studies", "copy", "quickstrat"), "there is no packaged study 'quickstrat'", "quickstart")
+    refused(command("examples", "copy", "quickstart", "--to", "mine"), "exists already")
+    refused(command("examples", "copy", "quickstrat"), "there is no packaged study 'quickstrat'", "quickstart")
 
 
 def test_a_report_shows_the_curves_and_names_the_files_it_writes(command, study_file):
@@ -350,7 +347,7 @@ def test_a_report_shows_the_curves_and_names_the_files_it_writes(command, study_
 def test_help_and_version_are_there(command):
     assert command("--version").out == f"rdstudy {rdstudy.__version__}\n"
     assert "130 interrupted" in " ".join(command("--help").out.split())
-    for verb in ("plan", "run", "status", "report", "schema", "columns", "data", "studies"):
+    for verb in ("plan", "run", "status", "report", "schema", "columns", "data", "examples"):
         assert command(verb, "--help").code == 0
 
 
@@ -373,8 +370,41 @@ def test_a_terminated_run_ends_cleanly_and_says_how_to_go_on(study_file, tmp_pat
         process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "To go on: rdstudy run" in err
+    assert "Resume with: rdstudy run" in err
     assert "--results here" in err
     assert "Traceback" not in err
     with locked(tmp_path / "here"):
         pass
+
+
+# --- old names ---
+
+
+@pytest.mark.parametrize(
+    ("arguments", "new"),
+    [
+        (("run", "x.yaml", "--inline"), ["--no-ray"]),
+        (("measure", "r"), ["`measure` is now `remeasure`"]),
+        (("measure", "r", "--draws=2", "--importance-examples", "all"), ["remeasure", "--mi-draws", "--nll-examples"]),
+        (("remeasure", "r", "--examples", "9", "--importance-samples", "9"), ["--mi-examples", "--nll-draws"]),
+        (("report", "r", "--compare", "x.csv"), ["--published"]),
+        (("export", "r", "out", "--to", "csv"), ["--format"]),
+        (("studies", "list"), ["`studies` is now `examples`"]),
+    ],
+)
+def test_an_old_name_is_answered_with_the_new_one(command, arguments, new):
+    refused(command(*arguments), *new)
+
+
+def test_the_folder_of_init_and_of_a_copied_example_is_still_given_by_to(command, tmp_path):
+    assert command("init", "mine", "--to", "here").code == 0
+    assert command("examples", "copy", "quickstart", "--to", "here").code == 0
+    assert {path.name for path in (tmp_path / "here").glob("*.yaml")} == {"mine.yaml", "quickstart.yaml"}
+
+
+def test_minus_h_shows_the_help_of_every_command(command):
+    groups = ((), ("examples",))
+    for words in [*groups, ("run",), ("remeasure",), ("export",), ("examples", "copy")]:
+        short, long = command(*words, "-h"), command(*words, "--help")
+        assert (short.code, short.out) == (0, long.out)
+        assert "Usage: rdstudy" in short.out

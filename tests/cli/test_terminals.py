@@ -19,7 +19,7 @@ from tests.made import make_results
 
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f]")
 RDSTUDY = [sys.executable, "-m", "rdstudy"]
-LOOKING = [("ls", "r"), ("show", "r", "{ok}"), ("show", "r", "{failed}"), ("status", "r"), ("studies", "list")]
+LOOKING = [("ls", "r"), ("show", "r", "{ok}"), ("show", "r", "{failed}"), ("status", "r"), ("examples", "list")]
 
 
 @pytest.fixture(scope="module")
@@ -169,11 +169,11 @@ def test_a_shell_completes_results_studies_and_cells(place):
         make_results(make, parse_study(STUDY % "images.npz"), {})
     assert completed(place, "rdstudy status r") == ["r", "results/", "results/deeper"]
     assert completed(place, "rdstudy status results/") == ["results/deeper"]
-    assert completed(place, "rdstudy studies copy quick") == ["quickstart"]
+    assert completed(place, "rdstudy examples copy quick") == ["quickstart"]
     assert sorted(completed(place, "rdstudy show r ")) == sorted(ids.values())
     assert completed(place, f"rdstudy show r {ids['missing'][:9]}") == [ids["missing"]]
     assert completed(place, "rdstudy show nowhere ") == []
-    assert completed(place, "rdstudy export r out --to t") == ["tensorboard"]
+    assert completed(place, "rdstudy export r out --format t") == ["tensorboard"]
     assert completed(place, "rdstudy init --dataset im") == ["images"]
 
 
@@ -225,11 +225,11 @@ def test_every_document_has_the_keys_of_its_help_and_nothing_stands_beside_it(co
     cells = document("ls", results)[0]["cells"]
     assert len(cells) == 4
     assert document("show", results, cells[0]["cell_id"])[0]["status"] == "ok"
-    assert document("measure", results, "--no-ray", "--draws", "2")[0]["measured"] == 4
+    assert document("remeasure", results, "--no-ray", "--mi-draws", "2")[0]["measured"] == 4
     assert {curve["n_seeds"] for curve in document("report", results)[0]["curves"]} == {2}
     assert document("data", study_file)[0]["examples"] == 100
-    assert document("export", results, "out", "--to", "csv")[0]["cells"] == 4
-    assert document("studies", "list", verb=("studies", "list"))[0]["studies"][0]["name"]
+    assert document("export", results, "out", "--format", "csv")[0]["cells"] == 4
+    assert document("examples", "list", verb=("examples", "list"))[0]["examples"][0]["name"]
     told = {column["name"]: column for column in document("columns")[0]["columns"]}
     assert told["rate_nats"]["unit"] == "nats"
     assert told["rate_nats"]["type"] == "float"
@@ -243,7 +243,7 @@ def test_a_doctors_document_names_the_faults(command, tmp_path):
     document = json.loads(ended.out)
     assert list(document) == documented(command, "doctor")
     assert (ended.code, len(document["faults"])) == (2, 1)
-    assert ended.err.startswith("rdstudy: this machine: 1 to mend:")
+    assert ended.err.startswith("rdstudy: this machine: 1 to fix:")
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), None])

@@ -219,7 +219,7 @@ def test_a_study_handed_over_runs_without_who_handed_it_over(cluster: Cluster):
     command = [sys.executable, "-m", "rdstudy", "submit", str(cluster.folder / "cluster.yaml"), str(study)]
     done = subprocess.run(command, env=cluster.environment, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "interrupted: handed over to" in done.stdout
+    assert "interrupted: submitted to" in done.stdout
     results, until = cluster.results / "interrupted", time.monotonic() + 180
     while len(finished_cells(results / "measurements")) < 16:
         assert time.monotonic() < until, cluster.hosts.ssh(1, f"{RAY} ray job list", check=False).stdout

@@ -55,8 +55,8 @@ def test_a_machine_that_slept_is_not_paid_for():
     [
         ({"hours": 0.0}, "--max-hours: expected more than 0; found 0"),
         ({"hours": float("nan")}, "--max-hours: expected more than 0; found nan"),
-        ({"cost": 5.0}, "--max-cost needs --price"),
-        ({"price": 5.0}, "--max-cost needs --price"),
+        ({"cost": 5.0}, "--max-cost and --price"),
+        ({"price": 5.0}, "--max-cost and --price"),
         ({"cost": -5.0, "price": 1.0}, "--max-cost: expected more than 0"),
     ],
 )
@@ -69,7 +69,7 @@ def test_a_run_over_budget_stops_and_goes_on_to_the_same_table(command, study_fi
     more = ("--no-ray", "--set", "resources.checkpoint_seconds=0.001", "--set", "resources.pack_size=1")
     stopped = command("run", study_file, *more, "--max-hours", "1e-7")
     assert stopped.code == 1
-    assert "stopped: --max-hours 1e-07 are over; the same command goes on" in stopped.out
+    assert "stopped: --max-hours 1e-07 is reached" in stopped.out
     assert command("run", study_file, *more).code == 0
     assert command("run", study_file, "--no-ray", "--results", "whole").code == 0
     assert values(tmp_path / "results" / "tiny").equals(values(tmp_path / "whole"))

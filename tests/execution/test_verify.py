@@ -36,7 +36,7 @@ def test_what_was_trained_here_comes_out_with_the_same_bits_and_nothing_is_writt
     ended = finished("--cells", 4)
     assert ended.code == 0, ended
     assert ended.out.count("same bits: ") == 4
-    assert "4 of 4 cells, drawn with seed 0, came out as recorded" in ended.out
+    assert "4 of 4 cells, drawn with seed 0, match the table" in ended.out
     assert contents(Path("results")) == before
 
 

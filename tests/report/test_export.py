@@ -18,7 +18,7 @@ def study(tmp_path):
 
 
 def test_csv_has_a_row_per_cell_and_a_row_per_value(command, study):
-    ended = command("export", "r", "out", "--to", "csv")
+    ended = command("export", "r", "out", "--format", "csv")
     assert (ended.code, ended.err) == (0, "")
     assert ended.out.startswith("out: 2 cells of tiny, for csv\n")
     cells = pd.read_csv("out/cells.csv")
@@ -32,7 +32,7 @@ def test_csv_has_a_row_per_cell_and_a_row_per_value(command, study):
 
 
 def test_tensorboard_reads_the_curves_and_the_settings(command, study, tmp_path):
-    assert command("export", "r", "tb", "--to", "tensorboard").code == 0
+    assert command("export", "r", "tb", "--format", "tensorboard").code == 0
     one, other, *_ = study.cells
     folders = sorted(path.name for path in (tmp_path / "tb").iterdir())
     assert folders == sorted([f"beta=1,seed=0,{one[:8]}", f"beta=1,seed=1,{other[:8]}"])
@@ -52,7 +52,7 @@ def test_tensorboard_reads_the_curves_and_the_settings(command, study, tmp_path)
 
 @pytest.mark.filterwarnings("default")  # those between MLflow and SQLAlchemy are theirs
 def test_mlflow_reads_the_curves_and_the_settings(command, study, tmp_path, monkeypatch):
-    assert command("export", "r", "ml", "--to", "mlflow").code == 0
+    assert command("export", "r", "ml", "--format", "mlflow").code == 0
     from mlflow import MlflowClient
 
     client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path / 'ml' / 'mlflow.db'}")
@@ -73,13 +73,14 @@ def test_an_export_that_cannot_be_leaves_nothing(command, study, tmp_path, monke
     (tmp_path / "full" / "mine.txt").write_text("mine")
     make_results(tmp_path / "none", study, {})
     before = contents(tmp_path)
-    refused(command("export", "r", "x", "--to", "wandb"), "--to wandb: expected tensorboard, mlflow, csv")
-    refused(command("export", "r", "full", "--to", "csv"), "full is there already and is not an empty folder")
-    refused(command("export", "none", "x", "--to", "csv"), "no cell is in the table yet")
+    refused(command("export", "r", "x", "--format", "wandb"), "--format wandb: expected tensorboard, mlflow, csv")
+    refused(command("export", "r", "full", "--format", "csv"), "full is there already and is not an empty folder")
+    refused(command("export", "none", "x", "--format", "csv"), "no cell is in the table yet")
     with monkeypatch.context() as absent:
         absent.setattr("rdstudy.report.export.mlflow.find_spec", lambda name: None)
         refused(
-            command("export", "r", "x", "--to", "mlflow"), "needs mlflow, sqlalchemy, alembic: pip install 'rdstudy["
+            command("export", "r", "x", "--format", "mlflow"),
+            "needs mlflow, sqlalchemy, alembic: pip install 'rdstudy[",
         )
 
     def fail(*arguments, **options):
@@ -87,11 +88,11 @@ def test_an_export_that_cannot_be_leaves_nothing(command, study, tmp_path, monke
 
     with monkeypatch.context() as full:
         full.setattr(pd.DataFrame, "to_csv", fail)
-        refused(command("export", "r", "x", "--to", "csv"), "the disk is full")
+        refused(command("export", "r", "x", "--format", "csv"), "the disk is full")
     assert contents(tmp_path) == before
 
 
 def test_an_empty_folder_may_be_exported_into(command, study, tmp_path):
     (tmp_path / "empty").mkdir()
-    assert command("export", "r", "empty", "--to", "csv").code == 0
+    assert command("export", "r", "empty", "--format", "csv").code == 0
     assert sorted(path.name for path in (tmp_path / "empty").iterdir()) == ["cells.csv", "curves.csv"]

@@ -206,7 +206,7 @@ def test_a_study_in_a_bucket_gives_the_bits_it_gives_in_a_folder(url, server, co
     assert (Path("results") / url.rpartition("/")[2] / "report" / "index.html").is_file()
     cell = load_measurements(url)["cell_id"][0]
     assert rdstudy.load_model(url, cell).shape == rdstudy.load_model("here", cell).shape
-    assert command("remeasure", url, "--no-ray", "--draws", "2").code == 0
+    assert command("remeasure", url, "--no-ray", "--mi-draws", "2").code == 0
     assert set(load_measurements(url)["mi_draws"].dropna()) == {1, 2}
 
 

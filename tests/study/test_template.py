@@ -89,7 +89,7 @@ def test_nothing_is_overwritten_and_nothing_written_by_a_mistake(command, tmp_pa
     images(tmp_path / "few", MIN_IMAGES - 1)
     (tmp_path / "empty").mkdir()
     before = contents(tmp_path)
-    refused(command("init", "mine"), "mine.yaml is there already; remove it, or give another name")
+    refused(command("init", "mine"), "mine.yaml exists already; remove it, or give another name")
     refused(command("init", "a/b"), "'a/b' cannot name a study")
     refused(command("init", "b", "--dataset", "minst"), "--dataset minst: there is no such data set; allowed: tetr")
     refused(command("init", "b", "--dataset", "images"), "--path FOLDER and --dataset images belong together")
@@ -101,5 +101,5 @@ def test_nothing_is_overwritten_and_nothing_written_by_a_mistake(command, tmp_pa
 
 
 def test_a_copied_study_finds_its_schema(command, tmp_path):
-    assert command("studies", "copy", "quickstart", "--to", "mine").code == 0
+    assert command("examples", "copy", "quickstart", "--to", "mine").code == 0
     assert json.loads((tmp_path / "mine" / "study.schema.json").read_text()) == study_schema()

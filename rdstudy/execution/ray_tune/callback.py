@@ -1,4 +1,4 @@
-"""What trials report, passed to the listener and the queue, and what Ray says of one that died, in words of ours."""
+"""Tune callback: passes what trials report to the listener and the queue, and explains why a trial died."""
 
 from __future__ import annotations
 
@@ -14,13 +14,19 @@ from rdstudy.execution.ray_tune.pack_queue import PackQueue
 from rdstudy.storage.files import StorageError
 
 REFUSALS = 5
-"""How often in a row, for each machine, packs may be refused by machines that cannot write before the run ends."""
+"""Consecutive refusals per machine by machines that cannot write or train, after which the run ends."""
 MACHINE_LOST = ("node has died", "node was terminated", "node was preempted", "NodeDiedError", "node failure")
-"""Words in Ray's account of an actor's death that blame its machine, not its process."""
+"""Words in Ray's error message that say that a trial's machine was lost, not only its process."""
 
 
 class TuneCallback(Callback):  # type: ignore[misc]  # Ray is untyped
-    """Passes what trials report to the listener and the queue; stops the run at the first error that ends it."""
+    """Passes what trials report to the listener and the queue, and stops the run at the first fatal error.
+
+    Attributes:
+        error: the fatal error, if there was one.
+        limit: the limit of the budget that was reached, if one was.
+        active_trials: ids of the trials that have a worker.
+    """
 
     def __init__(self, queue: PackQueue, listener: Listener, budget: Budget) -> None:
         self.queue, self.listener, self.budget = queue, listener, budget
@@ -30,11 +36,11 @@ class TuneCallback(Callback):  # type: ignore[misc]  # Ray is untyped
         self.active_trials: set[str] = set()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Tune saves its callbacks, for a resume of its own that is never used: there is nothing to save."""
+        """Nothing: Tune saves its callbacks for its own way of resuming, which is not used."""
         return {}
 
     def all_lost(self) -> None:
-        """Every worker is gone: their packs wait for others."""
+        """Return the packs of all workers to the queue."""
         self.active_trials.clear()
         self.queue.all_lost()
 
@@ -63,7 +69,7 @@ class TuneCallback(Callback):  # type: ignore[misc]  # Ray is untyped
                         f"{host} staged {progress.staged}, but it is not here: is the folder shared?"
                     )
             if refusal is not None and result.get("done"):
-                self._elsewhere(trial.trial_id, refusal)
+                self._reassign(trial.trial_id, refusal)
                 return
         except BaseException as error:
             self.error = error
@@ -73,14 +79,14 @@ class TuneCallback(Callback):  # type: ignore[misc]  # Ray is untyped
         if self.queue:
             self.limit = self.budget.exceeded(machines)
             if self.limit is not None:
-                raise RuntimeError(self.limit)  # ends the experiment; what trains goes on from its checkpoints
+                raise RuntimeError(self.limit)  # ends the experiment; unfinished packs resume from their checkpoints
 
-    def _elsewhere(self, worker: str, error: StorageError) -> None:
-        """A machine cannot write, or cannot train: its pack goes elsewhere; if that is so of all, the run ends."""
+    def _reassign(self, worker: str, error: StorageError) -> None:
+        """Give the pack of a machine that cannot write or train to another; end the run if all refuse."""
         self.refused += 1
         if machines() == 1 or self.refused > REFUSALS * machines():
             raise error
-        print(f"rdstudy: {error} Its pack goes to another machine.", file=sys.stderr)
+        print(f"rdstudy: {error} Its pack is given to another machine.", file=sys.stderr)
         self.queue.lost(worker)
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
@@ -106,8 +112,8 @@ def _out_of_memory(error: str) -> bool:
 
 
 def reason(error: str) -> str:
-    """Ray's account of why a worker died, in one line."""
+    """Why a worker died, in one line of Ray's error message."""
     if _out_of_memory(error):
-        return "Ray ended the worker because the machine ran out of memory: use a smaller resources.pack_size"
+        return "Ray killed the worker because the machine ran out of memory: use a smaller resources.pack_size"
     lines = [line.strip() for line in error.splitlines() if line.strip() and not line.startswith((" ", "Traceback"))]
     return lines[-1][:300] if lines else "the worker process died"

@@ -1,7 +1,4 @@
-"""To a Ray cluster that is there, or to one on this machine: quietly, and with a word of ours where it fails.
-
-Ray's loggers are off and its words stay out of the terminal.
-"""
+"""Connects to a Ray cluster, or starts one on this machine. Ray's own log messages are not shown."""
 
 from __future__ import annotations
 
@@ -20,7 +17,7 @@ import ray
 from rdstudy.errors import UserError
 from rdstudy.execution.ray_tune.controller import environment, in_charge
 
-SOCKET, LONGEST_SOCKET = "/ray/session_2026-01-01_00-00-00_000000_1000000/sockets/plasma_store", 103
+SOCKET, MAX_SOCKET = "/ray/session_2026-01-01_00-00-00_000000_1000000/sockets/plasma_store", 103
 """The longest name that Ray appends to the temporary folder, and the longest that macOS allows (Linux: 107)."""
 
 
@@ -30,13 +27,13 @@ def cluster(address: str | None, *, object_store_bytes: int, preload: bool = Fal
 
     Args:
         address: `auto`, `host:port`, or None for local Ray (RAY_ADDRESS is honoured).
-        object_store_bytes: what the data set needs; only for local Ray.
-        preload: whether workers load PyTorch while Ray starts; it starts one for each core. Only for local Ray.
+        object_store_bytes: memory for the data set; only for local Ray.
+        preload: whether Ray's workers (one per core) import PyTorch while Ray starts; only for local Ray.
 
     Raises:
         UserError: there is no cluster at the address.
     """
-    logging.getLogger("ray").setLevel(logging.CRITICAL)  # what fails reaches the user through the listener
+    logging.getLogger("ray").setLevel(logging.CRITICAL)  # failures reach the user through the listener
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     address = address or os.environ.get("RAY_ADDRESS")
     files: str | None = None
@@ -52,12 +49,12 @@ def cluster(address: str | None, *, object_store_bytes: int, preload: bool = Fal
             modules = {"RAY_preload_python_modules": "torch,ray.tune"} if preload else {}
             with environment(**modules):
                 ray.init(address="local", include_dashboard=False, object_store_memory=size, **quiet)
-    except Exception as error:  # a plain one where a node takes too long to start
+    except Exception as error:  # a plain Exception if a node takes too long to start
         where = f"at {address}" if address else "on this machine"
-        raise UserError(f"no Ray cluster {where}: {error}. `--inline` trains without Ray.") from error
+        raise UserError(f"no Ray cluster {where}: {error}. Train without Ray: --no-ray.") from error
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL + 1)  # ray.init sets its own level on "ray"
     for number, handler in handlers.items():
-        signal.signal(number, handler)  # Ray puts its own in place, which end the process without a word of ours
+        signal.signal(number, handler)  # Ray's own handlers end the process without a message
     try:
         with in_charge(own_machine=not address):
             yield
@@ -68,17 +65,17 @@ def cluster(address: str | None, *, object_store_bytes: int, preload: bool = Fal
 
 
 def _short_folder() -> str | None:
-    """Where Ray may put its sockets if the temporary folder's name is too long for them; else None, Ray's own choice.
+    """A folder for Ray's sockets if the temporary folder's name is too long for them; else None, Ray's default.
 
-    A batch system's temporary folders often are, and Ray would not start.
+    Temporary folders of batch systems often have long names, and Ray would not start.
     """
-    if len(os.fsencode(tempfile.gettempdir())) + len(SOCKET) <= LONGEST_SOCKET:
+    if len(os.fsencode(tempfile.gettempdir())) + len(SOCKET) <= MAX_SOCKET:
         return None
     return tempfile.mkdtemp(prefix="rdstudy-ray-", dir="/tmp")
 
 
 def _check_reachable(address: str) -> None:
-    """Refuse at once what Ray would wait minutes for."""
+    """Fail at once where Ray would wait for minutes."""
     host, _, port = address.rpartition(":")
     if address.startswith("ray://") or not port.isdigit():
         return
@@ -86,6 +83,6 @@ def _check_reachable(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=10).close()
     except OSError as error:
         raise UserError(
-            f"no Ray cluster at {address}: {error.strerror or error}. `ray status` on its head node says whether it "
-            "runs; without --address, Ray starts on this machine."
+            f"no Ray cluster at {address}: {error.strerror or error}. check it with `ray status` on its head "
+            "node; without --address, Ray starts on this machine."
         ) from error

@@ -1,4 +1,4 @@
-"""What is wrong with a cluster file, before anything is rented: Ray's own validation, and what it misses."""
+"""Checks a cluster file before machines are rented: Ray's own validation, and further checks."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ MACHINES = {"aws": r"[a-z][\w-]*\.\w+", "gcp": r"[a-z]\w*-[\w-]+"}
 
 
 def load_cluster(path: Path) -> dict[str, Any]:
-    """A cluster file as Ray reads it.
+    """Read a cluster file.
 
     Raises:
-        UserError: there is none, or it is not YAML.
+        UserError: it cannot be read, or is not a cluster file.
     """
     try:
         cluster = yaml.safe_load(path.read_text())
@@ -42,14 +42,14 @@ def load_cluster(path: Path) -> dict[str, Any]:
 
 
 def faults(cluster: dict[str, Any]) -> list[str]:
-    """Everything in a cluster file that would not do, each with its mend."""
-    found = list(_of_rays_own(cluster))
+    """All faults of a cluster file, each with its fix."""
+    found = list(_of_schema(cluster))
     for check in (_of_placeholders, _of_versions, _of_security, _of_machines, _of_own_machines):
         found += check(cluster)
     return found
 
 
-def _of_rays_own(cluster: dict[str, Any]) -> Iterator[str]:
+def _of_schema(cluster: dict[str, Any]) -> Iterator[str]:
     logging.getLogger("ray.autoscaler").setLevel(logging.ERROR)
     try:
         validate_config(prepare_config(cluster))
@@ -64,7 +64,7 @@ def _of_placeholders(cluster: dict[str, Any]) -> Iterator[str]:
     text = yaml.safe_dump(cluster)
     for placeholder in PLACEHOLDERS:
         if re.search(rf"{re.escape(placeholder)}(?!\d)", text):
-            yield f"it still says {placeholder}: fill in what is marked with <-"
+            yield f"it still contains {placeholder}: fill in the lines marked with <-"
 
 
 def _images(cluster: dict[str, Any]) -> Iterator[str]:
@@ -103,9 +103,9 @@ def _of_versions(cluster: dict[str, Any]) -> Iterator[str]:
 def _of_security(cluster: dict[str, Any]) -> Iterator[str]:
     commands = _commands(cluster)
     if "RAY_AUTH_MODE=token" not in commands:
-        yield "nothing sets RAY_AUTH_MODE=token: anybody who reaches the cluster's ports could run programs on it"
+        yield "nothing sets RAY_AUTH_MODE=token: anyone who can reach the cluster's ports could run programs on it"
     if not any(str(target).endswith(".ray/auth_token") for target in cluster.get("file_mounts") or {}):
-        yield "file_mounts lack ~/.ray/auth_token: ~/.ray/auth_token, the secret of the cluster"
+        yield "file_mounts lack ~/.ray/auth_token: ~/.ray/auth_token, the cluster's token"
     if re.search(r"--dashboard-host[= ](?!127\.0\.0\.1|localhost)", commands):
         yield "the dashboard, which can start jobs, is open to others: use --dashboard-host=127.0.0.1"
     if "RDSTUDY_RESULTS=" not in commands:

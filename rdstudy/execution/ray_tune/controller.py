@@ -1,9 +1,9 @@
-"""Tune's own loop over trials, where it has no setting for what a study needs.
+"""Changes to Tune's loop over trials for which Tune has no settings.
 
-A worker that Ray ended for lack of memory has died like any other, where Tune would end the experiment. A trial that
-has ended is forgotten, where Tune keeps each with its cells, three times over, and looks through all of them at every
-event: a study of a month has tens of thousands of packs. And on one's own machine the workers that Ray started with
-itself are used, where Tune has Ray start others.
+- A worker that Ray killed for lack of memory counts as a crashed worker; Tune would end the experiment.
+- Ended trials are dropped; Tune keeps three copies of each and scans all of them at every event, which is slow with the
+  tens of thousands of packs of a long study.
+- On one's own machine, trials use the workers that Ray started at the beginning; Tune has Ray start new ones.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ray.tune.progress_reporter import TrialProgressCallback
 
 
 class _Workers(RayActorManager):  # type: ignore[misc]  # Ray is untyped
-    """Tune's workers; one that Ray ended for lack of memory has died, as any other may."""
+    """Tune's workers; one that Ray killed for lack of memory counts as crashed."""
 
     def _actor_task_failed(self, tracked_actor_task: Any, exception: Exception) -> None:
         if isinstance(exception, ray.exceptions.OutOfMemoryError):
@@ -32,8 +32,8 @@ class _Workers(RayActorManager):  # type: ignore[misc]  # Ray is untyped
 class _Classes:
     """Tune's remote class of its trainable, without the environment that Tune gives it.
 
-    With one, every worker is a fresh process, and those that Ray started with the machine are ended unused. Elsewhere
-    it is needed: it carries the driver's credentials of a bucket to the machines.
+    With that environment every worker is a new process, and the workers that Ray started at the beginning are not used.
+    On a cluster it is needed: it passes the driver's bucket credentials to the machines.
     """
 
     def __init__(self) -> None:
@@ -47,15 +47,15 @@ class _Classes:
 
 
 class _Controller(tune_controller.TuneController):  # type: ignore[misc]  # Ray is untyped
-    """Tune's loop, whose memory does not grow with the trials that have ended."""
+    """Tune's loop with constant memory: ended trials are dropped."""
 
     def __init__(self, *, callbacks: list[tune.Callback], **options: Any) -> None:
-        # Tune's own reporter prints nothing here, and would keep every trial to do so.
+        # Tune's own reporter prints nothing here, but would keep every trial.
         ours = [callback for callback in callbacks if not isinstance(callback, TrialProgressCallback)]
         super().__init__(callbacks=ours, **options)
 
     def on_step_end(self) -> None:
-        """Forget what ended: all that it was, the queue and the table know."""
+        """Drop ended trials; the queue and the table keep what is needed of them."""
         super().on_step_end()
         ended = self._stopped_trials | self._failed_trials
         if not ended:
@@ -65,17 +65,17 @@ class _Controller(tune_controller.TuneController):  # type: ignore[misc]  # Ray 
             kept.difference_update(ended)
 
     def _mark_trial_to_checkpoint(self, trial: Any) -> None:
-        """Nothing is saved, so nothing is to be kept for it."""
+        """Do nothing, because no trial is saved."""
 
     def checkpoint(self, force: bool = False, wait: bool = False) -> None:
-        """Save nothing until the end, when Tune wants to read it: a resume of its own is never used."""
+        """Save only at the end, when Tune reads the file; its own way of resuming is not used."""
         if force and wait:
             super().checkpoint(force, wait)
 
 
 @contextmanager
 def in_charge(*, own_machine: bool) -> Iterator[None]:
-    """Have Tune's experiments run by it; whoever uses Tune afterwards has Tune's own again.
+    """Use these classes for Tune's experiments within the context; afterwards Tune's own are restored.
 
     Args:
         own_machine: whether Ray was started by this process, so that all workers have its environment.
@@ -87,7 +87,7 @@ def in_charge(*, own_machine: bool) -> Iterator[None]:
     if own_machine:
         ours.append((tune_controller, "_ActorClassCache", _Classes))
     theirs = [(module, name, getattr(module, name)) for module, name, _ in ours]
-    with environment(TUNE_MAX_PENDING_TRIALS_PG="1000000"):  # how many wait, `capacity.Room` says
+    with environment(TUNE_MAX_PENDING_TRIALS_PG="1000000"):  # resources.ConcurrencyLimit limits the waiting packs
         for each in ours:
             setattr(*each)
         try:
@@ -99,7 +99,7 @@ def in_charge(*, own_machine: bool) -> Iterator[None]:
 
 @contextmanager
 def environment(**variables: str) -> Iterator[None]:
-    """Environment variables that Ray is to read, and then as they were."""
+    """Set environment variables within the context; afterwards the old values are restored."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:

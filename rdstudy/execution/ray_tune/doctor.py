@@ -1,4 +1,4 @@
-"""What stands between this machine, or a cluster file, and a study that runs: each fault with its mend."""
+"""Checks whether a study can run on this machine or with a cluster file: each fault with its fix."""
 
 from __future__ import annotations
 
@@ -16,13 +16,12 @@ SSH_SECONDS = 10
 
 
 def diagnose(cluster_file: Path | None, results: StoragePath, device: str) -> list[str]:
-    """Everything that is wrong; nothing is started or changed.
+    """All faults found; nothing is started or changed.
 
     Args:
-        cluster_file: to be checked offline, and its machines by ssh where they are one's own; None for this machine
-            alone.
-        results: where results are to go; it is written to and read from this machine.
-        device: what packs are to train on, as in `resources.device`.
+        cluster_file: checked offline, its machines by ssh if they are one's own; None: only this machine is checked.
+        results: where results would go; a test file is written and read.
+        device: device to train on, as in `resources.device`.
     """
     mine = complaint(Versions.here(), absolute(results), None, device)
     found = [mine] if mine else []
@@ -35,14 +34,14 @@ def diagnose(cluster_file: Path | None, results: StoragePath, device: str) -> li
             found.append(f"{program} is not installed here; `ray up` needs it")
     token = Path("~/.ray/auth_token").expanduser()
     if not token.is_file():
-        found.append(f"{token}: there is no secret yet: ray get-auth-token --generate > /dev/null")
+        found.append(f"{token}: there is no token yet: ray get-auth-token --generate > /dev/null")
     if cluster["provider"].get("type") == "local" and shutil.which("ssh"):
         found += _machines(cluster)
     return found
 
 
 def _machines(cluster: dict[str, Any]) -> list[str]:
-    """Faults of one's own machines, asked side by side."""
+    """Faults of one's own machines, checked in parallel."""
     provider = cluster["provider"]
     addresses = [provider.get("head_ip"), *(provider.get("worker_ips") or [])]
     with ThreadPoolExecutor(16) as pool:

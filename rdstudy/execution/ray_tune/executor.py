@@ -1,8 +1,8 @@
-"""The executor that trains packs on a Ray cluster: one pack, one Tune trial.
+"""The executor on a Ray cluster: every pack is a Tune trial.
 
-    queue -> searcher -> Tune's controller -> workers (trainable.py) -> callback -> the driver's listener, and the queue
+    queue -> searcher -> Tune's controller -> workers (trainable.py) -> callback -> listener, queue
 
-Tune's experiment files live in a temporary folder that is removed: nothing of Ray's is needed to go on.
+Tune's experiment files are in a temporary folder that is removed: resuming needs no file of Ray's.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ from rdstudy.training.packs import Pack
 _log = logging.getLogger(__name__)
 
 EXPERIMENTS = 100
-"""How often Tune may give up before the run does."""
+"""Number of failed Tune experiments after which the run ends."""
 
 
 def run_on_ray(
     packs: list[Pack], context: RunContext, listener: Listener, budget: Budget, next_packs: NextPacks | None = None
 ) -> str | None:
-    """An executor: every pack a trial, as many side by side as the cluster has room for.
+    """An executor (see `protocols.Executor`): every pack a trial, as many at once as the cluster has resources for.
 
     Returns:
-        Which limit of the budget ended it, if one did.
+        The limit of the budget that was reached; None if none was.
 
     Raises:
         UserError: a machine of the cluster cannot train.
@@ -66,8 +66,8 @@ def run_on_ray(
         try:
             _fit(trainable, callback, ConcurrencyLimit(gpus=gpus, cpus=context.study.resources.cpus_per_pack))
         except Exception as error:
-            # Tune itself gives up where a worker dies in a way that it does not know. What is left is in the results,
-            # so a new experiment takes it from there.
+            # Tune ends the experiment if a worker dies in an unexpected way. A new experiment continues from the queue
+            # and the results folder.
             if callback.error is not None:
                 raise callback.error from None
             if callback.limit is not None:
@@ -75,7 +75,7 @@ def run_on_ray(
             _log.debug("Tune gave up", exc_info=True)
             if callback.queue and attempt == EXPERIMENTS - 1:
                 why = reason(str(error))
-                raise StorageError(f"Ray could not go on: {why}. Run the same command again.") from error
+                raise StorageError(f"Ray failed repeatedly: {why}. To resume, run the same command again.") from error
         callback.all_lost()
         if not callback.queue:
             break
@@ -83,7 +83,7 @@ def run_on_ray(
 
 
 def _fit(trainable: Any, callback: TuneCallback, room: Callable[[int], int]) -> None:
-    """One Tune experiment over the packs that are left, its files in a temporary folder."""
+    """One Tune experiment over the remaining packs, with its files in a temporary folder."""
     files = Path(tempfile.mkdtemp(prefix="rdstudy-ray-"))
     try:
         tune.Tuner(
@@ -101,7 +101,7 @@ def _fit(trainable: Any, callback: TuneCallback, room: Callable[[int], int]) -> 
                 verbose=0,
                 callbacks=[callback],
                 checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
-                failure_config=tune.FailureConfig(max_retries=0),  # what becomes of a pack, the queue decides
+                failure_config=tune.FailureConfig(max_retries=0),  # the queue decides about retries
             ),
         ).fit()
     finally:

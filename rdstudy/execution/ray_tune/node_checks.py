@@ -1,7 +1,7 @@
-"""Whether a machine can train: the same versions as the driver's, the results in reach, the device there.
+"""Checks whether a machine can train: versions equal to the driver's, results folder reachable, device present.
 
-Every node of a cluster is asked before training starts, and again by every worker process before its first pack: so
-also a node that joins later.
+Every node of a cluster is checked before training starts. Every worker process checks its machine again before its
+first pack, because nodes may join later.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from rdstudy.storage.files import StorageError, atomic_write, remove
 from rdstudy.storage.paths import storage_path
 
 NODE_SECONDS = 120.0
-"""How long a node may take to answer: it imports torch first."""
+"""Time limit for a node to answer; it has to import torch first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Versions:
-    """What must be equal everywhere for a cell to be the same wherever it is trained."""
+    """Versions that must be equal on all machines, so that a cell's numbers do not depend on the machine."""
 
     rdstudy: str
     torch: str
@@ -41,17 +41,17 @@ class Versions:
 
 
 def machines() -> int:
-    """Machines of the connected cluster that are there now."""
+    """Number of machines in the connected cluster now."""
     return sum(node["Alive"] for node in ray.nodes())
 
 
 def complaint(driver: Versions, results: str, probe: str | None, device: str) -> str | None:
-    """What is wrong with this machine, and the mend; None if nothing is.
+    """What is wrong with this machine, and the fix; None if nothing is.
 
     Args:
         driver: the driver's versions.
-        results: where results go.
-        probe: name of a file that the driver wrote there, or None if there is none.
+        results: the results folder.
+        probe: name of a file that the driver wrote there; None: there is none.
         device: `resources.device` of the study.
     """
     mine, host = Versions.here(), socket.gethostname()
@@ -73,8 +73,8 @@ def complaint(driver: Versions, results: str, probe: str | None, device: str) ->
             return f"{host} cannot read {results}: {error.strerror or error}"
         if not seen:
             return (
-                f"{host} does not see what the driver wrote to {results}: give --results a folder that all machines "
-                "share, under the same path, or s3://BUCKET/NAME"
+                f"{host} does not see a file that the driver wrote to {results}: give --results a folder that all "
+                "machines share, under the same path, or s3://BUCKET/NAME"
             )
     mark = place / f".aside-probe-{uuid.uuid4().hex}"
     try:
@@ -86,10 +86,10 @@ def complaint(driver: Versions, results: str, probe: str | None, device: str) ->
 
 
 def check_nodes(results: str, device: str, *, gpus_per_pack: float) -> None:
-    """Ask every node of the connected cluster.
+    """Check every node of the connected cluster.
 
     Raises:
-        UserError: what is wrong, with every node that complains.
+        UserError: the faults of all nodes.
     """
     place, probe = storage_path(results), f".aside-driver-{uuid.uuid4().hex}"
     atomic_write(place / probe, lambda file: file.write(b"rdstudy was here"))
@@ -99,7 +99,7 @@ def check_nodes(results: str, device: str, *, gpus_per_pack: float) -> None:
             resources = node["Resources"]
             needed = "GPU" if gpus_per_pack else "CPU"
             if not node["Alive"] or not resources.get(needed):
-                continue  # a head that trains nothing, for one
+                continue  # such as a head node that does not train
             here = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
             task = ray.remote(num_cpus=0, max_retries=0)(complaint).options(scheduling_strategy=here)
             seen_device = "cpu" if device == "auto" else device

@@ -1,12 +1,12 @@
-"""Which pack trains next, and what becomes of one whose process died: all that a run on Ray decides.
+"""The queue of packs: which pack trains next, and what happens to one whose process or machine died.
 
     waiting -> running -> ended
        ^          |
-       +----------+  its machine went away, or could not write: as often as it takes, from the last checkpoint
-       +- halves -+  its process died on a machine that lives, CRASHES times: one cell may be to blame
+       +----------+  its machine was lost or could not write: retried without limit, from the last checkpoint
+       +- halves -+  its process died CRASHES times although the machine is alive: one cell may be the cause
 
-So a cell that kills its process every time ends up alone and is recorded as failed, and its companions finish.
-Knows no Ray: `searcher.py` asks and `callback.py` tells.
+So a cell that always kills its process ends up alone and is recorded as failed, while the other cells finish. Imports
+no Ray: `searcher.py` takes packs, and `callback.py` reports what happened to them.
 """
 
 from __future__ import annotations
@@ -20,14 +20,21 @@ from rdstudy.execution.protocols import NextPacks
 from rdstudy.training.packs import Pack
 
 CRASHES = 3
-"""How often the process of a pack may die, on machines that live, before the pack is halved."""
+"""Process deaths, on machines that stay alive, after which a pack is halved."""
 RETRY_SECONDS = 5.0
-"""Waited before a pack whose process or machine was lost starts again."""
+"""Pause before a pack whose process or machine was lost is retried."""
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Cells to be trained at once; `of` is the pack as it was planned."""
+    """A pack in the queue.
+
+    Attributes:
+        of: the pack as planned.
+        pack: the part of it to be trained.
+        crashes: deaths of its process so far.
+        not_before: earliest start, on the monotonic clock.
+    """
 
     of: Pack
     pack: Pack
@@ -36,12 +43,17 @@ class Work:
 
 
 class PackQueue:
-    """The packs of a run: those that wait, in order, and those at work."""
+    """The packs of a run.
+
+    Attributes:
+        waiting: packs without a worker, in order.
+        running: packs in training, by worker.
+    """
 
     def __init__(self, packs: Iterable[Pack], next_packs: NextPacks | None = None) -> None:
         """
         Args:
-            packs: what is known from the start.
+            packs: the first packs.
             next_packs: called when all packs have ended; no packs means that the search has ended.
         """
         self.waiting = deque(Work(pack, pack) for pack in packs)
@@ -49,17 +61,17 @@ class PackQueue:
         self._next_packs = next_packs
 
     def __bool__(self) -> bool:
-        """Whether anything is left."""
+        """Whether any pack is waiting or running."""
         self._refill()
         return bool(self.waiting or self.running)
 
     def waits(self) -> bool:
-        """Whether there is a pack that no worker has."""
+        """Whether any pack is waiting."""
         self._refill()
         return bool(self.waiting)
 
     def take(self, worker: str) -> Work | None:
-        """The next pack, for a worker of this name; None while there is none to give."""
+        """Give the next pack to a worker; None if no pack may start now."""
         self._refill()
         now = time.monotonic()
         for index, work in enumerate(self.waiting):
@@ -70,34 +82,38 @@ class PackQueue:
         return None
 
     def ended(self, worker: str) -> None:
-        """A worker came to the end of its pack."""
+        """Record that a worker finished its pack."""
         del self.running[worker]
 
     def stopped(self, worker: str, cells: Iterable[str]) -> None:
-        """Some cells of a worker's pack were stopped early: if it starts again, it does without them."""
+        """Leave cells that were stopped early out of a worker's pack, should it be retried."""
         work = self.running[worker]
         self.running[worker] = replace(work, pack=work.pack.without(cells))
 
     def lost(self, worker: str) -> None:
-        """A worker's machine went away or cannot be used: its pack starts again elsewhere, however often."""
-        self._again(self.running.pop(worker))
+        """Queue the pack again of a worker whose machine was lost or cannot be used; without limit."""
+        self._requeue(self.running.pop(worker))
 
     def crashed(self, worker: str, *, out_of_memory: bool = False) -> Work | None:
-        """A worker's process died; returns its work if that is given up: one cell, which died every time."""
+        """Queue the pack again of a worker whose process died, or its halves after `CRASHES` deaths.
+
+        Returns:
+            The work if it is given up: a single cell whose process died `CRASHES` times.
+        """
         work = self.running.pop(worker)
         work = replace(work, crashes=work.crashes + 1)
         if len(work.pack) > 1 and (out_of_memory or work.crashes >= CRASHES):
             middle = len(work.pack) // 2
             for half in (work.pack.cells[:middle], work.pack.cells[middle:]):
-                self._again(Work(work.of, work.pack.part(half)))
+                self._requeue(Work(work.of, work.pack.part(half)))
         elif len(work.pack) and work.crashes >= CRASHES:
             return work
         else:
-            self._again(work)
+            self._requeue(work)
         return None
 
     def all_lost(self) -> None:
-        """Every worker is gone."""
+        """Queue the packs of all workers again."""
         for worker in list(self.running):
             self.lost(worker)
 
@@ -108,8 +124,8 @@ class PackQueue:
                 self._next_packs = None
             self.waiting.extend(Work(pack, pack) for pack in packs)
 
-    def _again(self, work: Work) -> None:
+    def _requeue(self, work: Work) -> None:
         if not len(work.pack):
-            return  # all its cells were stopped early
-        # At the front: it has begun, and what begins late ends late.
+            return  # all cells were stopped early
+        # At the front: a pack that starts late would end late.
         self.waiting.appendleft(replace(work, not_before=time.monotonic() + RETRY_SECONDS))

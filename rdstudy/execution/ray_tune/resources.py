@@ -1,4 +1,4 @@
-"""What the connected cluster, or this machine, has room for; or will have once its autoscaler has rented machines."""
+"""Resources of the connected cluster, including machines that its autoscaler may add."""
 
 from __future__ import annotations
 
@@ -12,48 +12,48 @@ from rdstudy.execution.device import pick_device
 from rdstudy.study import Study
 
 MAX_WAITING = 128
-"""Packs that wait for room at most."""
+"""Most packs that wait for resources at once."""
 MAX_RESOURCES = 10_000.0
-"""An autoscaler without a limit says so by a huge number."""
+"""Cap on what an autoscaler may add: one without a limit reports a huge number."""
 MEMORY_SHARE = 0.7
-"""Of what Ray calls a machine's memory, which is some 70% of it, for all packs at once."""
+"""Share of the memory that Ray reports (about 70% of the machine's) for all packs of a machine together."""
 
 
-def could_have(resource: str) -> float:
-    """How much of a resource the connected cluster has, or its autoscaler may add."""
+def available_resource(resource: str) -> float:
+    """Amount of a resource that the connected cluster has or its autoscaler may add."""
     most = ray._private.state.state.get_max_resources_from_cluster_config() or {}
     return max(float(ray.cluster_resources().get(resource, 0)), min(float(most.get(resource, 0)), MAX_RESOURCES))
 
 
 def device_kind(study: Study) -> str:
-    """What packs will train on: what the study says, or a GPU if the cluster has one or can rent one."""
+    """Device that packs will train on: the study's, or a GPU if the cluster has one or can add one."""
     if study.resources.device != "auto":
         return study.resources.device
-    return "cuda" if could_have("GPU") else pick_device("auto").type
+    return "cuda" if available_resource("GPU") else pick_device("auto").type
 
 
 def gpus_per_pack(study: Study) -> float:
-    """GPUs that a pack asks Ray for."""
+    """GPUs per pack."""
     asked = study.resources.gpus_per_pack
     return asked if asked != "auto" else float(device_kind(study) == "cuda")
 
 
 def workers(study: Study) -> int:
-    """How many packs the connected cluster can train side by side once it has grown; at least one."""
+    """Packs that the connected cluster, fully grown, can train side by side; at least one."""
     gpus = gpus_per_pack(study)
-    by_cpu = could_have("CPU") // study.resources.cpus_per_pack
-    return max(1, int(min(by_cpu, could_have("GPU") // gpus) if gpus else by_cpu))
+    by_cpu = available_resource("CPU") // study.resources.cpus_per_pack
+    return max(1, int(min(by_cpu, available_resource("GPU") // gpus) if gpus else by_cpu))
 
 
 def one_pack_per_core(study: Study) -> bool:
-    """Whether every core of this machine will train a pack, and no GPU."""
+    """Whether this machine trains one pack on each core, without a GPU."""
     return study.resources.cpus_per_pack == 1 and pick_device("auto").type == "cpu"
 
 
 def memory_per_pack(study: Study) -> float:
-    """Bytes that a pack may use on the smallest machine that trains; infinite while there is none.
+    """Bytes that a pack may use on the smallest machine that trains; infinite if there is none yet.
 
-    What a GPU has is not known here: there a pack that does not fit is halved.
+    On GPUs there is no limit, because their memory is not known here: a pack that does not fit is split.
     """
     asked = study.resources.memory_per_pack_gib
     if asked != "auto":
@@ -69,31 +69,31 @@ def memory_per_pack(study: Study) -> float:
 
 
 class ConcurrencyLimit:
-    """How many packs may be out at once: those at work, and as many more as may start soon.
+    """How many packs may be given to Tune at once: those that train, and those that may start soon.
 
-    So all workers start at once. One pack waits for the next worker, and one for each that a machine not there yet
-    could train: they are what an autoscaling cluster grows for. Never more than `MAX_WAITING`, for a pack that begins
-    again stands behind them.
+    Besides the packs in training: one for each free worker, one for the next, and one for each pack that machines not
+    added yet could train, because waiting packs make an autoscaling cluster grow. At most `MAX_WAITING` wait, because a
+    pack that is retried waits behind them.
     """
 
     def __init__(self, *, gpus: float, cpus: int) -> None:
-        """What each pack asks for."""
+        """GPUs and CPUs of each pack."""
         self.gpus, self.cpus = gpus, cpus
         self._there = self._missing = 0
         self._until = -math.inf
 
-    def __call__(self, at_work: int) -> int:
-        """Packs, where so many are at work; the cluster is looked up anew every second."""
+    def __call__(self, active: int) -> int:
+        """The limit while `active` packs train; the cluster's resources are read again every second."""
         if time.monotonic() > self._until:
             self._there = sum(map(self._on, ray.nodes()))
             resource, each = ("GPU", self.gpus) if self.gpus else ("CPU", float(self.cpus))
-            missing = could_have(resource) - float(ray.cluster_resources().get(resource, 0))
+            missing = available_resource(resource) - float(ray.cluster_resources().get(resource, 0))
             self._missing = int(max(0.0, missing) // each)
             self._until = time.monotonic() + 1.0
-        return at_work + min(MAX_WAITING, max(0, self._there - at_work) + 1 + self._missing)
+        return active + min(MAX_WAITING, max(0, self._there - active) + 1 + self._missing)
 
     def _on(self, node: dict[str, Any]) -> int:
-        """How many packs a machine could train."""
+        """Packs that a machine can train."""
         if not node["Alive"]:
             return 0
         by_cpu = node["Resources"].get("CPU", 0) // self.cpus

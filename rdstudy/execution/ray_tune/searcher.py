@@ -1,4 +1,4 @@
-"""Packs for Tune: its searcher, which hands out the queue's, one a trial."""
+"""Tune searcher that gives each trial a pack of the queue."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rdstudy.study.early_stopping import to_json
 
 
 class PackSearcher(Searcher):  # type: ignore[misc]  # Ray is untyped
-    """Gives Tune the queue's packs, one a trial, as many at once as there is room for."""
+    """Gives Tune the queue's packs, one per trial, up to a limit of packs at once."""
 
     def __init__(self, callback: TuneCallback, limit: Callable[[int], int]) -> None:
         super().__init__()
@@ -27,7 +27,7 @@ class PackSearcher(Searcher):  # type: ignore[misc]  # Ray is untyped
             return None
         try:
             work = self.queue.take(trial_id)
-        except BaseException as error:  # of a search that was asked for more
+        except BaseException as error:  # raised by a search that was asked for more packs
             self.callback.error = error
             raise
         if work is not None:
@@ -37,27 +37,27 @@ class PackSearcher(Searcher):  # type: ignore[misc]  # Ray is untyped
         return None if self.queue else self.FINISHED
 
     def __getstate__(self) -> dict[str, Any]:
-        """Tune saves its searcher with its tuner, for a resume of its own that is never used."""
+        """Nothing: Tune saves its searcher for its own way of resuming, which is not used."""
         return {}
 
     def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
-        """The callback hears of it too, and knows more."""
+        """Do nothing: the callback handles the end of a trial."""
 
     def save(self, checkpoint_path: str) -> None:
-        """Tune saves its searcher, for a resume of its own that is never used: there is nothing to save."""
+        """Write an empty file: Tune saves its searcher for its own way of resuming, which is not used."""
         Path(checkpoint_path).touch()
 
 
 class Packs(SearchGenerator):  # type: ignore[misc]  # Ray is untyped
-    """Says that there are no more packs whenever none waits, though one that is at work may come back.
+    """Tells Tune that there are no more packs whenever none waits, although a running pack may be queued again.
 
-    As long as more may come, Tune keeps one worker that has nothing to do, and so a rented machine, for them.
+    Otherwise Tune would keep an idle worker, and with it a rented machine.
     """
 
     def is_finished(self) -> bool:
         callback = self.searcher.callback
         try:
             return not callback.queue.waits()
-        except BaseException as error:  # of a search that was asked for more
+        except BaseException as error:  # raised by a search that was asked for more packs
             callback.error = error
             raise

@@ -1,7 +1,7 @@
-"""A pack as a Ray Tune trial: a few lines over `pack_run`.
+"""A pack as a Ray Tune trial.
 
-Tune's own checkpoints are not used: a trial that starts again, wherever, goes on from the results folder, which is
-the only truth. So every file of Ray's can be lost.
+Tune's own checkpoints are not used: a retried trial resumes from the results folder, on any machine, so losing Ray's
+files does no harm.
 """
 
 from __future__ import annotations
@@ -28,15 +28,14 @@ from rdstudy.study.early_stopping import from_json
 from rdstudy.training.packs import Pack
 
 REPORT_SECONDS = 10.0
-"""A pack reports at most this often, so that hundreds of packs do not crowd the driver."""
-
+"""Least time between two reports of a pack, so that hundreds of packs do not overload the driver."""
 
 REFUSE_SECONDS = 20.0
-"""How long a machine that cannot write keeps a pack before it gives it back."""
+"""How long a machine that cannot write or train waits before it returns a pack."""
 
 
 class PackTrainable(tune.Trainable):  # type: ignore[misc]  # Ray is untyped
-    """One pack, trained or measured again; a step is a few seconds of it."""
+    """Trains, or remeasures, one pack; a step takes up to `REPORT_SECONDS`."""
 
     def setup(
         self,
@@ -51,8 +50,8 @@ class PackTrainable(tune.Trainable):  # type: ignore[misc]  # Ray is untyped
     ) -> None:
         device = Study.model_validate_json(study).resources.device
         elsewhere = ray.get_runtime_context().get_node_id() != driver
-        self.unfit = complaint(versions, results, None, device) if elsewhere else None
-        if self.unfit is not None:
+        self.fault = complaint(versions, results, None, device) if elsewhere else None
+        if self.fault is not None:
             return
         self.context = RunContext(
             study=Study.model_validate_json(study),
@@ -66,20 +65,20 @@ class PackTrainable(tune.Trainable):  # type: ignore[misc]  # Ray is untyped
         self._start(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Take the next pack in the same process, which saves starting one."""
+        """Take the next pack in the same process, which saves starting a new one."""
         self._start(new_config)
         return True
 
     def _start(self, config: dict[str, Any]) -> None:
-        if self.unfit is None:
+        if self.fault is None:
             cells = tuple(Cell(**cell) for cell in json.loads(config["cells"]))
             pack = Pack(cells, resumed=config["resumed"], limits=from_json(config["limits"]))
             self.progress: Iterator[PackProgress] = work(pack, self.context)
 
     def step(self) -> dict[str, Any]:
-        """Work until it is time to report, or the pack ends."""
-        if self.unfit is not None:
-            return self._refuse(self.unfit, [])
+        """Work until the next report is due or the pack ends."""
+        if self.fault is not None:
+            return self._refuse(self.fault, [])
         until = time.monotonic() + REPORT_SECONDS
         latest, events = None, []
         try:
@@ -95,7 +94,7 @@ class PackTrainable(tune.Trainable):  # type: ignore[misc]  # Ray is untyped
         return {"events": events, "done": True}
 
     def _refuse(self, why: str, events: list[dict[str, Any]]) -> dict[str, Any]:
-        """Give the pack back. Slowly, where there are other machines: else this one would take pack after pack."""
+        """Return the pack; after a pause if there are other machines, which then take it instead of this one."""
         if machines() > 1:
             time.sleep(REFUSE_SECONDS)
         return {"events": events, "refused": why, "done": True}

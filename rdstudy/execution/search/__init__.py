@@ -1,6 +1,6 @@
-"""Searches: cells chosen by what earlier ones showed, instead of a grid. Knows no Ray and trains nothing.
+"""Searches: cells chosen by the outcomes of earlier ones, instead of a grid. Trains nothing and imports no Ray.
 
-table -> outcomes -> `Search.advance` -> the batch of cells that is wanted now
+table -> outcomes -> `Search.advance` -> the next batch of cells
 """
 
 from rdstudy.analysis.search_tables import SearchTables

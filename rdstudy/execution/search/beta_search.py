@@ -1,4 +1,4 @@
-"""One curve over beta for each setting, and the beta that is looked for on it."""
+"""The search for one setting's beta: a noisy curve over beta, and the estimate of a feature's place on it."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ from rdstudy.execution.search.samplers import BETA, SEED, sampler
 from rdstudy.study import SearchSpec
 
 FIRST = 6
-"""Points that every curve starts with, evenly spaced in log beta, both ends among them."""
+"""Initial points of every curve, evenly spaced in log beta, both ends included."""
 SATURATED_SHARE = 0.95
 DRAWS = 1000
-"""Of curves for an estimate."""
+"""Curves drawn for an estimate."""
 BLOCK = 8
-"""Points that one seed gets before the next: what a seed's points have in common does not move a curve's lowest point,
-and can be told from noise only where there are several."""
+"""Points of one seed before the next seed is used: an offset shared by a seed's points does not move the curve's
+minimum, and can be separated from noise only with several points."""
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """What is asked of a curve: its value at a beta, for a seed."""
+    """A point of a curve: a beta and a seed."""
 
     beta: float
     seed: int
@@ -44,7 +44,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class BetaEstimate:
-    """The beta that is looked for: posterior median and central 95% interval, and from how many points."""
+    """Posterior median of the beta, its central 95% interval, and the number of points behind it."""
 
     beta: float
     low: float
@@ -53,20 +53,20 @@ class BetaEstimate:
 
 
 def feature_of(spec: SearchSpec) -> Feature:
-    """What is looked for on a curve over ascending log beta."""
+    """The feature that a search locates on a curve over ascending log beta."""
     return crossing(SATURATED_SHARE) if spec.goal == "saturation" else lowest
 
 
 class Curve:
-    """The search for one setting's beta: asks for points, is told values."""
+    """The search for one setting's beta."""
 
     def __init__(self, spec: SearchSpec, seeds: Sequence[int], study: optuna.Study, number: int) -> None:
         """
         Args:
             spec: the goal and beta's range.
-            seeds: replicates that may be asked for.
-            study: Optuna's record of it, with no trials yet.
-            number: of the setting; its random numbers are its own.
+            seeds: replicates to choose from.
+            study: an Optuna study without trials.
+            number: of the setting, which seeds its random numbers.
         """
         assert spec.beta is not None
         self.spec, self.seeds, self.study = spec, list(seeds), study
@@ -74,13 +74,13 @@ class Curve:
         self.study.sampler = sampler(spec, feature_of(spec), seed=_seed_of(spec.seed, number))
         self._number = number
         self._asked: dict[Point, Trial | None] = {}
-        self._told: dict[Point, float] = {}
+        self._observations: dict[Point, float] = {}
         self._estimate: BetaEstimate | None = None
         for k in range(FIRST):
             self.study.enqueue_trial({BETA: self._beta(k / (FIRST - 1))})
 
     def ask(self) -> Point | None:
-        """The next point; None if every beta nearby has been asked for with every seed."""
+        """The next point; None if every nearby beta was asked for with every seed."""
         trial = self.study.ask({BETA: FloatDistribution(self.low, self.high, log=True)})
         point = self._free(trial.params[BETA])
         if point is None:
@@ -92,7 +92,7 @@ class Curve:
         return point
 
     def tell(self, point: Point, value: float | None) -> None:
-        """The value at a point that was asked for, or that was known before; None if there will be none."""
+        """Add the value at a point, asked for or known before; None if its cell failed."""
         trial = self._asked.get(point)
         if trial is None:
             self._asked[point] = None
@@ -109,37 +109,37 @@ class Curve:
         else:
             self.study.tell(trial, value)
         if value is not None:
-            self._told[point] = value
+            self._observations[point] = value
 
     def estimate(self) -> BetaEstimate | None:
-        """Where the beta lies by all that was told; None while fewer than three points are."""
-        if len(self._told) < MIN_POINTS:
+        """The estimate from all values so far; None with fewer than `MIN_POINTS`."""
+        if len(self._observations) < MIN_POINTS:
             return None
-        if self._estimate is None or self._estimate.points != len(self._told):
+        if self._estimate is None or self._estimate.points != len(self._observations):
             found = self._surrogate().locate(feature_of(self.spec), self._rng(), draws=DRAWS)
             low, at, high = self._beta(found.low), self._beta(found.at), self._beta(found.high)
-            self._estimate = BetaEstimate(at, low, high, len(self._told))
+            self._estimate = BetaEstimate(at, low, high, len(self._observations))
         return self._estimate
 
     def posterior(self) -> tuple[Float[np.ndarray, " points"], Curves]:
-        """Betas, and curves over them drawn from what is believed of the curve."""
+        """Betas, and curves over them drawn from the posterior."""
         return self.low * (self.high / self.low) ** AXIS, self._surrogate().draw(DRAWS, self._rng())
 
     def _surrogate(self) -> GaussianProcess:
-        points = sorted(self._told, key=lambda point: (point.beta, point.seed))
+        points = sorted(self._observations, key=lambda point: (point.beta, point.seed))
         span = math.log(self.high / self.low)
         x = np.array([math.log(point.beta / self.low) / span for point in points])
-        y = np.array([self._told[point] for point in points])
+        y = np.array([self._observations[point] for point in points])
         return GaussianProcess(x, y, np.array([point.seed for point in points]))
 
     def _rng(self) -> np.random.Generator:
-        return np.random.default_rng([_seed_of(self.spec.seed, self._number), len(self._told)])
+        return np.random.default_rng([_seed_of(self.spec.seed, self._number), len(self._observations)])
 
     def _beta(self, at: float) -> float:
         return rounded(self.low * (self.high / self.low) ** at)
 
     def _free(self, beta: float) -> Point | None:
-        """The point nearest to a beta that was not asked for yet; seeds are used up in blocks, then evenly."""
+        """The nearest point that was not asked for yet; seeds are used in blocks, then evenly."""
         uses = {seed: sum(point.seed == seed for point in self._asked) for seed in self.seeds}
 
         def turn(seed: int) -> tuple[int, int]:
@@ -157,7 +157,7 @@ class Curve:
 
 
 def rounded(value: float) -> float:
-    """Three significant digits: what a reader repeats, and what two searches may have in common."""
+    """Round to three significant digits, so that two searches may ask for the same beta."""
     return float(f"{value:.3g}")
 
 

@@ -16,11 +16,11 @@ from rdstudy.study import Cell, Study
 from rdstudy.study.search_section import SEARCHABLE, Range
 
 MAX_TRIES = 20
-"""Proposals of cells that there are already, in a row, after which a search has nothing new to ask."""
+"""Consecutive proposals of cells that exist already, after which the search ends."""
 
 
 class Frontier:
-    """Asks for cells anywhere in the space of the axes to vary; is told rate and distortion."""
+    """The goal frontier: asks for cells in the space of the searched axes, by their rate and distortion."""
 
     def __init__(self, study: Study) -> None:
         spec = study.search
@@ -35,21 +35,21 @@ class Frontier:
         }
         self.seeds = list(study.grid.seed)
         self.reached = ""
-        self.told: list[tuple[Cell, float, float]] = []
+        self.observations: list[tuple[Cell, float, float]] = []
         self._asked: dict[str, Trial | None] = {}
 
-    def know(self, cell: Cell, outcome: Outcome) -> None:
-        """Learn of a cell that was there before."""
+    def add_observation(self, cell: Cell, outcome: Outcome) -> None:
+        """Add a cell that was in the table before the search began."""
         self._asked[cell.id] = None
         if outcome.failed or outcome.rate is None or outcome.distortion is None:
             return
-        self.told.append((cell, outcome.rate, outcome.distortion))
+        self.observations.append((cell, outcome.rate, outcome.distortion))
         params = {name: getattr(cell, name) for name in self.space}
         values = [outcome.rate, outcome.distortion]
         self.record.add_trial(optuna.create_trial(values=values, params=params, distributions=self.space))
 
     def ask(self, n: int) -> list[Cell]:
-        """The next batch of cells that there are not yet."""
+        """The next batch: up to `n` cells that were not asked for before."""
         cells: list[Cell] = []
         tries = 0
         while len(cells) < n and tries < MAX_TRIES:
@@ -64,22 +64,22 @@ class Frontier:
             cells.append(cell)
             tries = 0
         if not cells:
-            self.reached = "the sampler proposes nothing that is not trained already"
+            self.reached = "the sampler proposes only cells that are trained already"
         return cells
 
     def tell(self, cell: Cell, outcome: Outcome) -> None:
-        """Learn what a cell of a batch gave."""
+        """Add the outcome of a cell that was asked for."""
         trial = self._asked[cell.id]
         assert trial is not None
         if outcome.failed or outcome.rate is None or outcome.distortion is None:
             self.record.tell(trial, state=TrialState.FAIL)
             return
-        self.told.append((cell, outcome.rate, outcome.distortion))
+        self.observations.append((cell, outcome.rate, outcome.distortion))
         self.record.tell(trial, [outcome.rate, outcome.distortion])
 
     def progress(self) -> list[float]:
-        """Hypervolume, in nats^2 below the worst rate and distortion seen, after each cell."""
-        points = [told[1:] for told in self.told]
+        """Hypervolume after each cell, in nats^2, relative to the largest rate and distortion seen."""
+        points = [observation[1:] for observation in self.observations]
         if not points:
             return []
         worst = (max(rate for rate, _ in points), max(distortion for _, distortion in points))
@@ -94,7 +94,7 @@ class Frontier:
 
 
 def hypervolume(points: Sequence[tuple[float, float]], worst: tuple[float, float]) -> float:
-    """Area that the points dominate, up to the worst corner (Zitzler & Thiele 1999): the larger, the better."""
+    """Area that the points dominate, up to the reference point `worst` (Zitzler & Thiele 1999). Larger is better."""
     area, lowest = 0.0, worst[1]
     for rate, distortion in sorted(points):
         if rate < worst[0] and distortion < lowest:

@@ -1,9 +1,9 @@
-"""A noisy curve over one axis as a Gaussian process, and where on the axis a feature of it lies.
+"""A noisy curve over one axis as a Gaussian process, and the place of a feature (minimum or crossing) on the axis.
 
     y = mean + f(x) + offset(seed) + noise,    f a Matern-5/2 process (Rasmussen & Williams 2006, eq. 4.17)
 
 The mean has a flat prior and the scale is integrated out; length, noise and offset are averaged over, each weighted by
-its marginal likelihood, so that an interval also covers what few points leave open about them. Knows no cells.
+its marginal likelihood, so that an interval also covers their uncertainty.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from threadpoolctl import ThreadpoolController
 LENGTHS = (0.08, 0.12, 0.18, 0.27, 0.4, 0.6, 0.9)
 NOISES = (0.01, 0.03, 0.1, 0.3, 1.0)
 OFFSETS = (0.0, 0.5, 1.5, 5.0, 50.0)
-"""Tried: lengths as parts of the axis; sd of noise as a part of the curve's own sd; sd of the seeds' offsets as a part
-of the noise's."""
+"""Hyperparameters tried: length scales over the axis's length; noise sd over the curve's sd; sd of the seeds' offsets
+over the noise sd."""
 LEADING = 5
-"""How many of these choices, the likeliest, say where to measure next."""
+"""Number of likeliest hyperparameter choices that decide where to measure next."""
 FLAT = 25.0
-"""Prior variance of the mean, in the curve's own: as good as flat."""
+"""Prior variance of the mean over the curve's variance: nearly flat."""
 GRID = 101
 """Points of the axis at which curves are drawn."""
 MIN_POINTS = 3
-"""Points of a curve."""
+"""Fewest points of a curve."""
 MIN_WEIGHT = 1e-2
 JITTER = 1e-6
 
 _BLAS = ThreadpoolController()
-"""Such small products take a hundred times as long on threads that compete with training."""
+"""Limits BLAS to one thread: products this small take a hundred times as long on threads that compete with training."""
 
 Curves = Float[np.ndarray, "draws points"]
 AXIS: Float[np.ndarray, " points"] = np.linspace(0.0, 1.0, GRID)
@@ -44,12 +44,12 @@ AXIS: Float[np.ndarray, " points"] = np.linspace(0.0, 1.0, GRID)
 
 @dataclass(frozen=True)
 class Feature:
-    """What is looked for on a curve."""
+    """A feature of a curve, to be located."""
 
     places: Callable[[Curves], Float[np.ndarray, " draws"]]
-    """Where on the axis each of several curves has it."""
+    """Its place on the axis, for each of several curves."""
     relative: bool
-    """Whether a curve that is shifted up or down has it at the same place."""
+    """Whether its place stays if a curve is shifted up or down."""
 
 
 def _argmin(curves: Curves) -> Float[np.ndarray, " draws"]:
@@ -58,11 +58,11 @@ def _argmin(curves: Curves) -> Float[np.ndarray, " draws"]:
 
 
 lowest = Feature(_argmin, relative=True)
-"""Where a curve is lowest."""
+"""The minimum of a curve."""
 
 
 def crossing(level: float) -> Feature:
-    """Where a curve that falls along the axis passes a level: the middle of where it first is below and last above."""
+    """The crossing of a level by a falling curve: the middle between its first point below and its last above."""
 
     def passes(curves: Curves) -> Float[np.ndarray, " draws"]:
         above = curves >= level
@@ -76,7 +76,7 @@ def crossing(level: float) -> Feature:
 
 @dataclass(frozen=True)
 class Estimate:
-    """Where a feature lies on the axis: posterior median, and its central interval."""
+    """Posterior median of a feature's place on the axis, and its central interval."""
 
     at: float
     low: float
@@ -120,14 +120,14 @@ class GaussianProcess:
             seed: replicate of each point; points of one seed share an offset.
 
         Raises:
-            ValueError: fewer than `LEAST` points.
+            ValueError: fewer than `MIN_POINTS` points.
         """
         with _BLAS.limit(limits=1):
             self._fit(x, y, seed)
 
     def _fit(self, x: np.ndarray, y: np.ndarray, seed: np.ndarray) -> None:
         if len(x) < MIN_POINTS:
-            raise ValueError(f"a curve needs {MIN_POINTS} points at least, found {len(x)}")
+            raise ValueError(f"a curve needs at least {MIN_POINTS} points; found {len(x)}")
         scale = float(np.std(y)) or 1.0
         self._center, self._scale = float(np.mean(y)), scale
         y = (y - self._center) / scale
@@ -166,13 +166,13 @@ class GaussianProcess:
         return self._center + self._scale * curves
 
     def locate(self, feature: Feature, rng: np.random.Generator, *, draws: int = 400, level: float = 0.95) -> Estimate:
-        """Where the feature lies."""
+        """Estimate the feature's place from posterior draws."""
         at = feature.places(self.draw(draws, rng))
         low, middle, high = np.quantile(at, [(1 - level) / 2, 0.5, (1 + level) / 2])
         return Estimate(float(middle), float(low), float(high))
 
     def likely(self, feature: Feature, rng: np.random.Generator, *, draws: int = 400) -> Float[np.ndarray, " points"]:
-        """How likely it is that the feature lies at each point of `AXIS`: at two at least, so a doubt is left."""
+        """Probability of the feature's place at each point of `AXIS`, smoothed so that at least two are positive."""
         at = np.rint(feature.places(self.draw(draws, rng)) * (GRID - 1)).astype(int)
         spread = np.convolve(np.bincount(at, minlength=GRID), (0.25, 0.5, 0.25), mode="same")
         found: Float[np.ndarray, " points"] = spread / spread.sum()
@@ -185,16 +185,16 @@ class GaussianProcess:
         x: Float[np.ndarray, " pending"],
         seed: Int64[np.ndarray, " pending"],
     ) -> float:
-        """Where on the axis one more measurement tells most about where the feature lies.
+        """Where on the axis one more measurement most reduces the variance of the feature's place.
 
-        A minimum's place depends on differences f(a) - f(b) between the places a, b where it may lie. A measurement y
+        The place of a minimum depends on differences f(a) - f(b) between its possible places a, b. A measurement y
         lowers the variance of one by Cov(f(a) - f(b), y)^2 / Var(y); this takes the mean over all pairs, each as likely
         as `likely` says. (Optimal design for a linear functional: Chaloner & Verdinelli 1995.) A crossing's place
         depends on f(a) itself. What is measured at the pending points is not needed, only that it will be.
 
         Args:
-            feature: what is looked for.
-            likely: of it, as `likely` gives it.
+            feature: to be located.
+            likely: the feature's probabilities, from `likely`.
             x, seed: of points that are being measured.
         """
         x, seed = np.append(self._x, x), np.append(self._seed, seed)

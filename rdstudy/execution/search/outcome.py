@@ -1,4 +1,4 @@
-"""What a search is told of a cell: the final values that its goals are about, and those on the way there."""
+"""Outcomes of cells for a search: final values, and the learning curve on the test set."""
 
 from __future__ import annotations
 
@@ -14,9 +14,13 @@ from rdstudy.study.early_stopping import Course, Measured
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Final values of a finished cell, in nats; null where not measured. `failed`: there are none, nor will be.
+    """Final values of a cell in nats, None if not measured.
 
-    `course`: what the test set gave before the last step. `stopped`: the cell ended on the way, at its last.
+    Attributes:
+        mi_share: mutual information over its ceiling.
+        failed: whether the cell failed or diverged, so that it has no values.
+        course: test values by step, before the last step.
+        stopped: whether the cell was stopped early, at the last step of `course`.
     """
 
     rate: float | None = None
@@ -29,10 +33,9 @@ class Outcome:
     stopped: bool = False
 
     def criterion(self, spec: SearchSpec) -> float | None:
-        """What the goal's curve is made of: smaller is better, or for saturation the share of I's ceiling.
+        """The value that the search's goal is about: smaller is better, or for saturation the share of I's ceiling.
 
-        Of a stopped cell it is the last value measured, which training would have lowered: biased upward, but at a beta
-        that is far from the best one.
+        For a stopped cell it is the last value measured, an upper bound in practice: more training would lower it.
         """
         if self.failed:
             return None
@@ -81,7 +84,7 @@ def outcomes(table: pd.DataFrame) -> dict[str, Outcome]:
 
 
 def _courses(table: pd.DataFrame) -> dict[str, dict[int, Measured]]:
-    """What the test set gave before the last step, by cell."""
+    """Test values before the last step, by cell and step."""
     on_the_way = ~table["is_final"].astype(bool) & (table["population"] == TEST) & table["status"].isin([OK, STOPPED])
     rows = table.loc[on_the_way, ["cell_id", "step", "distortion_nats", "elbo_nats"]]
     found: dict[str, dict[int, Measured]] = {}

@@ -1,10 +1,10 @@
-"""Which limit a cell gets: the rule by which a search stops cells that cannot become the best. Pure.
+"""Limits for early stopping: the rule by which a search stops cells that cannot become the best.
 
     limit(setting, step) = (best + worst) / 2  of what the setting's fully trained cells had at that step
 
-There is none before `NOT_BEFORE` of the training. A cell's limits are fixed when it is asked for, of the cells that
-were known by then, so a search that is replayed from the table finds the same ones, however it was interrupted. It
-biases what is measured: among the cells that are left, those that learn slowly are missing. So it is off by default.
+There is no limit before the share `NOT_BEFORE` of the training. A cell's limits are fixed when it is asked for, from
+the cells known by then, so a search replayed from the table finds the same limits. Early stopping biases the remaining
+cells: slow learners are missing. It is off by default.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from rdstudy.study.early_stopping import Limit, Limits, first_above
 from rdstudy.study.search_section import NOT_BEFORE
 
 MIN_CELLS = 4
-"""Fully trained cells of a setting below which nothing is said of the next one."""
+"""With fewer fully trained cells in a setting there is no limit."""
 
 
 def limits_of(trained: Iterable[Outcome], of: str, *, steps: int) -> dict[int, Limit]:
@@ -25,8 +25,8 @@ def limits_of(trained: Iterable[Outcome], of: str, *, steps: int) -> dict[int, L
 
     Args:
         trained: outcomes of the setting's cells so far; those that failed or were stopped do not count.
-        of: the search's criterion, `test_distortion` or `test_elbo`.
-        steps: of the training of each.
+        of: the search's metric, `test_distortion` or `test_elbo`.
+        steps: training steps of each cell.
     """
     values: defaultdict[int, list[float]] = defaultdict(list)
     for outcome in trained:
@@ -43,11 +43,11 @@ def limits_of(trained: Iterable[Outcome], of: str, *, steps: int) -> dict[int, L
 
 
 def as_stopped(outcome: Outcome, limits: Limits) -> Outcome | None:
-    """An outcome as a search with these limits sees it, whoever trained the cell and how far.
+    """An outcome under these limits, however far the cell was trained.
 
     Returns:
-        What was measured up to the first step at which the cell is above its limit, marked as stopped there; the
-        outcome as it is, where the cell never is; None where it was stopped, but these limits would not have.
+        The values up to the first step above the limit, marked as stopped; the outcome itself, if no step is above
+        it; None if the cell was stopped although no step is above these limits.
     """
     step = first_above(outcome.course, limits)
     if step is not None:

@@ -1,4 +1,4 @@
-"""Who chooses the next points: Optuna's samplers, and one of ours for a single noisy curve."""
+"""Samplers that choose the next points: Optuna's, and one for a single noisy curve."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def sampler(spec: SearchSpec, feature: Feature | None, *, seed: int) -> BaseSamp
 
     Args:
         spec: names it.
-        feature: what of a curve is looked for; None for a frontier.
+        feature: of the curve, to be located; None for a frontier.
         seed: of its random numbers.
     """
     name = spec.chooser
@@ -34,7 +34,7 @@ def sampler(spec: SearchSpec, feature: Feature | None, *, seed: int) -> BaseSamp
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         if name == "variance_reduction":
             assert feature is not None
-            return DesignSampler(feature, seed)
+            return VarianceReductionSampler(feature, seed)
         if name == "tpe":
             return optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
         if name == "gp":
@@ -48,17 +48,17 @@ def sampler(spec: SearchSpec, feature: Feature | None, *, seed: int) -> BaseSamp
         return optuna.samplers.RandomSampler(seed=seed)
 
 
-class DesignSampler(BaseSampler):  # type: ignore[misc]  # Optuna is untyped here
-    """Proposes the point that tells most about where the feature lies, given all points told and all being measured.
+class VarianceReductionSampler(BaseSampler):  # type: ignore[misc]  # Optuna is untyped here
+    """Proposes the point that most reduces the variance of the feature's place, given finished and pending points.
 
-    The curve is that of `GaussianProcess`, in log beta. As long as too few points are told, it proposes the middle of
+    The curve is a `GaussianProcess` in log beta. With fewer than `MIN_POINTS` finished points it proposes the middle of
     the widest gap.
     """
 
     def __init__(self, feature: Feature, seed: int) -> None:
         self._feature = feature
         self._rng = np.random.default_rng(seed)
-        self._told = -1
+        self._n_observations = -1
         self._surrogate: GaussianProcess | None = None
         self._likely: Float[np.ndarray, " points"] = np.zeros(0)
 
@@ -77,28 +77,28 @@ class DesignSampler(BaseSampler):  # type: ignore[misc]  # Optuna is untyped her
         low, high = math.log(param_distribution.low), math.log(param_distribution.high)
 
         def points(state: TrialState) -> tuple[np.ndarray, np.ndarray, list[FrozenTrial]]:
-            """Positions on the axis and seeds of the trials that have a point already, and the trials."""
+            """Positions on the axis, seeds and trials, of the trials in a state that have a point."""
             trials = [t for t in study.get_trials(deepcopy=False, states=(state,)) if BETA in t.user_attrs]
             x = np.array([(math.log(each.user_attrs[BETA]) - low) / (high - low) for each in trials])
             return x, np.array([each.user_attrs[SEED] for each in trials], dtype=np.int64), trials
 
-        x, seed, told = points(TrialState.COMPLETE)
+        x, seed, finished = points(TrialState.COMPLETE)
         pending, pending_seed, _ = points(TrialState.RUNNING)
-        if len(told) < MIN_POINTS:
+        if len(finished) < MIN_POINTS:
             taken = np.concatenate([x, pending])
             away = np.abs(AXIS[:, None] - taken[None, :]).min(axis=1, initial=1.0)
             return math.exp(low + float(AXIS[away.argmax()]) * (high - low))
-        if len(told) != self._told:
-            self._surrogate = GaussianProcess(x, np.array([each.value for each in told]), seed)
+        if len(finished) != self._n_observations:
+            self._surrogate = GaussianProcess(x, np.array([each.value for each in finished]), seed)
             self._likely = self._surrogate.likely(self._feature, self._rng)
-            self._told = len(told)
+            self._n_observations = len(finished)
         assert self._surrogate is not None
         at = self._surrogate.most_informative(self._feature, self._likely, pending, pending_seed)
         return math.exp(low + at * (high - low))
 
 
 def new_record(spec: SearchSpec, name: str, directions: list[str]) -> optuna.Study:
-    """A fresh Optuna study; in the storage that the search names, in place of one of the same name.
+    """A new Optuna study; in the search's storage it replaces one of the same name.
 
     Raises:
         UserError: the storage cannot be reached.
@@ -110,6 +110,6 @@ def new_record(spec: SearchSpec, name: str, directions: list[str]) -> optuna.Stu
         if name in {each.study_name for each in optuna.get_all_study_summaries(storage)}:
             optuna.delete_study(study_name=name, storage=storage)
         return optuna.create_study(storage=storage, study_name=name, directions=directions)
-    except Exception as error:  # SQLAlchemy's, a database driver's, an import error: whatever the URL leads to
+    except Exception as error:  # of SQLAlchemy, a database driver or an import: it depends on the URL
         reason = str(error).strip().splitlines()[0]
         raise UserError(f"search.storage: {spec.storage} cannot be used: {reason}") from error

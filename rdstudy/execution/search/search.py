@@ -1,12 +1,12 @@
-"""Which cells a search wants next: a function of the study, what was known when it began, and what its cells gave.
+"""Which cells a search asks for next: a function of the study, the cells known at its start, and its own outcomes.
 
     known cells -> batch 0 -> their outcomes -> batch 1 -> ...
 
-Nothing else is remembered. An interrupted search is replayed from the table into fresh samplers: the same seeds and
-outcomes give the same batches, of which those that are finished cost no training. On another processor the last bits of
-a posterior may differ, and then a batch: such a search goes on from there, and cells that it no longer asks for stay in
-the table. Where cells are stopped early, the search's own limits say which: a cell that is in the table in full counts
-as stopped if they would have stopped it, and one that others stopped is asked for if they would not.
+There is no other state. An interrupted search is replayed from the table into fresh samplers: the same seeds and
+outcomes give the same batches, and finished cells are not trained again. On another processor the last bits of a
+posterior may differ, and so may a batch: the search then continues with the new batch, and the cells it no longer asks
+for stay in the table. With early stopping, the search's own limits decide: a fully trained cell counts as stopped if
+the limits would have stopped it, and a cell that another search stopped is trained if they would not.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ logging.getLogger("optuna").setLevel(logging.ERROR)
 
 @dataclass(frozen=True)
 class Setting:
-    """Everything that determines a cell but what is varied and the seed."""
+    """The axes of a cell without the searched ones and the seed."""
 
     axes: tuple[tuple[str, Any], ...]
 
@@ -42,13 +42,20 @@ class Setting:
 
 
 class Search:
-    """A search as far as the outcomes that it has been shown go."""
+    """A search, replayed up to the latest outcomes.
+
+    Attributes:
+        cells: known cells and cells asked for so far, by id.
+        batches: cells asked for, batch by batch.
+        limits: early-stopping limits by cell id.
+        ended: why the search has ended; None while it has not.
+    """
 
     def __init__(self, study: Study, known: Mapping[str, tuple[Cell, Outcome]] | None = None) -> None:
         """
         Args:
             study: has a `search` section.
-            known: cells, by id, that were in the table before the search began.
+            known: finished cells, by id, that were in the table before the search began.
 
         Raises:
             UserError: the Optuna storage cannot be reached.
@@ -62,13 +69,13 @@ class Search:
         self.ended: str | None = None
         self.seeker: Curves | Frontier = Frontier(study) if self.spec.goal == "frontier" else Curves(study)
         for cell_id in sorted(self.known):
-            self.seeker.know(*self.known[cell_id])
+            self.seeker.add_observation(*self.known[cell_id])
 
     def advance(self, outcomes: Mapping[str, Outcome]) -> tuple[Cell, ...]:
-        """Take in every batch whose outcomes are all there.
+        """Process every batch whose outcomes are complete.
 
         Returns:
-            The batch that is not finished, with its finished cells; empty when the search has ended (see `ended`).
+            The unfinished batch, its finished cells included; empty if the search has ended (see `ended`).
         """
         while self.ended is None:
             if self.batches:
@@ -83,7 +90,7 @@ class Search:
         return ()
 
     def seen(self, cell_id: str, outcomes: Mapping[str, Outcome]) -> Outcome | None:
-        """What a cell that was asked for gave, as far as this search would have trained it; None while that is open."""
+        """The outcome of a cell as this search's early stopping would have it; None while it is not known."""
         outcome = outcomes.get(cell_id)
         return None if outcome is None else as_stopped(outcome, self.limits.get(cell_id, {}))
 
@@ -91,7 +98,7 @@ class Search:
         limit = self.spec.stop_when.cells
         left = self.spec.batch if limit is None else min(self.spec.batch, limit - len(self.cells))
         if left <= 0:
-            self.ended = f"until.cells: {limit} cells are trained"
+            self.ended = f"search.stop_when.cells: {limit} cells are trained"
             return
         batch = self.seeker.ask(left)
         if not batch:
@@ -104,7 +111,7 @@ class Search:
 
 
 class Curves:
-    """best_beta and saturation: a curve over beta for every setting."""
+    """The goals best_beta and saturation: a curve over beta for every setting."""
 
     reached = ""
 
@@ -122,22 +129,22 @@ class Curves:
             for number, setting in enumerate(self.settings)
         }
         self._at: dict[str, tuple[Setting, Point]] = {}
-        self._told: dict[Setting, list[Outcome]] = {setting: [] for setting in self.settings}
+        self._observations: dict[Setting, list[Outcome]] = {setting: [] for setting in self.settings}
 
     def label(self, setting: Setting) -> str:
-        """What tells a setting from the others, in words."""
+        """The axes in which a setting differs from the others, in words."""
         told = [f"{n.replace('_', ' ')} {value}" for n, value in setting.axes if len(getattr(self.study.grid, n)) > 1]
-        return ", ".join(told) or "the only one"
+        return ", ".join(told) or "all cells"
 
-    def know(self, cell: Cell, outcome: Outcome) -> None:
-        """Learn of a cell that was there before."""
+    def add_observation(self, cell: Cell, outcome: Outcome) -> None:
+        """Add a cell that was in the table before the search began."""
         for setting in self.settings:
             if all(getattr(cell, name) == value for name, value in setting.axes):
                 self.curves[setting].tell(Point(cell.beta, cell.seed), outcome.criterion(self.spec))
-                self._told[setting].append(outcome)
+                self._observations[setting].append(outcome)
 
     def ask(self, n: int) -> list[Cell]:
-        """Points shared out among the settings that are not known well enough yet, in turns."""
+        """The next `n` cells, in turns from the settings whose interval is still too wide."""
         estimates = self.estimates()
         wanted = self.spec.stop_when.interval
         unsure = [
@@ -146,7 +153,7 @@ class Curves:
             if wanted is None or (known := estimates[setting]) is None or known.high / known.low > wanted
         ]
         if not unsure:
-            self.reached = f"until.interval: every interval is narrower than a factor of {wanted:g}"
+            self.reached = f"search.stop_when.interval: every interval is narrower than a factor of {wanted:g}"
             return []
         cells: list[Cell] = []
         exhausted: set[Setting] = set()
@@ -161,20 +168,20 @@ class Curves:
             self._at[cell.id] = (setting, point)
             cells.append(cell)
         if not cells:
-            self.reached = "every beta that is left has been trained with every seed of grid.seed"
+            self.reached = "every remaining beta has been trained with every seed of grid.seed"
         return cells
 
     def tell(self, cell: Cell, outcome: Outcome) -> None:
-        """Learn what a cell of a batch gave."""
+        """Add the outcome of a cell that was asked for."""
         setting, point = self._at[cell.id]
         self.curves[setting].tell(point, outcome.criterion(self.spec))
-        self._told[setting].append(outcome)
+        self._observations[setting].append(outcome)
 
     def limits(self, cells: Sequence[Cell]) -> dict[str, Limits]:
-        """By cell id, the limits of cells that were just asked for, by what has been told so far."""
+        """Early-stopping limits, by cell id, of cells that were just asked for, from the outcomes so far."""
         of = self.spec.metric
-        return {cell.id: limits_of(self._told[self._at[cell.id][0]], of, steps=cell.steps) for cell in cells}
+        return {cell.id: limits_of(self._observations[self._at[cell.id][0]], of, steps=cell.steps) for cell in cells}
 
     def estimates(self) -> dict[Setting, BetaEstimate | None]:
-        """Where each setting's beta lies."""
+        """The estimate of each setting's beta."""
         return {setting: curve.estimate() for setting, curve in self.curves.items()}

@@ -1,4 +1,4 @@
-"""What a search found, as tables: what was tried, what is believed of it, and which axis mattered."""
+"""A search as tables: cells tried, estimates with curves, and the importance of each axis."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from rdstudy.execution.search.outcome import Outcome
 from rdstudy.execution.search.search import Curves, Search
 
 MIN_FOR_IMPORTANCE = 20
-"""Cells below which a share of importance would be noise."""
+"""With fewer cells, shares of importance would be noise."""
 
 
 def summarise(search: Search, outcomes: dict[str, Outcome]) -> SearchTables:
-    """The tables of a search, as far as its outcomes go."""
+    """The tables of a search, from the outcomes so far."""
     batch_of = {cell.id: n for n, batch in enumerate(search.batches) for cell in batch}
     hypervolume: dict[str, float] = {}
     if not isinstance(search.seeker, Curves):
-        told = [cell.id for cell, _, _ in search.seeker.told]
-        hypervolume = dict(zip(told, search.seeker.progress(), strict=True))
+        observed = [cell.id for cell, _, _ in search.seeker.observations]
+        hypervolume = dict(zip(observed, search.seeker.progress(), strict=True))
     tried = []
     for cell_id, cell in search.cells.items():
         outcome = search.known[cell_id][1] if cell_id in search.known else search.seen(cell_id, outcomes)
@@ -38,18 +38,18 @@ def summarise(search: Search, outcomes: dict[str, Outcome]) -> SearchTables:
             row |= {"rate_nats": outcome.rate, "distortion_nats": outcome.distortion}
             row["hypervolume_nats2"] = hypervolume.get(cell_id)
         tried.append(row)
-    estimates, curves = _believed(search)
+    estimates, curves = _estimates(search)
     of = "saturation" if search.spec.goal == "saturation" else search.spec.metric
     return SearchTables(pd.DataFrame(tried), estimates, curves, _importance(search), of, search.ended)
 
 
 def _axes(search: Search) -> list[str]:
-    """Axes that tell the search's settings or points apart, but beta and seed."""
+    """Axes that vary within the search, without beta and seed."""
     listed = [name for name, values in search.study.grid if len(values) > 1 and name not in ("beta", "seed")]
     return [*listed, *(name for name in search.spec.varied if name != "beta")]
 
 
-def _believed(search: Search) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _estimates(search: Search) -> tuple[pd.DataFrame, pd.DataFrame]:
     if not isinstance(search.seeker, Curves):
         return pd.DataFrame(), pd.DataFrame()
     estimates, curves = [], []
@@ -69,11 +69,11 @@ def _believed(search: Search) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def _importance(search: Search) -> pd.DataFrame:
     """Shares by PED-ANOVA (Watanabe et al. 2023), Optuna's."""
-    if isinstance(search.seeker, Curves) or len(search.seeker.told) < MIN_FOR_IMPORTANCE:
+    if isinstance(search.seeker, Curves) or len(search.seeker.observations) < MIN_FOR_IMPORTANCE:
         return pd.DataFrame()
     record = search.seeker.record
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it says that it is about low values, which is what is asked
+        warnings.simplefilter("ignore")  # it warns that it is about low values, which are wanted here
         shares = {
             name: optuna.importance.get_param_importances(
                 record,

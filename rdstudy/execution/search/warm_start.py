@@ -1,8 +1,8 @@
-"""Cells that a search knew when it began: those of other studies, in the same table and the same space.
+"""Warm start: finished cells in the table that lie in the search's space when it begins.
 
-    search.json    their ids, and which search they are of; without it, all finished cells that fit are known
+    search.json    their ids and a hash of the search; if missing, all finished cells that fit are used
 
-So cells of a grid help a search, and what is trained beside it later does not change its course.
+So the cells of a grid inform a search, and cells trained later by other studies do not change its batches.
 """
 
 from __future__ import annotations
@@ -30,20 +30,19 @@ RECORD = "search.json"
 
 
 def load_outcomes(results: StoragePath) -> dict[str, Outcome]:
-    """Outcomes of all cells in the table of a results folder, which may have none yet."""
+    """Outcomes of all cells in a results folder, which need not exist."""
     if not (results / "measurements").is_dir():
         return {}
     return outcomes(load_measurements(results, columns=list(COLUMNS)))
 
 
 def begin(study: Study, results: StoragePath, *, record: bool = True) -> Search:
-    """The study's search, with what it knew when it was first begun in this folder.
+    """The study's search, with the cells known when it first began in this folder.
 
     Args:
         study: has a `search` section.
         results: the folder.
-        record: write down what is known, if this is the first time, and keep Optuna's record in the storage named;
-            False to look only.
+        record: write `search.json` if it is missing, and use the search's Optuna storage; False: write nothing.
 
     Raises:
         UserError: the record cannot be read, or the search's storage cannot be reached.
@@ -57,14 +56,14 @@ def begin(study: Study, results: StoragePath, *, record: bool = True) -> Search:
     elif record:
         text = json.dumps({"search": course, "known": known}, indent=1)
         atomic_write(path, lambda file: file.write(text.encode()))
-    if not record:  # only looked at: a running search's record in the storage stays its own
+    if not record:  # the storage may belong to a running search
         assert study.search is not None
         study = study.model_copy(update={"search": study.search.model_copy(update={"storage": None})})
     return Search(study, {cell_id: found[cell_id] for cell_id in known})
 
 
 def _course(study: Study) -> str:
-    """Hash of what determines the batches: not when to stop, nor how cells are trained side by side."""
+    """Hash of what determines the batches: without the stopping rule and the resources."""
     assert study.search is not None
     record = study.model_dump(mode="json", include={"dataset", "grid", "training", "search"})
     record["dataset"] = study.dataset.identity
@@ -72,7 +71,7 @@ def _course(study: Study) -> str:
         del record["search"][name]
     record["search"] = with_old_keys(record["search"])  # so that searches begun before the renaming resume
     if not study.search.stops_hopeless:
-        del record["search"]["stop"]  # as it was before there was such a thing
+        del record["search"]["stop"]  # so that the hash equals that of versions without early stopping
     return digest(record, 8)
 
 
@@ -89,18 +88,18 @@ def _read(path: StoragePath) -> dict[str, Any] | None:
 
 
 def _fitting(study: Study, results: StoragePath) -> dict[str, tuple[Cell, Outcome]]:
-    """Finished cells of the table that the search could have asked for."""
+    """Finished cells of the table that lie in the search's space."""
     if not (results / "measurements").is_dir():
         return {}
     table = load_measurements(results, columns=[*COLUMNS, *AXES])
     rows = table[table["is_final"].astype(bool) & (table["population"] == TEST) & (table["status"] == OK)]
-    told, found = outcomes(table), {}
+    observed, found = outcomes(table), {}
     for row in rows[["cell_id", *AXES]].drop_duplicates("cell_id").to_dict("records"):
         axes = {name: row[name] for name in AXES}
         if _fits(study, axes):
             cell = study.cell(**{name: _plain(value) for name, value in axes.items()})
             if cell.id == row["cell_id"]:
-                found[cell.id] = (cell, told[cell.id])
+                found[cell.id] = (cell, observed[cell.id])
     return found
 
 
@@ -119,5 +118,5 @@ def _fits(study: Study, axes: dict[str, Any]) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """A value as the study file would have it, not pandas' or NumPy's."""
+    """A Python value in place of a NumPy scalar."""
     return value.item() if hasattr(value, "item") and not isinstance(value, pd.Timestamp) else value

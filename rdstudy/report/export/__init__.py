@@ -39,7 +39,7 @@ def export(planned: Mapping[str, Cell], results: StoragePath, *, study: str, to:
         UserError: there is nothing to write, the folder is in use, or what writes for that tool is not installed.
     """
     if to not in TARGETS:
-        raise UserError(f"--to {to}: expected {', '.join(TARGETS)}")
+        raise UserError(f"--format {to}: expected {', '.join(TARGETS)}")
     write = _writer(to)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} is there already and is not an empty folder; remove it, or give another")

@@ -43,7 +43,7 @@ def test_a_shipped_file_says_what_to_fill_in(name, tmp_path, monkeypatch):
     used = [each for each in PLACEHOLDERS if each in (CLUSTERS / name).read_text()]
     assert used
     for placeholder in used:
-        assert any(f"it still says {placeholder}:" in fault for fault in found)
+        assert any(f"it still contains {placeholder}:" in fault for fault in found)
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -173,7 +173,7 @@ def test_the_doctor_names_each_fault_once(command, tmp_path, monkeypatch):
         (tmp_path / program).touch(mode=0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     ended = command("doctor", CLUSTERS / "gpu.yaml")
-    refused(ended, "gpu.yaml: 2 to mend:", "it still says MY-BUCKET", "ray get-auth-token --generate")
+    refused(ended, "gpu.yaml: 2 to fix:", "it still contains MY-BUCKET", "ray get-auth-token --generate")
 
 
 def test_the_doctor_asks_one_s_own_machines_by_ssh(command, tmp_path):
@@ -185,7 +185,7 @@ def test_the_doctor_asks_one_s_own_machines_by_ssh(command, tmp_path):
 
 
 def test_the_doctor_is_content_where_nothing_is_wrong(command):
-    assert "nothing to mend; results can be written to results" in command("doctor").out
+    assert "no faults found; results can be written to results" in command("doctor").out
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ def test_ray_leaves_no_files_and_says_nothing(runs: TwoRuns):
 
 def test_measuring_again_gives_the_same_bits_on_ray_and_in_one_process(runs: TwoRuns):
     for run, options in zip(runs[:2], ([], ["--no-ray"]), strict=True):
-        command = [sys.executable, "-m", "rdstudy", "measure", str(run.results), "--draws", "2", *options]
+        command = [sys.executable, "-m", "rdstudy", "remeasure", str(run.results), "--mi-draws", "2", *options]
         environment = {**os.environ, "TMPDIR": str(run.tmp)}
         subprocess.run(command, check=True, timeout=300, env=environment)
     on_ray, inline = (values(run.results).query("mi_draws == 2").reset_index(drop=True) for run in runs[:2])
@@ -85,7 +85,7 @@ def test_ctrl_c_ends_cleanly_and_says_how_to_go_on(runs: TwoRuns, tmp_path: Path
     os.kill(process.pid, signal.SIGINT)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 130, output
-    assert "To go on: rdstudy run" in output
+    assert "Resume with: rdstudy run" in output
     assert "Traceback" not in output
 
 

@@ -44,7 +44,7 @@ def test_room_is_for_what_the_machines_can_train_and_for_some_that_wait(monkeypa
         both = {"CPU": sum(cpus for cpus, _ in machines), "GPU": sum(gpus for _, gpus in machines)}
         there = SimpleNamespace(nodes=lambda: [*nodes, dead], cluster_resources=lambda: both)
         monkeypatch.setattr(resources, "ray", there)
-        monkeypatch.setattr(resources, "could_have", lambda resource: max(both[resource], most))
+        monkeypatch.setattr(resources, "available_resource", lambda resource: max(both[resource], most))
 
     cluster((6, 0), (6, 0))
     assert resources.ConcurrencyLimit(gpus=0.0, cpus=4)(0) == 2 + 1  # one on each machine, and one that waits

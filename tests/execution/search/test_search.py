@@ -33,7 +33,7 @@ def test_the_same_outcomes_give_the_same_batches_and_no_cell_twice(sampler):
     play(second)
     assert batches(first) == batches(second)
     assert len(found) == 32 == len({cell for batch in batches(first) for cell in batch})
-    assert first.ended == "until.cells: 32 cells are trained"
+    assert first.ended == "search.stop_when.cells: 32 cells are trained"
 
 
 @pytest.mark.parametrize("sampler", FRONTIER_SAMPLERS)
@@ -80,7 +80,7 @@ def test_the_best_beta_of_shallow_and_deep_is_found():
 def test_a_search_ends_when_every_interval_is_narrow_enough():
     search = Search(study("search.stop_when={cells: 400, interval: 30}"))
     found = play(search)
-    assert search.ended == "until.interval: every interval is narrower than a factor of 30"
+    assert search.ended == "search.stop_when.interval: every interval is narrower than a factor of 30"
     assert len(found) < 200
     assert all(each.high / each.low <= 30 for each in believed(search).values())
 

@@ -45,7 +45,7 @@ def test_a_search_trains_what_it_chooses_and_says_why_it_ended(command, tmp_path
     study, results = write(tmp_path), tmp_path / "results"
     ended = command("run", study, "--results", results, "--no-ray")
     assert ended.code == 0, ended.err
-    assert "the search has ended: until.cells: 28 cells are trained" in ended.out
+    assert "the search has ended: search.stop_when.cells: 28 cells are trained" in ended.out
     table = rdstudy.load_measurements(results)
     assert table["cell_id"].nunique() == 28
     again = command("run", study, "--results", results, "--no-ray")
@@ -62,7 +62,7 @@ def test_a_search_trains_what_it_chooses_and_says_why_it_ended(command, tmp_path
     assert rdstudy.load_measurements(results)["cell_id"].nunique() == 40
     assert command("report", results, "--format", "html,md").code == 0
     page = (results / "report" / "index.html").read_text()
-    for words in ("The search", "What the search believes", "It ended by until.cells"):
+    for words in ("The search", "What the search believes", "It ended by search.stop_when.cells"):
         assert words in page
     tried = pd.read_parquet(results / "report" / "analyses" / "search_tried.parquet")
     assert tried["cell_id"].nunique() == 40
