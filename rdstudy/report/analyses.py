@@ -55,7 +55,8 @@ class Analyses:
     ) -> Analyses:
         """Run every analysis. Only learning curves and the count of cells need rows that are not final."""
         finals = replicates(table[table["is_final"].astype(bool)])
-        claims = analysis.claims(finals)
+        seeds = None if planned is None or "seed" not in planned.columns else planned["seed"].nunique()
+        claims = analysis.claims(finals, planned_seeds=seeds or None)
         published = None if compare is None else analysis.published_curves(compare)
         awaited = planned
         if planned is not None and search is not None:

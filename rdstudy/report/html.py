@@ -8,8 +8,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from rdstudy.analysis import CLAIMS, CRITERIA
 from rdstudy.report import provenance, sentences, tables
 from rdstudy.report.analyses import ANALYSES, Analyses
@@ -91,22 +89,21 @@ def _verdicts(analyses: Analyses, claims: Mapping[str, Drawn]) -> str:
             continue
         first = main.iloc[0]
         others = "".join(
-            f"<li>By {tables.CRITERION_NAMES[row['criterion']]}: {row['verdict']}. {escape(row['sentence'])}</li>"
+            f"<li>By {tables.CRITERION_NAMES[row['criterion']]}: {row['verdict']}. "
+            f"{escape(sentences.summary_sentence(row))}</li>"
             for _, row in rows.iterrows()
             if row["criterion"] != CRITERIA[0]
         )
-        median = first["effect_median_nats"]
-        effect = "" if pd.isna(median) else f" Median effect {tables.number(median)} nats."
         cards.append(
             '<article class="claim">'
             f'<p><span class="verdict {first["verdict"]}">{first["verdict"]}</span></p>'
-            f"<h3>{escape(statement)}</h3><p>{escape(first['sentence'])}{effect}</p>"
+            f"<h3>{escape(statement)}</h3><p>{escape(sentences.summary_sentence(first))}</p>"
             + (f"<ul>{others}</ul>" if others else "")
             + (_figure(claims[claim], heading=False) if claim in claims else "")
             + "</article>"
         )
         lists.append(_details(tables.claim_table(analyses, claim)))
-    note = f'<p class="note">{sentences.VERDICTS} {sentences.INTERVALS} {sentences.priors_sentence(analyses)}</p>'
+    note = f'<p class="note">{sentences.RULES} {sentences.INTERVALS} {sentences.priors_sentence(analyses)}</p>'
     published = tables.published_table(analyses)
     compared = _table(published) if published.rows else ""
     parts = [f'<div class="claims">{"".join(cards)}</div>', note, *lists, compared]

@@ -17,6 +17,7 @@ from rdstudy.report import figures, sentences
 from rdstudy.report.analyses import Analyses
 from rdstudy.report.figures.panels import CAPACITY
 from rdstudy.report.image_grids import Sheets, sheets_along
+from rdstudy.report.tables import beta_range
 from rdstudy.storage.location import StoragePath
 from rdstudy.storage.schema import TEST, TRAIN
 
@@ -97,15 +98,16 @@ def claim_illustrations(analyses: Analyses) -> dict[str, Illustration]:
     for claim, statement in CLAIMS.items():
         rows = analyses.claims
         rows = rows[(rows["claim"] == claim) & (rows["criterion"] == CRITERIA[0])]
-        shown = rows[rows["effect_nats"].notna()]
+        shown = rows[rows["difference_nats"].notna()]
         if shown.empty:
             continue
-        caption = f"Effect in each setting with its 95% interval. {_left_out(len(shown), MAX_EFFECTS, 'settings')}"
+        left_out = _left_out(len(shown), MAX_EFFECTS, "settings")
+        caption = f"Gain from the smaller beta in each setting, with its 95% interval. {left_out}"
         shown = shown.iloc[_evenly(range(len(shown)), MAX_EFFECTS)]
         alt = f"{statement} " + "; ".join(
             f"{label}: {effect:.1f} nats, {verdict}"
             for label, effect, verdict in zip(
-                sentences.setting_names(analyses, shown), shown["effect_nats"], shown["verdict"], strict=True
+                sentences.setting_names(analyses, shown), shown["difference_nats"], shown["verdict"], strict=True
             )
         )
         panel = Panel(partial(figures.claim_effects, shown), alt)
@@ -251,7 +253,8 @@ def _saturation(analyses: Analyses) -> Illustration:
         found = _same_setting(analyses.saturation, rows.iloc[0])
         found = found[found["population"] == population]
         where = found["saturates"].iloc[0]
-        where = f"at beta = {found['beta'].iloc[0]:.2g}" if where == "at" else where
+        if where == "at":
+            where = f"at a beta of {beta_range(found['beta_low'].iloc[0], found['beta_high'].iloc[0])}"
         panels.append(
             Panel(
                 partial(figures.saturation, rows, points, found, title=title),
@@ -262,9 +265,8 @@ def _saturation(analyses: Analyses) -> Illustration:
     caption = (
         f"Above: rate R, mutual information I on the {'training' if population == TRAIN else 'test'} set, "
         "its ceiling log N and the marginal "
-        "KL(q(z) || p(z)) = R - I. Below: test distortion over the same axis. The grey line is the beta at "
-        "which I "
-        f"reaches 95% of its ceiling, the grey band its interval. {sentences.saturation_sentence(analyses)}"
+        "KL(q(z) || p(z)) = R - I. Below: test distortion over the same axis. The grey band "
+        f"holds the beta at which I comes within 0.1 nats of its ceiling. {sentences.saturation_sentence(analyses)}"
         f"{_left_out(len(settings), MAX_SETTINGS, 'settings')}"
     )
     return Illustration("saturation", "Saturation of the mutual information", caption, panels)

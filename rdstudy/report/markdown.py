@@ -32,14 +32,14 @@ def document(
         if rows.empty:
             continue
         first = rows[rows["criterion"] == CRITERIA[0]].iloc[0]
-        blocks += [f"### {statement} {first['verdict'].capitalize()}", first["sentence"]]
+        blocks += [f"### {statement} {first['verdict'].capitalize()}", sentences.summary_sentence(first)]
         if claim in claims:
             blocks += _pictures(claims[claim])
         blocks.append(_table(tables.claim_table(analyses, claim)))
     published = tables.published_table(analyses)
     if published.rows:
         blocks += [f"### {published.heading}", published.note, _table(published)]
-    blocks.append(f"{sentences.VERDICTS} {sentences.INTERVALS} {sentences.priors_sentence(analyses)}")
+    blocks.append(f"{sentences.RULES} {sentences.INTERVALS} {sentences.priors_sentence(analyses)}")
 
     blocks.append("## Figures")
     for one in drawn:

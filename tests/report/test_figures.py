@@ -32,7 +32,7 @@ def _all_figures(table: pd.DataFrame) -> dict[str, partial[Figure]]:
     points, shallow = analysis.frontier(table), table[table["depth"] == 1]
     record, saturated = analysis.information(shallow), analysis.saturation(shallow)
     images = squares(4)
-    reconstructions = dict.fromkeys((5.0, 1.0, 0.1), images)
+    sheets = dict.fromkeys((5.0, 1.0, 0.1), images)
     one = analysis.claims(table)
     one = one[(one["claim"] == "lowering_beta") & (one["criterion"] == "distortion_nats")]
     reconstructions = dict.fromkeys(GRID, images[0])
@@ -58,8 +58,8 @@ def _all_figures(table: pd.DataFrame) -> dict[str, partial[Figure]]:
         "learning_curves": partial(figures.learning_curves, analysis.learning(shallow)),
         "claim_effects": partial(figures.claim_effects, one),
         "convergence": partial(figures.convergence, analysis.convergence(table)),
-        "reconstruction_sheet": partial(figures.reconstruction_sheet, images, reconstructions),
-        "sample_sheet": partial(figures.sample_sheet, {b: i[:, :, :, :1] for b, i in reconstructions.items()}),
+        "reconstruction_sheet": partial(figures.reconstruction_sheet, images, sheets),
+        "sample_sheet": partial(figures.sample_sheet, {b: i[:, :, :, :1] for b, i in sheets.items()}),
     }
 
 
