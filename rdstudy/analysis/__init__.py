@@ -1,7 +1,7 @@
 """From the table of measurements to answers: tables in, tables out. Needs pandas, and neither torch nor Ray.
 
     table = rdstudy.load_measurements("results/full")
-    rdstudy.analysis.claims(table)      # a verdict, an effect in nats and an interval for each setting
+    rdstudy.analysis.claims(table)      # a verdict, a difference in nats and an interval for each setting
 
 A *setting* is everything that determines a cell but beta and seed; each of its seeds is a replicate of its
 whole curve over beta. Intervals are over seeds: what other seeds would give, on this training and test set.
@@ -9,13 +9,16 @@ whole curve over beta. Intervals are over seeds: what other seeds would give, on
 
 from __future__ import annotations
 
+from rdstudy.analysis.capacity import capacity
 from rdstudy.analysis.cell_status import cells, missing, trouble
-from rdstudy.analysis.claims import CLAIMS, claims, claims_summary
+from rdstudy.analysis.claims import CLAIMS, claims
+from rdstudy.analysis.claims_summary import claims_summary
 from rdstudy.analysis.convergence import convergence
 from rdstudy.analysis.curve_shapes import shapes
 from rdstudy.analysis.frontier import best_beta, frontier, gaps, hypervolumes
 from rdstudy.analysis.hull import dominated, hypervolume, lower_hull
 from rdstudy.analysis.learning import learning
+from rdstudy.analysis.power import power_table
 from rdstudy.analysis.published import (
     published_conditions,
     published_curves,
@@ -30,6 +33,7 @@ __all__ = [
     "CRITERIA",
     "SETTING",
     "best_beta",
+    "capacity",
     "cells",
     "claims",
     "claims_summary",
@@ -44,6 +48,7 @@ __all__ = [
     "learning",
     "lower_hull",
     "missing",
+    "power_table",
     "published_conditions",
     "published_curves",
     "published_distances",

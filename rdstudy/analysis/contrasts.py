@@ -1,127 +1,196 @@
-"""Differences along a curve when the point to compare with is itself chosen from the data.
+"""How much better the best of several betas is than a reference, when the best one is chosen from the same seeds.
 
-"Some smaller beta is better than beta = 1" compares with the best of many noisy points, which looks better
-than it is: the winner is partly lucky. So every seed is compared with what is best for the *other* seeds,
+The differences d[s, j] = y[s, reference] - y[s, j] are taken within a seed (positive: candidate j is better). What is
+asked about is theta = max_j E d[j], the gain of the best candidate. Three statements about it have known error rates:
 
-    d_s = y_s[reference] - sum_j w_j(-s) y_s[j],    w_j(-s) ~ exp(-(mean_j - min mean) / (2 se)),
+    theta < c    every candidate is shown to gain less than c; no correction is needed (intersection-union test)
+    theta > c    cross-fitted: each seed's candidate is chosen from the other seeds, so its luck does not count
+    interval     from the lower limit of the second to the upper limit of the first
 
-means and standard error over the seeds other than s: a soft minimum, one point where it stands out and the
-average of those that cannot be told apart (Zhang, Lee & Lei 2024, who show that the hard minimum jumps
-between near ties and makes the d_s depend on each other). If no candidate is truly better, each d_s has mean
-<= 0 whatever the number of candidates, and a t interval over the d_s needs no correction for it.
-
-Under no effect, its lower end is above 0 in 2 to 3.5% of studies (nominal: 2.5%) with 3 to 20 seeds, 2 to 12
-points and normal noise, equal, growing or correlated along the curve; with a hard minimum in up to 12%. What
-it does not survive is a strong lean: where one run in six or so is far *better* than the rest (noise of minus
-a lognormal), up to 11%.
+Cross-fitting weighs the candidates by exp(-gap / T), where the gap is how many standard errors a candidate's lower
+limit lies below the best one's: a hard choice between near ties would make the seeds depend on each other (Zhang, Lee
+& Lei 2024). A lower limit never exceeds the one of the candidate that is reported, so the interval holds the reported
+difference of means. `tests/benchmarks/results/verdict_error_rates.md` has the error rates.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float, Int
+from scipy.special import stdtr, stdtrit
 
-from rdstudy.analysis.intervals import mean_interval
+from rdstudy.analysis.moderation import moderate
 
-SMALLEST_EFFECT_NATS = 0.5
-"""Differences below this are called none: near the 0.3 nats to which the published figure can be read, and 1%
-of the
-entropy floor of Tetrominoes (50.9 nats). A choice, and a parameter of everything that uses it."""
-
+LEVEL = 0.95
 MIN_SEEDS = 3
-PRESENT, ABSENT, OPEN = "present", "absent", "open"
 
-_TEMPERATURE = 2.0  # standard errors; at 1 the error under growing noise is 5%, at 4 the power drops
+_TEMPERATURE = 0.85
+_SCALE_DEGREES = 16  # with few degrees of freedom, candidates are chosen as if all were equally noisy
 
 
 @dataclass(frozen=True)
-class Effect:
-    """A difference in nats: its mean over seeds, 95% t interval, standard deviation between seeds, and their
-    number.
+class Contrasts:
+    """Differences to the reference in every setting; positive: the candidate is better. Nats.
 
-    `low`, `high` and `sd` are NaN with fewer than two seeds, everything is NaN with none.
+    mean, error, degrees: of each candidate, the error from the moderated variance; NaN where it has fewer than two
+        seeds (the mean: none).
+    best: index of the candidate that is reported.
+    chosen_mean, chosen_error, chosen_degrees: of the cross-fitted difference.
+    seeds: seeds with a difference at any candidate.
     """
 
-    nats: float
-    low: float
-    high: float
-    sd: float
-    seeds: int
+    mean: Float[np.ndarray, "*studies settings points"]
+    error: Float[np.ndarray, "*studies settings points"]
+    degrees: Float[np.ndarray, "*studies settings points"]
+    best: Int[np.ndarray, "*studies settings"]
+    chosen_mean: Float[np.ndarray, "*studies settings"]
+    chosen_error: Float[np.ndarray, "*studies settings"]
+    chosen_degrees: Float[np.ndarray, "*studies settings"]
+    seeds: Int[np.ndarray, "*studies settings"]
 
-    def decided(self, smallest: float = SMALLEST_EFFECT_NATS) -> str:
-        """`present`: above 0 with confidence, and at least `smallest`. `absent`: below `smallest` with
-        confidence.
+    @property
+    def difference(self) -> Float[np.ndarray, "*studies settings"]:
+        """Difference of means at the reported candidate."""
+        return _at(self.mean, self.best)
 
-        `open` otherwise, and always with fewer than three seeds.
-        """
-        if self.seeds < MIN_SEEDS or not np.isfinite(self.low):
-            return OPEN
-        if self.low > 0 and self.nats >= smallest:
-            return PRESENT
-        if self.high < smallest:
-            return ABSENT
-        return OPEN
+    def p_above(self, bound: float | np.ndarray) -> Float[np.ndarray, "*studies settings"]:
+        """One-sided p-value of "the best candidate gains at most `bound`"; small: it gains more."""
+        bound = np.asarray(bound, dtype=np.float64)
+        chosen = _tail(self.chosen_mean - bound, self.chosen_error, self.chosen_degrees)
+        reported = _tail(self.difference - bound, _at(self.error, self.best), _at(self.degrees, self.best))
+        return np.asarray(np.maximum(chosen, reported))
+
+    def p_below(self, bound: float | np.ndarray) -> Float[np.ndarray, "*studies settings"]:
+        """One-sided p-value of "some candidate gains at least `bound`"; small: none does."""
+        bound = np.asarray(bound, dtype=np.float64)[..., None]
+        each = _tail(bound - self.mean, self.error, self.degrees)
+        # A candidate with a value but no error keeps the question open.
+        known = np.where(np.isfinite(each), each, 1.0)
+        return np.asarray(np.where(np.isfinite(self.mean), known, 0.0).max(axis=-1))
+
+    def interval(self, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:
+        """Two-sided interval of the best candidate's gain; NaN where a candidate has fewer than two seeds."""
+        tail = (1 + level) / 2
+        low = np.minimum(
+            self.chosen_mean - _quantile(tail, self.chosen_degrees) * self.chosen_error,
+            self.difference - _quantile(tail, _at(self.degrees, self.best)) * _at(self.error, self.best),
+        )
+        upper = self.mean + _quantile(tail, self.degrees) * self.error
+        there = np.isfinite(self.mean)
+        high = np.where(there, upper, -np.inf).max(axis=-1)
+        known = there.any(axis=-1) & ~(there & ~np.isfinite(upper)).any(axis=-1) & np.isfinite(low)
+        return np.where(known, low, np.nan), np.where(known, high, np.nan)
 
 
-NO_EFFECT = Effect(float("nan"), float("nan"), float("nan"), float("nan"), 0)
+def contrasts(
+    differences: Float[np.ndarray, "*studies settings seeds points"],
+    choose: Float[np.ndarray, "*studies settings seeds points"] | None = None,
+) -> Contrasts:
+    """Compare every candidate with the reference, within seeds.
 
-
-def effect(differences: Float[np.ndarray, " seeds"]) -> Effect:
-    """Mean of one difference a seed, with its t interval. Seeds with a NaN are left out."""
-    found = mean_interval(differences[:, None])
-    if not found.count[0]:
-        return NO_EFFECT
-    mean, low, high, sd = (float(part[0]) for part in (found.mean, found.low, found.high, found.sd))
-    return Effect(mean, low, high, sd, int(found.count[0]))
-
-
-def cross_fitted_contrast(
-    values: Float[np.ndarray, "seeds points"], reference: int, candidates: Sequence[int]
-) -> Float[np.ndarray, " seeds"]:
-    """How far each seed's value at `reference` lies above its value at the candidates best for the other
-    seeds.
-
-    With a single seed there are no others: the difference to that seed's own best candidate, which flatters
-    it. NaN for a seed that lacks the reference, or every candidate that another seed has.
+    Args:
+        differences: value at the reference minus value at the candidate; NaN where either was not measured. A
+            candidate that belongs to a setting has at least one value.
+        choose: differences on other examples (validation) by which candidates are chosen; by default the same.
     """
-    columns = np.asarray(candidates, dtype=np.int64)
-    if not len(columns) or not len(values):
-        return np.full(len(values), np.nan)
-    own = values[:, columns]
-    # [seed left out, seed, point]: each seed's others; a single seed has to serve as its own.
-    others = np.repeat(own[None], len(values), axis=0)
-    if len(values) > 1:
-        others[np.arange(len(values)), np.arange(len(values))] = np.nan
-    weights = _soft_minimum(others, np.isfinite(own))
-    best = np.where(weights > 0, weights * np.where(weights > 0, own, 0.0), 0.0).sum(axis=1)
-    return np.asarray(np.where(weights.any(axis=1), values[:, reference] - best, np.nan))
+    there = np.isfinite(differences)
+    count = there.sum(axis=-2)
+    known = np.where(there, differences, 0.0)
+    mean = _ratio(known.sum(axis=-2), count)
+    residuals = np.where(there, differences - mean[..., None, :], 0.0)
+    variances = _ratio((residuals**2).sum(axis=-2), count - 1)
+    moderated, degrees = moderate(variances, count - 1)
+    sd = np.sqrt(moderated)
+    error = sd / np.sqrt(np.maximum(count, 1))
+
+    scale = _selection_scale(variances, count - 1)
+    by = mean if choose is None else np.where(count > 0, _mean(choose), np.nan)
+    best = _lower_limit(by, scale, count)
+    best = np.where(np.isfinite(mean), np.where(np.isfinite(best), best, -1e300), -np.inf).argmax(axis=-1)
+    weights = _weights(differences if choose is None else choose, there, scale)
+    used = weights.sum(axis=-1) > 0
+    n = used.sum(axis=-1)
+    seeds = np.asarray(there.any(axis=-1).sum(axis=-1))
+    if differences.shape[-1] and np.max(n, initial=0) == 0:  # one seed: nothing to choose from but itself
+        lost = np.full(best.shape, np.nan)
+        return Contrasts(mean, error, degrees, best, _at(mean, best), lost, lost, seeds)
+    chosen = (weights * known).sum(axis=-1)
+    noise = (weights * np.where(np.isfinite(sd), sd, 0.0)[..., None, :]).sum(axis=-1)
+    average = weights.sum(axis=-2) / np.maximum(n, 1)[..., None]
+    return Contrasts(
+        mean,
+        error,
+        degrees,
+        best,
+        chosen_mean=_ratio(chosen.sum(axis=-1), n),
+        chosen_error=_ratio(np.sqrt((noise**2).sum(axis=-1)), np.where(n > 1, n, 0)),
+        chosen_degrees=np.where(n > 1, (average * np.where(np.isfinite(degrees), degrees, 0.0)).sum(axis=-1), np.nan),
+        seeds=seeds,
+    )
 
 
-def _soft_minimum(
-    values: Float[np.ndarray, "sets seeds points"], usable: Bool[np.ndarray, "sets points"]
-) -> Float[np.ndarray, "sets points"]:
-    """For each set of seeds, weights that sum to 1 over the usable points, or are all 0 where none is."""
-    there = np.isfinite(values) & usable[:, None, :]
-    count = there.sum(axis=1)
-    usable = usable & (count > 0)
-    values = np.where(there, values, 0.0)
-    means = values.sum(axis=1) / np.maximum(count, 1)
-    least = np.where(usable, means, np.inf).min(axis=1, keepdims=True)
-    above = np.where(usable, means - np.where(np.isfinite(least), least, 0.0), 0.0)
+def _selection_scale(variances: np.ndarray, degrees: np.ndarray) -> Float[np.ndarray, "*studies settings points"]:
+    """Standard deviations by which candidates are chosen: the noise's course over the candidates comes from all
+    settings, its size from all candidates of the setting, so that no candidate is chosen for its own small sample sd.
+    """
+    there = degrees >= 1
+    d = np.where(there, degrees, 0)
+    total = d.sum(axis=-2, keepdims=True)
+    logs = np.where(there, np.log(np.maximum(np.where(there, variances, 1.0), 1e-12)), 0.0)
+    course = (d * logs).sum(axis=-2, keepdims=True) / np.maximum(total, 1)
+    everything = np.maximum(d.sum(axis=(-2, -1), keepdims=True), 1)
+    pooled = np.where(there, d * variances, 0.0).sum(axis=(-2, -1), keepdims=True) / everything
+    level = np.log(np.maximum(pooled, 1e-12))
+    share = total / (total + _SCALE_DEGREES)
+    relative = np.exp(share * course + (1 - share) * level)
+    size = np.where(there, d * variances / relative, 0.0).sum(axis=-1, keepdims=True)
+    size = size / np.maximum(d.sum(axis=-1, keepdims=True), 1)
+    return np.asarray(np.sqrt(relative * np.where(size > 0, size, 1.0)))
 
-    # Noise left when what is common to a seed's whole curve, and to a point, is taken out.
-    residuals = np.where(there, values - means[:, None, :], 0.0)
-    by_seed = there.sum(axis=2, keepdims=True)
-    residuals -= np.where(there, residuals.sum(axis=2, keepdims=True) / np.maximum(by_seed, 1), 0.0)
-    degrees = by_seed.sum(axis=(1, 2)) - (by_seed[:, :, 0] > 0).sum(axis=1) - usable.sum(axis=1) + 1
-    variance = (residuals**2).sum(axis=(1, 2)) / np.maximum(degrees, 1)
-    error = np.sqrt(2 * np.where(degrees > 0, variance, 0.0)[:, None] / np.maximum(count, 1))
 
-    sharpness = np.where(above > 0, np.inf, 0.0)
-    np.divide(above, _TEMPERATURE * error, where=error > 0, out=sharpness)
-    weights = np.where(usable, np.exp(-sharpness), 0.0)
-    total = weights.sum(axis=1, keepdims=True)
+def _mean(values: np.ndarray) -> np.ndarray:
+    """Over seeds; NaN where there is none."""
+    there = np.isfinite(values)
+    return _ratio(np.where(there, values, 0.0).sum(axis=-2), there.sum(axis=-2))
+
+
+def _lower_limit(mean: np.ndarray, scale: np.ndarray, count: np.ndarray) -> np.ndarray:
+    return np.where(count > 0, mean - scale / np.sqrt(np.maximum(count, 1)), np.nan)
+
+
+def _weights(choose: np.ndarray, there: np.ndarray, scale: np.ndarray) -> Float[np.ndarray, "*s settings seeds points"]:
+    """For each seed, weights over the candidates from the other seeds; all 0 where no other seed has a candidate."""
+    told = np.isfinite(choose)
+    known = np.where(told, choose, 0.0)
+    others = told.sum(axis=-2, keepdims=True) - told
+    mean = (known.sum(axis=-2, keepdims=True) - known) / np.maximum(others, 1)
+    usable = there & (others > 0)
+    error = scale[..., None, :] / np.sqrt(np.maximum(others, 1))
+    lower = np.where(usable, mean - error, -np.inf)
+    largest = lower.max(axis=-1, keepdims=True, initial=-np.inf)
+    gap = np.where(usable, np.where(np.isfinite(largest), largest, 0.0) - np.where(usable, lower, 0.0), np.inf)
+    weights = np.where(usable, np.exp(-gap / (_TEMPERATURE * error)), 0.0)
+    total = weights.sum(axis=-1, keepdims=True)
     return np.asarray(np.divide(weights, total, where=total > 0, out=np.zeros_like(weights)))
+
+
+def _at(values: np.ndarray, index: np.ndarray) -> np.ndarray:
+    return np.take_along_axis(values, index[..., None], axis=-1)[..., 0]
+
+
+def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    return np.asarray(np.divide(above, below, where=below > 0, out=np.full(np.shape(above), np.nan)))
+
+
+def _quantile(probability: float, degrees: np.ndarray) -> np.ndarray:
+    return np.asarray(stdtrit(degrees, probability))
+
+
+def _tail(distance: np.ndarray, error: np.ndarray, degrees: np.ndarray) -> np.ndarray:
+    """P(T > distance / error); NaN without an error. An error of 0 decides by the sign alone."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.where(error > 0, distance / error, np.where(distance == 0, 0.0, np.sign(distance) * np.inf))
+    ratio = np.where(np.isnan(error), np.nan, ratio)
+    return np.asarray(stdtr(degrees, -ratio))

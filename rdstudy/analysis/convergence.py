@@ -16,68 +16,98 @@ that model was not trained to its end (or was caught in a poor optimum).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from rdstudy.analysis.contrasts import MIN_SEEDS, PRESENT, SMALLEST_EFFECT_NATS, cross_fitted_contrast, effect
+from rdstudy.analysis.contrasts import MIN_SEEDS
+from rdstudy.analysis.curve_shapes import ABSENT, OPEN, PRESENT, decide
 from rdstudy.analysis.intervals import mean_interval
-from rdstudy.analysis.replicates import SETTING, Replicates, replicates
-from rdstudy.storage.schema import TRAIN
+from rdstudy.analysis.paired import Differences, compare, to_reference
+from rdstudy.analysis.replicates import SETTING, TRAIN, Replicates, replicates
+from rdstudy.analysis.verdicts import MARGIN_NATS
+
+YES, NO, UNDECIDED = "yes", "no", "undecided"
 
 
-def convergence(
-    table: pd.DataFrame | Sequence[Replicates], *, smallest_effect_nats: float = SMALLEST_EFFECT_NATS
-) -> pd.DataFrame:
+def convergence(table: pd.DataFrame | Sequence[Replicates], *, margin_nats: float = MARGIN_NATS) -> pd.DataFrame:
     """Slope and regret of every point of the training curves.
+
+    Args:
+        margin_nats: a regret below this is called none.
 
     Returns:
         One row per setting and beta: `beta n_seeds`; `slope`, -dD/dR by the secant to the next smaller beta,
         which should lie between `beta_next` and `beta` (`slope_fits`: false where it lies outside with
-        confidence and either model would gain `smallest_effect_nats` from being the other, null with fewer
+        confidence and either model would gain `margin_nats` from being the other, null with fewer
         than three seeds); `regret_nats regret_low regret_high`, positive where another beta's model is better
-        at this beta's own objective; `converged`, `no` where that is so with confidence and by at least
-        `smallest_effect_nats`, `yes` where it is not so with confidence, `undecided` otherwise.
+        at this beta's own objective; `converged`: `no` where the regret is shown to be above 0 and is at least
+        `margin_nats`, `yes` where every other beta's regret is shown to be below `margin_nats`, `undecided`
+        otherwise, and with fewer than three seeds.
     """
-    rows = [row for setting in replicates(table) for row in _rows(setting, smallest_effect_nats)]
+    settings = [_curve(setting) for setting in replicates(table)]
+    regrets: dict[tuple[int, float], dict[str, Any]] = {}
+    for beta in sorted({float(beta) for one in settings for beta in one.betas}, reverse=True):
+        asked = [(k, _regret(one, beta)) for k, one in enumerate(settings) if beta in one.betas]
+        usable = [(k, one) for k, one in asked if one.points]
+        if not usable:
+            continue
+        found, _ = compare([one for _, one in usable])
+        low, high = found.interval()
+        said = decide(found, margin_nats)
+        for at, (k, _) in enumerate(usable):
+            regrets[k, beta] = {
+                "regret_nats": float(found.difference[at]),
+                "regret_low": float(low[at]),
+                "regret_high": float(high[at]),
+                "converged": {PRESENT: NO, ABSENT: YES, OPEN: UNDECIDED}[str(said[at])],
+            }
+    rows = [row for k, one in enumerate(settings) for row in _rows(one, k, regrets, margin_nats)]
     columns = ["beta", "n_seeds", "beta_next", "slope", "slope_fits"]
     columns += ["regret_nats", "regret_low", "regret_high", "converged"]
     frame = pd.DataFrame(rows, columns=[*SETTING, *columns])
     return frame.astype({"slope_fits": "boolean"})
 
 
-def _rows(setting: Replicates, smallest: float) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class _Curve:
+    setting: Mapping[str, Any]
+    betas: Float[np.ndarray, " betas"]
+    distortion: Float[np.ndarray, "seeds betas"]
+    rate: Float[np.ndarray, "seeds betas"]
+
+
+def _curve(setting: Replicates) -> _Curve:
     distortion, rate = setting.of(TRAIN, "distortion_nats"), setting.of(TRAIN, "rate_nats")
     there = (np.isfinite(distortion) & np.isfinite(rate)).any(axis=0)
-    distortion, rate, betas = distortion[:, there], rate[:, there], setting.betas[there]
-    d, r = mean_interval(distortion).mean, mean_interval(rate).mean
+    return _Curve(setting.setting, setting.betas[there], distortion[:, there], rate[:, there])
+
+
+def _regret(curve: _Curve, beta: float) -> Differences:
+    k = int(np.flatnonzero(curve.betas == beta)[0])
+    others = [j for j in range(len(curve.betas)) if j != k]
+    return to_reference(curve.distortion + beta * curve.rate, curve.betas, k, others)
+
+
+def _rows(
+    curve: _Curve, number: int, regrets: Mapping[tuple[int, float], dict[str, Any]], smallest: float
+) -> list[dict[str, Any]]:
+    d, r = mean_interval(curve.distortion).mean, mean_interval(curve.rate).mean
     rows = []
-    for k, beta in enumerate(betas):
+    for k, beta in enumerate(map(float, curve.betas)):
         slope, fits, following = np.nan, None, np.nan
-        if k + 1 < len(betas):
-            following = float(betas[k + 1])
+        if k + 1 < len(curve.betas):
+            following = float(curve.betas[k + 1])
             slope = float((d[k] - d[k + 1]) / (r[k + 1] - r[k])) if r[k + 1] > r[k] else np.nan
-            fits = _between(distortion[:, [k, k + 1]], rate[:, [k, k + 1]], float(beta), following, smallest)
-        objective = distortion + beta * rate
-        regret = effect(cross_fitted_contrast(objective, k, [j for j in range(len(betas)) if j != k]))
-        decided = regret.decided(smallest)
-        rows.append(
-            {
-                **setting.setting,
-                "beta": float(beta),
-                "n_seeds": int(np.isfinite(objective[:, k]).sum()),
-                "beta_next": following,
-                "slope": slope,
-                "slope_fits": fits,
-                "regret_nats": regret.nats,
-                "regret_low": regret.low,
-                "regret_high": regret.high,
-                "converged": {PRESENT: "no", "absent": "yes"}.get(decided, "undecided"),
-            }
-        )
+            ends = [k, k + 1]
+            fits = _between(curve.distortion[:, ends], curve.rate[:, ends], beta, following, smallest)
+        row = {**curve.setting, "beta": beta, "n_seeds": int(np.isfinite(curve.distortion[:, k]).sum())}
+        row |= {"beta_next": following, "slope": slope, "slope_fits": fits, "converged": UNDECIDED}
+        rows.append(row | regrets.get((number, beta), {}))
     return rows
 
 
@@ -90,7 +120,7 @@ def _between(
 ) -> bool | None:
     """Whether the slope may lie between the two betas; without dividing by a difference of rates."""
     fall, rise = distortion[:, 0] - distortion[:, 1], rate[:, 1] - rate[:, 0]
-    too_steep, too_shallow = effect(fall - beta * rise), effect(following * rise - fall)
-    if too_steep.seeds < MIN_SEEDS:
+    outside = mean_interval(np.stack([fall - beta * rise, following * rise - fall], axis=1))
+    if outside.count.min() < MIN_SEEDS:
         return None
-    return PRESENT not in (too_steep.decided(smallest), too_shallow.decided(smallest))
+    return not bool(((outside.low > 0) & (outside.mean >= smallest)).any())

@@ -9,8 +9,9 @@ larger one. Then:
     rises, does not fall rising
     neither              flat, or humped if it passes above both of its ends
 
-Each of the two questions is one cross-fitted comparison (`contrasts.above_best`), so the number of betas does
-not multiply the chance of an error. "U-shaped" needs both and is wrong even more rarely.
+Each of the two questions is one comparison with the best of several betas (`contrasts`), so the number of betas does
+not multiply the chance of an error. "U-shaped" needs both and is wrong even more rarely. A shape is a description: it
+is not corrected for the number of settings.
 """
 
 from __future__ import annotations
@@ -22,15 +23,9 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from rdstudy.analysis.contrasts import (
-    ABSENT,
-    NO_EFFECT,
-    PRESENT,
-    SMALLEST_EFFECT_NATS,
-    Effect,
-    cross_fitted_contrast,
-    effect,
-)
+from rdstudy.analysis.contrasts import MIN_SEEDS, Contrasts
+from rdstudy.analysis.looks import ALPHA
+from rdstudy.analysis.paired import Differences, compare, to_reference
 from rdstudy.analysis.replicates import CRITERIA, SETTING, Replicates, replicates
 from rdstudy.storage.schema import POPULATIONS
 
@@ -49,39 +44,103 @@ falls by 76
 nats and ends 1.3 above its minimum, as the published deep test curve does, is falling."""
 
 
+SMALLEST_EFFECT_NATS = 0.5
+"""Falls and rises below this are called none: near the 0.3 nats to which the published figure can be read, and 1% of
+the entropy floor of Tetrominoes (50.9 nats)."""
+
+PRESENT, ABSENT, OPEN = "present", "absent", "open"
+
+
+@dataclass(frozen=True)
+class Change:
+    """A fall or rise in nats: the largest difference of means that is well established, with its 95% interval."""
+
+    nats: float
+    low: float
+    high: float
+    decided: str
+
+
+NO_CHANGE = Change(float("nan"), float("nan"), float("nan"), OPEN)
+
+
 @dataclass(frozen=True)
 class Shape:
     """A shape, and what it was decided by; `of_means` is what the means alone look like."""
 
     name: str
     of_means: str
-    fall: Effect
-    rise: Effect
-    bump: Effect
+    fall: Change
+    rise: Change
+    bump: Change
 
 
-def shape_of(values: Float[np.ndarray, "seeds betas"], smallest: float = SMALLEST_EFFECT_NATS) -> Shape:
-    """Decide the shape of a curve whose columns run from the largest beta to the smallest.
+def shapes_of(
+    curves: Sequence[tuple[Float[np.ndarray, " betas"], Float[np.ndarray, "seeds betas"]]],
+    smallest: float = SMALLEST_EFFECT_NATS,
+) -> list[Shape]:
+    """Decide the shapes of curves whose columns run from the largest beta to the smallest.
 
     Args:
-        values: one replicate a row; NaN where it was not measured. Columns without a value are ignored.
+        curves: betas and values of each setting, one replicate a row; NaN where it was not measured. Columns without
+            a value are ignored. The settings lend each other their noise.
         smallest: nats; falls and rises below it, or below 5% of the curve's range, do not count.
     """
-    values = values[:, np.isfinite(values).any(axis=0)]
-    if values.shape[1] < 2:
-        return Shape(UNDECIDED, UNDECIDED, NO_EFFECT, NO_EFFECT, NO_EFFECT)
-    points = values.shape[1]
-    first, last, inner = 0, points - 1, range(1, points - 1)
-    fall = effect(cross_fitted_contrast(values, first, range(1, points)))
-    rise = effect(cross_fitted_contrast(values, last, range(points - 1)))
-    # The higher end against the highest point between: a bump is above both ends.
-    higher_end = first if np.nanmean(values[:, first]) >= np.nanmean(values[:, last]) else last
-    bump = effect(cross_fitted_contrast(-values, higher_end, inner))
+    kept = []
+    for betas, values in curves:
+        there = np.isfinite(values).any(axis=0)
+        kept.append((betas[there], values[:, there]))
+    means = [np.nanmean(values, axis=0) if values.size else np.empty(0) for _, values in kept]
+    sizes = [max(smallest, RELATIVE_RISE * float(np.ptp(mean))) if len(mean) else smallest for mean in means]
+    falls: list[Differences | None] = []
+    rises: list[Differences | None] = []
+    bumps: list[Differences | None] = []
+    for (betas, values), mean in zip(kept, means, strict=True):
+        last = len(betas) - 1
+        if last < 1:
+            for part in (falls, rises, bumps):
+                part.append(None)
+            continue
+        # The higher end against the highest point between: a bump is above both ends.
+        higher = 0 if mean[0] >= mean[last] else last
+        falls.append(to_reference(values, betas, 0, range(1, last + 1)))
+        rises.append(to_reference(values, betas, last, range(last)))
+        bumps.append(to_reference(-values, betas, higher, range(1, last)))
+    decided = [_changes(part, sizes) for part in (falls, rises, bumps)]
+    found = []
+    for k, mean in enumerate(means):
+        fall, rise, bump = (part[k] for part in decided)
+        if len(mean) < 2:
+            found.append(Shape(UNDECIDED, UNDECIDED, NO_CHANGE, NO_CHANGE, NO_CHANGE))
+            continue
+        name = _name(fall.decided, rise.decided, bump.decided)
+        found.append(Shape(name, _by_means(mean, sizes[k]), fall, rise, bump))
+    return found
 
-    means = np.nanmean(values, axis=0)
-    smallest = max(smallest, RELATIVE_RISE * float(np.ptp(means)))
-    name = _name(*(part.decided(smallest) for part in (fall, rise, bump)))
-    return Shape(name, _by_means(means, smallest), fall, rise, bump)
+
+def _changes(asked: Sequence[Differences | None], sizes: Sequence[float]) -> list[Change]:
+    found = [NO_CHANGE] * len(asked)
+    usable = [(k, one) for k, one in enumerate(asked) if one is not None and one.points]
+    if not usable:
+        return found
+    compared, _ = compare([one for _, one in usable])
+    least = np.array([sizes[k] for k, _ in usable])
+    low, high = compared.interval()
+    states = decide(compared, least)
+    for at, (k, _) in enumerate(usable):
+        found[k] = Change(float(compared.difference[at]), float(low[at]), float(high[at]), str(states[at]))
+    return found
+
+
+def decide(found: Contrasts, smallest: float | Float[np.ndarray, " settings"]) -> np.ndarray:
+    """`present`: shown above 0, and the difference of means is at least `smallest`. `absent`: shown below `smallest`.
+
+    `open` otherwise, and always with fewer than three seeds. Each at a one-sided 2.5%.
+    """
+    enough = found.seeds >= MIN_SEEDS
+    present = enough & (found.p_above(0.0) <= ALPHA) & (found.difference >= smallest)
+    absent = enough & (found.p_below(smallest) <= ALPHA)
+    return np.select([present, absent], [PRESENT, ABSENT], OPEN)
 
 
 def _name(fall: str, rise: str, bump: str) -> str:
@@ -120,35 +179,25 @@ def shapes(
         one and `rise_nats rise_low rise_high` from the best beta up to the smallest one; `min_nats` and
         `min_beta`, the lowest mean and where it is.
     """
+    settings = replicates(table)
     rows = []
-    for setting in replicates(table):
-        for population in POPULATIONS:
-            for criterion in CRITERIA:
-                if not setting.measured(population, criterion):
-                    continue
-                values = setting.of(population, criterion)
+    for population in POPULATIONS:
+        for criterion in CRITERIA:
+            measured = [one for one in settings if one.measured(population, criterion)]
+            curves = [(one.betas, one.of(population, criterion)) for one in measured]
+            for setting, (betas, values), found in zip(
+                measured, curves, shapes_of(curves, smallest_effect_nats), strict=True
+            ):
                 there = np.isfinite(values).any(axis=0)
                 means = np.nanmean(values[:, there], axis=0)
-                found = shape_of(values, smallest_effect_nats)
-                rows.append(
-                    {
-                        **setting.setting,
-                        "population": population,
-                        "criterion": criterion,
-                        "n_betas": int(there.sum()),
-                        "n_seeds": found.fall.seeds if there.sum() > 1 else int(np.isfinite(values).sum()),
-                        "shape": found.name,
-                        "shape_of_means": found.of_means,
-                        "fall_nats": found.fall.nats,
-                        "fall_low": found.fall.low,
-                        "fall_high": found.fall.high,
-                        "rise_nats": found.rise.nats,
-                        "rise_low": found.rise.low,
-                        "rise_high": found.rise.high,
-                        "min_nats": float(means.min()),
-                        "min_beta": float(setting.betas[there][np.argmin(means)]),
-                    }
-                )
+                row = {**setting.setting, "population": population, "criterion": criterion}
+                row |= {"n_betas": int(there.sum()), "n_seeds": int(np.isfinite(values).any(axis=1).sum())}
+                row |= {"shape": found.name, "shape_of_means": found.of_means}
+                for name, change in (("fall", found.fall), ("rise", found.rise)):
+                    row |= {f"{name}_nats": change.nats, f"{name}_low": change.low, f"{name}_high": change.high}
+                row |= {"min_nats": float(means.min()), "min_beta": float(betas[there][np.argmin(means)])}
+                rows.append(row)
     columns = [*SETTING, "population", "criterion", "n_betas", "n_seeds", "shape", "shape_of_means"]
     columns += [f"{part}_{end}" for part in ("fall", "rise") for end in ("nats", "low", "high")]
-    return pd.DataFrame(rows, columns=[*columns, "min_nats", "min_beta"])
+    frame = pd.DataFrame(rows, columns=[*columns, "min_nats", "min_beta"])
+    return frame.sort_values([*SETTING], kind="stable", ignore_index=True)

@@ -17,11 +17,14 @@ from jaxtyping import Bool, Float
 
 from rdstudy.analysis import hull
 from rdstudy.analysis.bootstrap import quantile_interval, resampled_means
-from rdstudy.analysis.contrasts import cross_fitted_contrast, effect
+from rdstudy.analysis.contrasts import MIN_SEEDS
 from rdstudy.analysis.hull import dominated, lower_hull
 from rdstudy.analysis.intervals import mean_interval
+from rdstudy.analysis.paired import compare, to_reference
 from rdstudy.analysis.replicates import CRITERIA, SETTING, Replicates, replicates
 from rdstudy.storage.schema import POPULATIONS, TEST, TRAIN
+
+_WORSE_LEVEL = 0.05
 
 DRAWN = ("rate_nats", *CRITERIA)
 _PLANE = [
@@ -178,7 +181,7 @@ def best_beta(table: pd.DataFrame | Sequence[Replicates]) -> pd.DataFrame:
     """The beta with the lowest test distortion, test -ELBO and test NLL, and the betas that may be as good.
 
     A beta stays in the interval unless it is worse than the best of the others with 95% confidence
-    (one-sided, cross-fitted: `contrasts.above_best`), so the truly best beta of the grid is left out in at
+    (one-sided, cross-fitted: `contrasts`), so the truly best beta of the grid is left out in at
     most about 5% of studies. The interval is the range of the betas that stay, some between them may not.
 
     Returns:
@@ -186,45 +189,58 @@ def best_beta(table: pd.DataFrame | Sequence[Replicates]) -> pd.DataFrame:
         with fewer than three seeds), `at_edge` (the best is the smallest or largest beta of the grid: the
         true best may lie beyond).
     """
+    settings = replicates(table)
     rows = []
-    for setting in replicates(table):
-        for criterion in CRITERIA:
+    for criterion in CRITERIA:
+        curves = []
+        for setting in settings:
             values = setting.of(TEST, criterion)
             there = np.isfinite(values).any(axis=0)
-            if not there.any():
-                continue
-            values, betas = values[:, there], setting.betas[there]
+            if there.any():
+                curves.append((setting, setting.betas[there], values[:, there]))
+        kept = _may_be_best([(betas, values) for _, betas, values in curves])
+        for (setting, betas, values), stays in zip(curves, kept, strict=True):
             means = mean_interval(values).mean
             best = int(np.argmin(means))
-            kept = _may_be_best(values)
+            stays = stays.copy()
+            stays[best] = True
+            seeds = int(np.isfinite(values).any(axis=1).sum())
+            known = seeds >= MIN_SEEDS or len(betas) == 1
             rows.append(
                 {
                     **setting.setting,
                     "criterion": criterion,
-                    "n_seeds": int(np.isfinite(values).any(axis=1).sum()),
+                    "n_seeds": seeds,
                     "best_beta": float(betas[best]),
-                    "beta_low": float(betas[kept].min()) if kept.any() else np.nan,
-                    "beta_high": float(betas[kept].max()) if kept.any() else np.nan,
+                    "beta_low": float(betas[stays].min()) if known else np.nan,
+                    "beta_high": float(betas[stays].max()) if known else np.nan,
                     "best_nats": float(means[best]),
                     "at_edge": best in (0, len(betas) - 1),
                 }
             )
     columns = ["criterion", "n_seeds", "best_beta", "beta_low", "beta_high", "best_nats", "at_edge"]
-    return pd.DataFrame(rows, columns=[*SETTING, *columns])
+    frame = pd.DataFrame(rows, columns=[*SETTING, *columns])
+    return frame.sort_values([*SETTING], kind="stable", ignore_index=True)
 
 
-def _may_be_best(values: Float[np.ndarray, "seeds betas"]) -> Bool[np.ndarray, " betas"]:
-    points = values.shape[1]
-    kept = np.ones(points, dtype=bool)
-    for point in range(points):
-        excess = cross_fitted_contrast(values, point, [other for other in range(points) if other != point])
-        found = mean_interval(excess[:, None], level=0.9)  # one-sided 95%
-        if found.count[0] < 3:
-            if points > 1 and np.isfinite(values).any(axis=1).sum() < 3:
-                return np.zeros(points, dtype=bool)
+def _may_be_best(
+    curves: Sequence[tuple[Float[np.ndarray, " betas"], Float[np.ndarray, "seeds betas"]]],
+) -> list[Bool[np.ndarray, " betas"]]:
+    """Which betas of each setting are not shown to be worse than the best of the others."""
+    kept = [np.ones(len(betas), dtype=bool) for betas, _ in curves]
+    for beta in {float(beta) for betas, _ in curves for beta in betas}:
+        asked = []
+        for k, (betas, values) in enumerate(curves):
+            for point in map(int, np.flatnonzero(betas == beta)):
+                others = [other for other in range(len(betas)) if other != point]
+                asked.append((k, point, to_reference(values, betas, point, others)))
+        asked = [one for one in asked if one[2].points]
+        if not asked:
             continue
-        kept[point] = not found.low[0] > 0
-    kept[int(np.argmin(mean_interval(values).mean))] = True
+        found, _ = compare([differences for _, _, differences in asked])
+        worse = (found.p_above(0.0) <= _WORSE_LEVEL) & (found.seeds >= MIN_SEEDS)
+        for at, (k, point, _) in enumerate(asked):
+            kept[k][point] = not worse[at]
     return kept
 
 
@@ -252,6 +268,3 @@ def gaps(table: pd.DataFrame | Sequence[Replicates]) -> pd.DataFrame:
                 )
     columns = ["criterion", "beta", "n_seeds", "gap_nats", "gap_low", "gap_high"]
     return pd.DataFrame(rows, columns=[*SETTING, *columns])
-
-
-__all__ = ["best_beta", "effect", "frontier", "gaps", "hypervolumes", "interval_columns"]

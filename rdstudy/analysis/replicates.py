@@ -2,7 +2,7 @@
 
 A *setting* is everything that determines a cell but its beta and its seed. A setting has a curve over beta,
 and every seed is a replicate of that whole curve. Rows of cells that diverged, failed or were stopped early are
-left out here and counted by `analysis.health`; a value that is null or not finite stays NaN, never 0.
+left out here and counted by `analysis.cell_status`; a value that is null or not finite stays NaN, never 0.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ from rdstudy.study.axes import AXES
 SETTING = tuple(name for name, axis in AXES.items() if axis.setting)
 """Columns that name a setting. `steps` is the last step of the cell: its training budget."""
 
+VALIDATION = "validation"
+"""Population of examples held back from the test set, on which a beta may be chosen; many studies have none."""
+
 CRITERIA = ("distortion_nats", "negative_elbo_nats", "nll_nats")
 """What a curve may be judged by. Nats per example; less is better in all three."""
 
@@ -31,14 +34,20 @@ QUANTITIES = (
     "mi_nats",
     "mi_ceiling_nats",
     "mi_share",
+    "mi_lower_nats",
+    "mi_upper_nats",
     "marginal_kl_nats",
     "active_units",
+    "nll_unreliable_share",
 )
 
 # Values that were estimated together, the first of them telling whether they were, and the columns that say how well.
 _ESTIMATED_TOGETHER = (
     (("n_examples",), ("distortion_nats", "rate_nats", "elbo_nats")),
-    (("mi_examples", "mi_draws"), ("mi_nats", "mi_ceiling_nats", "marginal_kl_nats", "active_units")),
+    (
+        ("mi_examples", "mi_draws"),
+        ("mi_nats", "mi_ceiling_nats", "mi_lower_nats", "mi_upper_nats", "marginal_kl_nats", "active_units"),
+    ),
     (("nll_draws", "nll_examples"), ("nll_nats", "nll_ess", "nll_unreliable_share")),
 )
 
@@ -112,7 +121,7 @@ def final_measurements(table: pd.DataFrame) -> pd.DataFrame:
     negative_elbo = -rows["elbo_nats"]
     rows["negative_elbo_nats"] = negative_elbo.where(negative_elbo.notna(), rows["distortion_nats"] + rows["rate_nats"])
     rows["mi_share"] = rows["mi_nats"] / rows["mi_ceiling_nats"].where(rows["mi_ceiling_nats"] > 0)
-    kept = [*SETTING, "cell_id", "beta", "seed", "population", *QUANTITIES, "nll_ess", "nll_unreliable_share"]
+    kept = [*SETTING, "cell_id", "beta", "seed", "population", *QUANTITIES, "nll_ess"]
     return rows[kept].sort_values(["cell_id", "population"], ignore_index=True)
 
 
@@ -216,6 +225,7 @@ __all__ = [
     "SETTING",
     "TEST",
     "TRAIN",
+    "VALIDATION",
     "Replicates",
     "final_measurements",
     "replicates",

@@ -1,8 +1,9 @@
-"""Where the mutual information reaches its ceiling log N, and what still changes below that beta.
+"""Where the mutual information reaches its ceiling log N.
 
-A code of N examples cannot say more about its input than which one it is: I <= log N. Once I is there, a
-larger rate only moves the aggregate posterior away from the prior, KL(q(z) || p(z)) = R - I (Hoffman &
-Johnson 2016).
+A code of N examples cannot say more about its input than which one it is: I <= log N for the estimate on N
+examples. Once the estimate is there, a larger rate only moves R - I, which is the marginal KL(q(z) || p(z))
+(Hoffman & Johnson 2016) if I itself has not grown further. An upper bound of I, where there is one
+(`mi_upper_nats`), tells: where it lies more than a nat above the estimate, I is not identified.
 """
 
 from __future__ import annotations
@@ -14,15 +15,17 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from rdstudy.analysis.bootstrap import quantile_interval, resampled_means
-from rdstudy.analysis.contrasts import NO_EFFECT, Effect, cross_fitted_contrast, effect
 from rdstudy.analysis.frontier import interval_columns
 from rdstudy.analysis.intervals import mean_interval
-from rdstudy.analysis.replicates import CRITERIA, SETTING, Replicates, replicates
+from rdstudy.analysis.replicates import SETTING, Replicates, replicates
 from rdstudy.storage.schema import POPULATIONS, TEST, TRAIN
 
-SATURATED_SHARE = 0.95
-AT, EVERYWHERE, NEVER, NOT_MEASURED = "at", "everywhere", "never", "not measured"
+DEFICIT_NATS = 0.1
+"""I is called saturated where log N - I is at most this."""
+IDENTIFIED_NATS = 1.0
+"""Where bounds of I differ by more, I is not identified."""
+AT, EVERYWHERE, NEVER, OPEN = "at", "everywhere", "never", "open"
+NOT_MEASURED, NOT_IDENTIFIED = "not measured", "not identified"
 
 
 def information(table: pd.DataFrame | Sequence[Replicates]) -> pd.DataFrame:
@@ -54,128 +57,102 @@ def information(table: pd.DataFrame | Sequence[Replicates]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def saturation(table: pd.DataFrame | Sequence[Replicates], *, share: float = SATURATED_SHARE) -> pd.DataFrame:
-    """The beta at which the mutual information reaches 95% of its ceiling, and what happens to the test set
-    below it.
+_COLUMNS = ("n_seeds", "saturates", "beta_low", "beta_high", "least_deficit_nats", "marginal_kl_nats_last")
 
-    The beta is interpolated in log beta on the mean curve, between the last point below 95% and the first
-    above.
+
+def saturation(table: pd.DataFrame | Sequence[Replicates], *, deficit_nats: float = DEFICIT_NATS) -> pd.DataFrame:
+    """Between which betas of the grid the mutual information comes within 0.1 nats of its ceiling log N.
+
+    The betas bracket the beta sought with 95% confidence over seeds, if I does not fall as beta falls. There is
+    no interpolation between them: that would need a model of the curve.
 
     Returns:
-        One row per setting and population: `population n_seeds`; `saturates`: `at` a beta within the grid,
-        `everywhere`, `never`, or `not measured`; `beta`, where it is `at`; `beta_low beta_high`, its 95%
-        interval over seeds, where 0 means that it may never saturate on this grid and infinity that it may
-        everywhere; `largest_share`, the largest mean I / ceiling; `marginal_kl_nats_at`, the marginal KL at
-        the saturated point with the largest beta (the *edge*), and `marginal_kl_nats_last`, at the smallest
-        beta; for each criterion on the test set the fall from the edge to the best smaller beta, `*_fall_nats
-        _low _high` (cross-fitted), and the change from the edge to the smallest beta, `*_change_nats _low
-        _high` (positive: worse).
+        One row per setting and population: `population n_seeds`; `beta_low`, the largest beta at which and below
+        which I is shown saturated (0: at none), `beta_high`, the smallest beta at which and above which it is
+        shown not to be (infinity: at none); `saturates`: `at` a beta between them, `everywhere`, `never`,
+        `open` (nothing is shown), `not identified` (an upper bound of I lies more than a nat above the estimate
+        at `beta_low`), or `not measured`; `least_deficit_nats`, the least mean of log N - I;
+        `marginal_kl_nats_last`, R - I at the smallest beta.
 
     >>> import rdstudy
     >>> table = rdstudy.load_measurements("results/quickstart")
-    >>> saturation(table, share=2.0)["saturates"].unique().tolist()  # twice the ceiling is never reached
+    >>> sorted(saturation(table, deficit_nats=-1.0)["saturates"].unique())  # I cannot exceed its ceiling
     ['never']
     """
     rows = []
     for setting in replicates(table):
         for population in POPULATIONS:
-            rows.append({**setting.setting, "population": population, **_saturation(setting, population, share)})
-    return pd.DataFrame(rows, columns=[*SETTING, "population", *_SATURATION_COLUMNS])
+            rows.append({**setting.setting, "population": population, **_saturation(setting, population, deficit_nats)})
+    return pd.DataFrame(rows, columns=[*SETTING, "population", *_COLUMNS])
 
 
-def _effect_columns(stem: str) -> tuple[str, str, str]:
-    return f"{stem}_nats", f"{stem}_low", f"{stem}_high"
-
-
-_STEMS = tuple(criterion.removesuffix("_nats") for criterion in CRITERIA)
-_SATURATION_COLUMNS = (
-    "n_seeds",
-    "saturates",
-    "beta",
-    "beta_low",
-    "beta_high",
-    "largest_share",
-    "marginal_kl_nats_at",
-    "marginal_kl_nats_last",
-    *(c for stem in _STEMS for part in ("fall", "change") for c in _effect_columns(f"{stem}_{part}")),
-)
-
-
-def _saturation(setting: Replicates, population: str, share: float) -> dict[str, Any]:
-    if not setting.measured(population, "mi_share"):
+def _saturation(setting: Replicates, population: str, deficit: float) -> dict[str, Any]:
+    deficits = deficits_of(setting, population)
+    if not np.isfinite(deficits).any():
         return {"n_seeds": 0, "saturates": NOT_MEASURED}
-    shares = setting.of(population, "mi_share")
-    means = mean_interval(shares).mean
-    there = np.isfinite(means)
-    crossing = float(crossing_beta(setting.betas[there], means[None, there], share)[0])
-    draws = resampled_means(shares[:, there])
-    low, high = quantile_interval(crossing_beta(setting.betas[there], draws, share))
-    row: dict[str, Any] = {
-        "n_seeds": int(np.isfinite(shares).any(axis=1).sum()),
-        "saturates": {0.0: NEVER, float("inf"): EVERYWHERE}.get(crossing, AT),
-        "beta": crossing if 0 < crossing < np.inf else np.nan,
+    low, high = bracket(setting.betas, deficits, deficit)
+    measured = setting.betas[np.isfinite(deficits).any(axis=0)]
+    if low == 0:
+        saturates = OPEN if np.isinf(high) else NEVER if high == measured[-1] else AT
+    else:
+        saturates = EVERYWHERE if low == measured[0] else AT
+        if bounds_apart(setting, population, low) > IDENTIFIED_NATS:
+            saturates = NOT_IDENTIFIED
+    kl = mean_interval(setting.of(population, "marginal_kl_nats")).mean
+    finite = kl[np.isfinite(kl)]
+    return {
+        "n_seeds": int(np.isfinite(deficits).any(axis=1).sum()),
+        "saturates": saturates,
         "beta_low": low,
         "beta_high": high,
-        "largest_share": float(np.nanmax(means)),
+        "least_deficit_nats": float(np.nanmin(mean_interval(deficits).mean)),
+        "marginal_kl_nats_last": float(finite[-1]) if len(finite) else np.nan,
     }
-    edge = saturation_edge(setting, population, share)
-    if edge is None:
-        return row
-    kl = mean_interval(setting.of(population, "marginal_kl_nats")).mean
-    row["marginal_kl_nats_at"] = float(kl[edge])
-    row["marginal_kl_nats_last"] = float(kl[np.flatnonzero(np.isfinite(kl))[-1]]) if np.isfinite(kl).any() else np.nan
-    for criterion, stem in zip(CRITERIA, _STEMS, strict=True):
-        fall, change = below(setting, criterion, edge)
-        row |= dict(zip(_effect_columns(f"{stem}_fall"), (fall.nats, fall.low, fall.high), strict=True))
-        row |= dict(zip(_effect_columns(f"{stem}_change"), (change.nats, change.low, change.high), strict=True))
-    return row
 
 
-def crossing_beta(
-    betas: Float[np.ndarray, " betas"], shares: Float[np.ndarray, "draws betas"], level: float
-) -> Float[np.ndarray, " draws"]:
-    """The beta, from the largest down, at which each share first reaches the level: interpolated in log beta.
+def deficits_of(setting: Replicates, population: str) -> Float[np.ndarray, "seeds betas"]:
+    """log N - I, nats."""
+    return np.asarray(setting.of(population, "mi_ceiling_nats") - setting.of(population, "mi_nats"))
 
-    0 where it never does, infinity where it already has at the largest beta, NaN where a share is NaN.
 
-    >>> betas, shares = np.array([1.0, 0.1, 0.01]), np.array([[0.5, 0.9, 1.0]])
-    >>> crossing_beta(betas, shares, 0.95).round(4).tolist()  # half way from 0.1 to 0.01
-    [0.0316]
+def bracket(
+    betas: Float[np.ndarray, " betas"], deficits: Float[np.ndarray, "seeds betas"], deficit: float
+) -> tuple[float, float]:
+    """The largest beta shown saturated and the smallest shown not to be; (0, infinity) where none is.
+
+    Betas are tested in order from either end, each at a one-sided 2.5%, until one fails: the order keeps the error
+    of each end at 2.5% without a correction. With one seed there is no error to test by: the values are taken as
+    they are, and the bracket is one beta wider at either end.
+
+    Args:
+        betas: from the largest to the smallest.
+
+    >>> bracket(np.array([1.0, 0.3, 0.1, 0.01]), np.array([[2.0, 0.8, 0.02, 0.0]] * 2), 0.1)
+    (0.1, 0.3)
     """
-    reached = shares >= level
-    k = np.argmax(reached, axis=1)
-    every, before = np.arange(len(shares)), np.maximum(k - 1, 0)
-    rise = shares[every, k] - shares[every, before]
-    fraction = (level - shares[every, before]) / np.where(rise > 0, rise, 1.0)
-    logs = np.log(np.where(betas > 0, betas, 1.0))
-    # beta = 0 has no logarithm: what is first reached there is reached at 0.
-    at = np.where(betas[k] > 0, np.exp(logs[before] + fraction * (logs[k] - logs[before])), betas[k])
-    crossing = np.where(k == 0, np.inf, at)
-    crossing = np.where(reached.any(axis=1), crossing, 0.0)
-    return np.where(np.isnan(shares).any(axis=1), np.nan, crossing)
+    there = np.isfinite(deficits).any(axis=0)
+    betas, deficits = betas[there], deficits[:, there]
+    found = mean_interval(deficits)
+    single = found.count < 2
+    saturated = np.where(single, found.mean, found.high) <= deficit
+    reduced = np.where(single, found.mean, found.low) > deficit
+    low = int(np.argmin(saturated[::-1])) if not saturated.all() else len(betas)
+    high = int(np.argmin(reduced)) if not reduced.all() else len(betas)
+    if single.any():
+        low, high = max(low - 1, 0), max(high - 1, 0)
+    return float(betas[len(betas) - low]) if low else 0.0, float(betas[high - 1]) if high else float("inf")
 
 
-def saturation_edge(setting: Replicates, population: str, share: float = SATURATED_SHARE) -> int | None:
-    """Index of the largest beta at which the mean I has reached its ceiling; None where none has."""
-    means = mean_interval(setting.of(population, "mi_share")).mean
-    reached = np.flatnonzero(np.isfinite(means) & (np.nan_to_num(means) >= share))
-    return int(reached[0]) if len(reached) else None
-
-
-def below(setting: Replicates, criterion: str, start: int) -> tuple[Effect, Effect]:
-    """What a test criterion does at betas smaller than the one at `start`.
-
-    Returns:
-        The fall to the best of them (cross-fitted, positive: better), and the change to the smallest
-        (positive: worse).
-    """
-    values = setting.of(TEST, criterion)
-    smaller = [k for k in range(start + 1, len(setting.betas)) if np.isfinite(values[:, k]).any()]
-    if not smaller:
-        return NO_EFFECT, NO_EFFECT
-    return effect(cross_fitted_contrast(values, start, smaller)), effect(values[:, smaller[-1]] - values[:, start])
+def bounds_apart(setting: Replicates, population: str, beta: float) -> float:
+    """How far the upper bound of I lies above the lower one at a beta; 0 without an upper bound."""
+    upper = setting.of(population, "mi_upper_nats")
+    lower = setting.of(population, "mi_lower_nats")
+    lower = np.where(np.isfinite(lower), lower, setting.of(population, "mi_nats"))
+    k = int(np.argmin(np.abs(setting.betas - beta)))
+    apart = (upper - lower)[:, k]
+    return float(np.nanmean(apart)) if np.isfinite(apart).any() else 0.0
 
 
 def informed_population(setting: Replicates) -> str | None:
     """Where this setting's mutual information is read: on the training set, else on the test set."""
-    return next((p for p in (TRAIN, TEST) if setting.measured(p, "mi_share")), None)
+    return next((p for p in (TRAIN, TEST) if setting.measured(p, "mi_nats")), None)

@@ -67,7 +67,8 @@ class Analyses:
         """
         table = clean_table(table)
         finals = replicates(table[table["is_final"].astype(bool)])
-        claims = analysis.claims(finals)
+        seeds = None if planned is None or "seed" not in planned.columns else planned["seed"].nunique()
+        claims = analysis.claims(finals, planned_seeds=seeds or None)
         published = None if compare is None else analysis.published_curves(compare)
 
         def against(compared: Callable[..., pd.DataFrame]) -> pd.DataFrame:

@@ -6,17 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
-
-from rdstudy.analysis import CLAIMS
+from rdstudy.analysis import CLAIMS, CRITERIA
 from rdstudy.report import provenance, sentences, tables
 from rdstudy.report.analyses import Analyses
 from rdstudy.report.answer import answer
 from rdstudy.report.cell_tables import missing_table, trouble_table
 from rdstudy.report.drawings import RenderedFigure
-from rdstudy.report.formatting import share
 from rdstudy.report.published import published_outcome, published_tables
-from rdstudy.report.verdicts import asks_the_paper, counts, counts_text, main_criterion, setting_verdicts
+from rdstudy.report.tables import Shown
+from rdstudy.report.verdicts import asks_the_paper, counts, main_criterion, setting_verdicts
 
 LEADING = ("published", "rate_distortion", "search", "verdicts")
 """Figures that follow the answer at once, in this order."""
@@ -28,7 +26,7 @@ class Claim:
 
     statement: str
     text: str
-    table: tables.Shown
+    table: Shown
 
 
 @dataclass(frozen=True)
@@ -44,11 +42,11 @@ class Content:
     asks_the_paper: bool
     claims: Sequence[Claim]
     method: str
-    published: Sequence[tables.Shown]
+    published: Sequence[Shown]
     published_outcome: str
     figures: Sequence[RenderedFigure]
-    tables: Sequence[tables.Shown]
-    cell_tables: Sequence[tables.Shown]
+    tables: Sequence[Shown]
+    cell_tables: Sequence[Shown]
     missing_unknown: bool
     facts: Sequence[tuple[str, str]]
     planned: Sequence[tuple[str, str]]
@@ -101,25 +99,15 @@ def _claims(analyses: Analyses) -> list[Claim]:
         rows = main_criterion(verdicts[verdicts["claim"] == claim])
         if rows.empty or counts(rows)["not_measurable"] == len(rows):
             continue
-        text = f"{_capital(counts_text(rows))}.{_share(analyses.claims_summary, claim)}"
+        summary = analyses.claims_summary
+        of_claim = summary[(summary["claim"] == claim) & (summary["criterion"] == CRITERIA[0])]
+        text = sentences.summary_sentence(of_claim.iloc[0])
         found.append(Claim(statement, text, tables.claim_table(analyses, claim)))
     return found
 
 
-def _share(summary: pd.DataFrame, claim: str) -> str:
-    """The share of settings for which the claim is true, between what is shown and what is possible."""
-    rows = summary[summary["claim"] == claim]
-    if rows.empty or not {"share_ci_low", "share_ci_high"} <= set(rows.columns):
-        return ""
-    row = rows.iloc[0]
-    text = f" Better in {share(row['share_low'])} to {share(row['share_high'])} of the settings"
-    if pd.notna(row["share_ci_low"]):
-        text += f" (95% interval {share(row['share_ci_low'])} to {share(row['share_ci_high'])})"
-    return f"{text}."
-
-
 def _method(analyses: Analyses, paper: bool) -> str:
-    parts = [sentences.VERDICTS, sentences.INTERVALS]
+    parts = [sentences.RULES, sentences.INTERVALS]
     if paper:
         parts.append(sentences.priors_sentence(analyses))
     return " ".join(parts)
@@ -140,7 +128,3 @@ def _value(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(map(_value, value))
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _capital(words: str) -> str:
-    return words[:1].upper() + words[1:]

@@ -7,8 +7,10 @@ from typing import Any
 
 import pandas as pd
 
-from rdstudy.analysis.contrasts import MIN_SEEDS, SMALLEST_EFFECT_NATS
+from rdstudy.analysis.claims import OTHER_SEEDS, VALIDATION_IMAGES
+from rdstudy.analysis.contrasts import MIN_SEEDS
 from rdstudy.analysis.replicates import setting_label
+from rdstudy.analysis.verdicts import BETTER, EQUIVALENT, NOT_MEASURABLE, OPEN, VERDICTS, WORSE
 from rdstudy.report.analyses import MAX_UNRELIABLE_SHARE, Analyses
 from rdstudy.report.formatting import number
 from rdstudy.storage.schema import TEST
@@ -26,13 +28,95 @@ INTERVALS = (
 UNRELIABLE_MARK = "~"
 """Before an NLL whose importance weights are unreliable."""
 
-VERDICTS = (
-    f"Supported: the interval lies above 0 and the effect is at least {SMALLEST_EFFECT_NATS:g} nats. Contradicted: the "
-    f"interval lies below {SMALLEST_EFFECT_NATS:g} nats, so there is no effect worth the name, or the opposite. "
-    "Undecided: anything else. Where there is no effect, a setting is called supported by chance in about 3 of 100 "
-    "cases. Where an effect is that of the best beta, the best one is found for each seed from the other seeds, else "
-    "its luck would count: an effect is smaller than the difference of the means in the tables and figures."
+RULES = (
+    "A gain is the difference of means over seeds from the reference beta to the smaller beta, taken within seeds; "
+    "positive: the smaller beta is better. Its interval is that of the best smaller beta, which is chosen for each "
+    "seed from the other seeds, or from their validation images where there are some. Better: shown to be above 0. "
+    "Worse: every smaller beta is shown to be worse. Equivalent: shown to lie within the margin, the smallest "
+    "difference of interest. Open: none of these. Each kind of false verdict has a rate of 2.5% over all settings of a "
+    "claim (Holm) and over all looks at 3, 6, 12 and 20 seeds (Lan & DeMets). Standard deviations are moderated over "
+    "settings (Smyth 2004). Most settings: the interval of the share of all settings, undecided ones counted either "
+    "way, lies above one half."
 )
+
+_CRITERIA = {
+    "distortion_nats": "test distortion",
+    "negative_elbo_nats": "test -ELBO",
+    "nll_nats": "test NLL",
+}
+
+
+def verdict_words(verdict: str) -> str:
+    """The verdict as it is printed: "not measurable"."""
+    return verdict.replace("_", " ")
+
+
+def nats(value: Any) -> str:
+    """One decimal, two below one nat; a real minus sign, and none before 0."""
+    if pd.isna(value):
+        return "\u2013"
+    digits = 1 if abs(value) >= 1 else 2
+    return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "\u2212")
+
+
+def with_interval(difference: float, low: float, high: float) -> str:
+    """ "3.1 (1.2 to 5.0)", or the difference alone where there is no interval."""
+    return nats(difference) if pd.isna(low) else f"{nats(difference)} ({nats(low)} to {nats(high)})"
+
+
+def claim_sentence(row: pd.Series) -> str:
+    """One setting's answer: the difference of means, its interval, and what follows from it.
+
+    Args:
+        row: of what `rdstudy.analysis.claims` returns.
+    """
+    verdict = str(row["verdict"])
+    if verdict == NOT_MEASURABLE:
+        return f"Not measurable: {row['reason']}."
+    name = _CRITERIA[str(row["criterion"])]
+    if row["claim"] == "underfitting":
+        name = "test distortion, less what the gap widens,"
+    difference = float(row["difference_nats"])
+    size = nats(abs(difference))
+    text = f"From beta = {row['reference_beta']:g} to {row['beta']:g}, {name} "
+    if float(size) == 0:
+        text += "changes by 0 nats"
+    else:
+        text += f"{'falls' if difference > 0 else 'rises'} by {size} nats"
+    if not pd.isna(row["low_nats"]):
+        best = {OTHER_SEEDS: " of the best smaller beta", VALIDATION_IMAGES: " of the best smaller beta"}
+        which = best.get(str(row["chosen_on"]), "")
+        text += f" (gain{which}: 95% interval {nats(row['low_nats'])} to {nats(row['high_nats'])})"
+    text += {
+        BETTER: ": better",
+        WORSE: ": worse",
+        EQUIVALENT: f": equivalent within {row['margin_nats']:g} nats",
+        OPEN: f": open, {row['reason']}",
+    }[verdict]
+    seeds = int(row["seeds"])
+    return f"{text}; {seeds} seed{'' if seeds == 1 else 's'}."
+
+
+def summary_sentence(row: pd.Series) -> str:
+    """In how many settings a claim holds, between which bounds, and whether that is most.
+
+    Args:
+        row: of what `rdstudy.analysis.claims_summary` returns.
+    """
+    settings = int(row["settings"])
+    of = f"{settings} setting{'' if settings == 1 else 's'}"
+    if row[NOT_MEASURABLE] == settings:
+        why = f": {row['reason']}" if row["reason"] else ""
+        return f"Not measurable in {'the one setting' if settings == 1 else f'any of {of}'}{why}."
+    counts = [f"{verdict_words(name)} in {int(row[name])}" for name in VERDICTS if row[name]]
+    low, high = f"{row['share_low']:.0%}", f"{row['share_high']:.0%}"
+    share = f"{low}" if low == high else f"between {low} and {high}"
+    text = (
+        f"A smaller beta is {_joined(counts)} of {of}: it is better in {share} of them "
+        f"(95% interval for settings like these: {row['share_ci_low']:.0%} to {row['share_ci_high']:.0%})"
+    )
+    most = {"supported": "most settings", "contradicted": "not most settings"}
+    return f"{text}; {most.get(str(row['verdict']), 'whether in most is open')}."
 
 
 def state(analyses: Analyses, study: Mapping[str, Any]) -> str:
@@ -85,7 +169,7 @@ def seeds(analyses: Analyses) -> str:
         return ""
     have = "one seed" if most == 1 else f"{most} seeds"
     return (
-        f"No setting has more than {have}, so every verdict is open, and the intervals that exist are very wide. "
+        f"No setting has more than {have}: every verdict is open, and what intervals there are say little. "
         f"At least {MIN_SEEDS} seeds are needed."
     )
 
@@ -142,14 +226,24 @@ def saturation_sentence(analyses: Analyses) -> str:
     parts = []
     within = rows[rows["saturates"] == "at"]
     if len(within):
-        low, high = within["beta"].min(), within["beta"].max()
-        where = f"at beta = {low:.2g}" if len(within) == 1 else f"between beta = {high:.2g} and {low:.2g}"
-        parts.append(f"reaches 95% of its ceiling {where} in {len(within)}")
-    for word, text in (("everywhere", "is at its ceiling at every beta in"), ("never", "never reaches it in")):
+        low, high = within["beta_low"].min(), within["beta_high"].max()
+        parts.append(f"saturates at a beta {_range(low, high)} in {len(within)}")
+    for word, text in (
+        ("everywhere", "is saturated at every beta in"),
+        ("never", "is saturated at none in"),
+        ("open", "is not decided in"),
+        ("not identified", "is not identified in"),
+    ):
         count = int((rows["saturates"] == word).sum())
         if count:
             parts.append(f"{text} {count}")
-    return f"The mutual information {_joined(parts)} of {len(rows)} settings."
+    return f"The mutual information {_joined(parts)} of {len(rows)} setting{'' if len(rows) == 1 else 's'}."
+
+
+def _range(low: float, high: float) -> str:
+    if low == 0:
+        return f"below {high:.2g}"
+    return f"of {low:.2g} or more" if high == float("inf") else f"between {low:.2g} and {high:.2g}"
 
 
 def reliability_sentence(analyses: Analyses, criterion: str) -> str:
@@ -161,7 +255,7 @@ def reliability_sentence(analyses: Analyses, criterion: str) -> str:
     return (
         f" Hollow points ({int(marked.sum())} of {points}) are unreliable: the importance weights of more than "
         f"{MAX_UNRELIABLE_SHARE:.0%} of their examples have a Pareto tail index above its threshold, "
-        "so that the NLL is too high, by more where the rate is large. It is an upper bound that more draws hardly lower."
+        "so that the NLL, an upper bound, is too high, by more where the rate is large."
     )
 
 

@@ -164,23 +164,17 @@ def _saturation(analyses: Analyses) -> Shown:
     return shown(
         "saturation",
         "Saturation of the mutual information",
-        "The beta at which I reaches 95% of its ceiling log N, interpolated in log beta, with its 95% "
-        "interval. Changes "
-        "of test distortion below the largest saturated beta of the grid: fall to the best smaller beta "
-        "(positive: "
-        "better), change to the smallest (positive: worse). Nats.",
+        "Between which betas of the grid the estimate of I comes within 0.1 nats of its ceiling log N, with 95% "
+        "confidence over seeds. The estimate cannot exceed log N, whatever the code tells of its input.",
         rows,
         {
             "population": lambda r: r["population"],
-            "saturates": lambda r: short(r["beta"]) if r["saturates"] == "at" else r["saturates"],
-            "interval": lambda r: beta_range(r["beta_low"], r["beta_high"]),
-            "most I / log N": lambda r: share(r["largest_share"]),
-            "marginal KL there": lambda r: number(r["marginal_kl_nats_at"]),
-            "at least beta": lambda r: number(r["marginal_kl_nats_last"]),
-            "fall below it": lambda r: interval(r, "distortion_fall"),
-            "change to least beta": lambda r: interval(r, "distortion_change"),
+            "saturates": lambda r: "between" if r["saturates"] == "at" else r["saturates"],
+            "betas": lambda r: beta_range(r["beta_low"], r["beta_high"]),
+            "least log N - I": lambda r: f"{max(r['least_deficit_nats'], 0.0):.2f}",
+            "R - I at the smallest beta": lambda r: number(r["marginal_kl_nats_last"]),
         },
-        text=("population",),
+        text=("population", "saturates"),
         names=analyses.names,
     )
 
@@ -263,12 +257,14 @@ def claim_table(analyses: Analyses, claim: str) -> Shown:
         "",
         rows,
         {
-            "criterion": lambda r: "train distortion" if claim == "underfitting" else CRITERION_NAMES[r["criterion"]],
-            "verdict": lambda r: r["verdict"],
-            "effect (nats)": lambda r: interval(r, "effect"),
-            "seeds": lambda r: str(r["n_seeds"]),
-            "more runs": lambda r: NOTHING if pd.isna(r["more_runs"]) else f"{int(r['more_runs']):,}",
-            "in words": lambda r: _capital(r["sentence"].split(": ", 1)[1]),
+            "criterion": lambda r: CRITERION_NAMES[r["criterion"]],
+            "verdict": lambda r: sentences.verdict_words(r["verdict"]),
+            "from beta": lambda r: short(r["reference_beta"]),
+            "to beta": lambda r: short(r["beta"]),
+            "gain (nats)": lambda r: sentences.with_interval(r["difference_nats"], r["low_nats"], r["high_nats"]),
+            "seeds": lambda r: str(r["seeds"]),
+            "look": lambda r: f"{r['look']} of {r['looks']}" if r["looks"] else NOTHING,
+            "in words": lambda r: sentences.claim_sentence(r),
         },
         text=("criterion", "verdict", "in words"),
         names=analyses.names,

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 
 from rdstudy.analysis import CRITERIA, SETTING
-
-BETTER, WORSE, EQUIVALENT, OPEN, NOT_MEASURABLE = "better", "worse", "equivalent", "open", "not_measurable"
-VERDICTS = (BETTER, WORSE, EQUIVALENT, OPEN, NOT_MEASURABLE)
+from rdstudy.analysis.verdicts import VERDICTS
 
 CLAIM_NAMES = {
     "lowering_beta": "lowering β",
@@ -28,25 +25,8 @@ def setting_verdicts(claims: pd.DataFrame) -> pd.DataFrame:
         `claim`, the setting's columns, `criterion`, `verdict` (one of `VERDICTS`), `difference_nats low_nats high_nats`
         (positive: better).
     """
-    if "effect_nats" in claims.columns:
-        claims = _from_effects(claims)
     named = [name for name in SETTING if name in claims.columns]
     return claims[["claim", *named, "criterion", "verdict", "difference_nats", "low_nats", "high_nats"]]
-
-
-def _from_effects(claims: pd.DataFrame) -> pd.DataFrame:
-    """The same from effects that speak for or against a claim."""
-    # Underfitting is a claim about a loss: an effect for it makes training distortion worse.
-    sign = np.where(claims["claim"] == "underfitting", -1.0, 1.0)
-    low, high = claims["effect_low"] * sign, claims["effect_high"] * sign
-    low, high = np.minimum(low, high), np.maximum(low, high)
-    decided = claims["verdict"].isin(["supported", "contradicted"])
-    verdict = np.select(
-        [claims["n_seeds"] == 0, decided & (low > 0), decided & (high < 0), decided],
-        [NOT_MEASURABLE, BETTER, WORSE, EQUIVALENT],
-        OPEN,
-    )
-    return claims.assign(verdict=verdict, difference_nats=claims["effect_nats"] * sign, low_nats=low, high_nats=high)
 
 
 def main_criterion(rows: pd.DataFrame) -> pd.DataFrame:

@@ -175,7 +175,7 @@ def _rows(
             "nll_draws": 512 if nll else null,
             "nll_examples": 1024 if nll else null,
             "nll_ess": 40.0 if nll else null,
-            "nll_unreliable_share": 0.1 if nll else null,
+            "nll_unreliable_share": 0.01 if nll else null,
             "status": "ok",
             "message": None,
             "pack_id": "p0",

@@ -7,7 +7,7 @@ BLOCKED = """
 import sys
 class Blocked:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {"torch", "torchvision", "ray", "optuna", "scipy"}:
+        if name.split(".")[0] in {"torch", "torchvision", "ray", "optuna"}:
             raise ModuleNotFoundError(f"{name} is not installed here", name=name)
 sys.meta_path.insert(0, Blocked())
 """

@@ -8,34 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rdstudy.analysis.bootstrap import quantile_interval, resampled_means
-from rdstudy.analysis.intervals import mean_interval, share_interval, t_quantile
+from rdstudy.analysis.intervals import mean_interval, share_interval
 from tests.analysis import PROPERTY
-
-
-@pytest.mark.parametrize("probability", [0.6, 0.9, 0.975, 0.9999])
-def test_the_t_quantile_has_its_closed_form_for_one_and_two_degrees(probability):
-    assert t_quantile(probability, 1) == pytest.approx(math.tan(math.pi * (probability - 0.5)), rel=1e-9)
-    two = (2 * probability - 1) * math.sqrt(2 / (1 - (2 * probability - 1) ** 2))
-    assert t_quantile(probability, 2) == pytest.approx(two, rel=1e-9)
-
-
-# Student's t, two-sided 95%, as printed in any table.
-@pytest.mark.parametrize(
-    ("degrees", "quantile"), [(3, 3.182446), (4, 2.776445), (9, 2.262157), (10, 2.228139), (29, 2.045230)]
-)
-def test_the_t_quantile_is_the_tabulated_one(degrees, quantile):
-    assert t_quantile(0.975, degrees) == pytest.approx(quantile, abs=1e-6)
-    assert t_quantile(0.025, degrees) == pytest.approx(-quantile, abs=1e-6)
-
-
-def test_the_t_quantile_tends_to_the_normal_one():
-    assert t_quantile(0.975, 10_000) == pytest.approx(1.959964, abs=3e-4)
-
-
-@pytest.mark.parametrize(("probability", "degrees"), [(0.0, 3), (1.0, 3), (0.9, 0)])
-def test_an_impossible_t_quantile_is_refused(probability, degrees):
-    with pytest.raises(ValueError, match="no t quantile"):
-        t_quantile(probability, degrees)
 
 
 @PROPERTY

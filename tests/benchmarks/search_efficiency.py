@@ -17,8 +17,8 @@ from functools import partial
 
 import numpy as np
 
+from rdstudy.analysis import hypervolume
 from rdstudy.execution.search import Search
-from rdstudy.execution.search.frontier_search import hypervolume
 from rdstudy.execution.search.gaussian_process import GaussianProcess, lowest
 from rdstudy.study import Cell, Study
 from tests.benchmarks.machine import Report, spread
@@ -101,7 +101,8 @@ def dense(one: Study) -> list[Cell]:
 
 
 def _area(cells: list[Cell]) -> float:
-    return hypervolume([(rate(cell), distortion(cell)) for cell in cells], (62.0, 100.0))
+    rates, distortions = (np.array([of(cell) for cell in cells]) for of in (rate, distortion))
+    return hypervolume(rates, distortions, (62.0, 100.0))
 
 
 def main() -> None:

@@ -11,8 +11,9 @@ import pytest
 from rdstudy.analysis import published_curves
 from rdstudy.errors import UserError
 from rdstudy.report import Analyses, write_report
+from rdstudy.report.drawings.published import published
 from rdstudy.report.figures import published_figure
-from rdstudy.report.published import published_illustration, published_outcome, published_tables
+from rdstudy.report.published import published_outcome, published_tables
 from rdstudy.study import parse_study
 from tests.analysis.published_studies import copied, curves_file, flat
 from tests.analysis.synthetic import Planted, study_table, u_shaped
@@ -73,13 +74,13 @@ def test_without_published_curves_there_is_no_section(same):
     alone = _analyses(same.table, None)
     assert published_outcome(alone) == ""
     assert published_tables(alone) == ()
-    assert published_illustration(alone) is None
+    assert not published(alone).panels
 
 
 def test_another_data_set_is_said_to_lack_everything_and_is_not_drawn(same, curves):
     other = _analyses(same.table.assign(dataset="mnist"), curves)
     assert "0 of 5 predictions are reproduced" in published_outcome(other)
-    assert published_illustration(other) is None
+    assert not published(other).panels
 
 
 @pytest.mark.parametrize(("depth", "n_points"), [(1, 22), (3, 21)])

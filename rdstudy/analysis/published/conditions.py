@@ -8,7 +8,7 @@
 
 Each is one or more one-sided t tests at 5% over the differences within seeds; a prediction needs all of its
 conditions, so no test needs a correction for their number (intersection-union). In P1 the best beta is chosen for each
-seed from the other seeds (`contrasts.cross_fitted_contrast`): chosen on the same seed, its luck would count as a rise.
+seed from the other seeds: chosen on the same seed, its luck would count as a rise.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from rdstudy.analysis.contrasts import cross_fitted_contrast
 from rdstudy.analysis.published.setups import CHECKERBOARD, RANDOM, Setup
 from rdstudy.storage.schema import TEST, TRAIN
 
@@ -134,8 +133,14 @@ def _no_rise(shallow: pd.DataFrame) -> Iterator[Condition]:
 
 
 def _above_best(values: pd.DataFrame, beta: float, inside: Sequence[float]) -> Float[np.ndarray, " seeds"]:
-    chosen = values[[beta, *inside]].to_numpy(dtype=np.float64)
-    return cross_fitted_contrast(chosen, 0, range(1, chosen.shape[1]))
+    """Each seed's value at `beta` less its value at the beta that is best for the other seeds; of one seed its own."""
+    candidates = values[list(inside)].to_numpy(dtype=np.float64)
+    others = np.repeat(candidates[None], len(candidates), axis=0)
+    if len(candidates) > 1:
+        others = others[~np.eye(len(candidates), dtype=bool)].reshape(len(candidates), -1, candidates.shape[1])
+    best = others.mean(axis=1).argmin(axis=1)
+    own: Float[np.ndarray, " seeds"] = candidates[np.arange(len(candidates)), best]
+    return values[beta].to_numpy(dtype=np.float64) - own
 
 
 def _betas(values: pd.DataFrame) -> list[float]:

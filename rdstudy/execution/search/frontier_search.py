@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import Trial, TrialState
 
+from rdstudy.analysis.hull import hypervolume
 from rdstudy.execution.search.beta_search import rounded
 from rdstudy.execution.search.outcome import Outcome
 from rdstudy.execution.search.samplers import new_record, sampler
@@ -79,11 +80,11 @@ class Frontier:
 
     def progress(self) -> list[float]:
         """Hypervolume after each cell, in nats^2, relative to the largest rate and distortion seen."""
-        points = [observation[1:] for observation in self.observations]
-        if not points:
+        if not self.observations:
             return []
-        worst = (max(rate for rate, _ in points), max(distortion for _, distortion in points))
-        return [hypervolume(points[:n], worst) for n in range(1, len(points) + 1)]
+        points = np.array([observation[1:] for observation in self.observations], dtype=np.float64)
+        worst = (float(points[:, 0].max()), float(points[:, 1].max()))
+        return [hypervolume(points[:n, 0], points[:n, 1], worst) for n in range(1, len(points) + 1)]
 
     def _free(self, point: dict[str, Any]) -> Cell | None:
         for seed in self.seeds:
@@ -91,16 +92,6 @@ class Frontier:
             if cell.id not in self._asked:
                 return cell
         return None
-
-
-def hypervolume(points: Sequence[tuple[float, float]], worst: tuple[float, float]) -> float:
-    """Area that the points dominate, up to the reference point `worst` (Zitzler & Thiele 1999). Larger is better."""
-    area, lowest = 0.0, worst[1]
-    for rate, distortion in sorted(points):
-        if rate < worst[0] and distortion < lowest:
-            area += (worst[0] - rate) * (lowest - distortion)
-            lowest = distortion
-    return area
 
 
 def _rounded(value: Any) -> Any:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from functools import partial
 
+from rdstudy.analysis.verdicts import NOT_MEASURABLE
 from rdstudy.report import figures, sentences
 from rdstudy.report.analyses import Analyses
 from rdstudy.report.drawings.selection import evenly, left_out
 from rdstudy.report.drawings.spec import FigureSpec, Panel
-from rdstudy.report.verdicts import CLAIM_NAMES, NOT_MEASURABLE, main_criterion, setting_verdicts
+from rdstudy.report.verdicts import CLAIM_NAMES, main_criterion, setting_verdicts
 
 MAX_SETTINGS = 16
 

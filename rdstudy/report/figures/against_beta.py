@@ -144,7 +144,7 @@ def information(
 
     Args:
         record: what `rdstudy.analysis.information` returns, for one setting and population.
-        saturation: the row of `rdstudy.analysis.saturation` for it, to mark the beta at which I saturates.
+        saturation: the row of `rdstudy.analysis.saturation` for it, to mark between which betas I saturates.
     """
     axes = axes_for(ax)
     points, dropped = drawable(record, ["beta", "rate_nats"])
@@ -200,7 +200,7 @@ def saturation(
 
 
 def _mark_saturation(axes: Axes, saturation: pd.DataFrame | None) -> None:
-    """A line at the beta where I reaches 95% of its ceiling, and its interval as a band."""
+    """A band between the betas where I comes within 0.1 nats of its ceiling."""
     if saturation is None or saturation.empty:
         return
     row = saturation.iloc[0]
@@ -208,6 +208,4 @@ def _mark_saturation(axes: Axes, saturation: pd.DataFrame | None) -> None:
     low, high = float(row["beta_low"]), float(row["beta_high"])
     if np.isfinite(low):
         axes.axvspan(max(low, left), min(high, right), color=FAINT, alpha=0.25, linewidth=0, zorder=0)
-    if np.isfinite(row["beta"]):
-        axes.axvline(float(row["beta"]), color=FAINT, linewidth=1, zorder=0)
     axes.set_xlim(right, left)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from rdstudy.execution.search import Outcome, Search
-from rdstudy.execution.search.frontier_search import Frontier, hypervolume
+from rdstudy.execution.search.frontier_search import Frontier
 from rdstudy.execution.search.search import Curves
 from rdstudy.study import StudyError
 from rdstudy.study.search_section import CURVE_SAMPLERS, FRONTIER_SAMPLERS
@@ -183,12 +183,6 @@ def test_without_a_search_beta_must_be_listed():
     text = TEXT[: TEXT.index("search:")]
     with pytest.raises(StudyError, match=r"grid\.beta: required, but not given"):
         parse_study(text)
-
-
-def test_a_hypervolume_is_the_area_that_the_points_dominate():
-    points = [(1.0, 3.0), (2.0, 2.0), (3.0, 1.0), (2.5, 2.5), (9.0, 0.0)]
-    assert hypervolume(points, (4.0, 4.0)) == 3 * 1 + 2 * 1 + 1 * 1
-    assert hypervolume([], (4.0, 4.0)) == 0.0
 
 
 def test_a_search_that_has_nothing_yet_can_be_looked_at():

@@ -1,0 +1,82 @@
+"""Deep against shallow networks at each beta, within a seed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from rdstudy.analysis.claims import COLUMNS, Question, judge
+from rdstudy.analysis.paired import Differences
+from rdstudy.analysis.replicates import CRITERIA, SETTING, TEST, Replicates, replicates
+from rdstudy.analysis.verdicts import MARGIN_NATS
+
+
+def capacity(
+    table: pd.DataFrame | Sequence[Replicates],
+    *,
+    margin_nats: float = MARGIN_NATS,
+    planned_seeds: int | None = None,
+) -> pd.DataFrame:
+    """Is the deepest network better or worse than the shallowest at the same beta, on the test set?
+
+    Seeds are paired by their number. The verdicts are about the deep network: `better` where its criterion is lower.
+    Holm's correction runs over all settings and betas of a criterion.
+
+    Args:
+        table, margin_nats, planned_seeds: as for `claims`.
+
+    Returns:
+        One row per setting (without its depth), criterion and beta: the setting's columns with the depth of the deep
+        network, `reference_depth`, `criterion beta`; `difference_nats low_nats high_nats`, deep minus shallow,
+        positive where the deep network is worse; `margin_nats verdict look looks seeds reason`. No rows where
+        only one depth was trained.
+    """
+    rows: list[dict[str, Any]] = []
+    pairs = _pairs(replicates(table))
+    for criterion in CRITERIA:
+        questions, depths, betas = [], [], []
+        for shallow, deep in pairs:
+            for beta, gained in _gains(shallow, deep, criterion):
+                found = Differences([beta], gained[:, None])
+                questions.append(Question(deep, criterion, margin_nats, beta, found, beta))
+                depths.append(shallow.setting["depth"])
+                betas.append(beta)
+        for row, depth in zip(judge(questions, planned_seeds), depths, strict=True):
+            gained, low, high = row["difference_nats"], row["low_nats"], row["high_nats"]
+            rows.append(
+                {**row, "reference_depth": depth, "difference_nats": -gained, "low_nats": -high, "high_nats": -low}
+            )
+    columns = [name for name in COLUMNS if name not in (*SETTING, "reference_beta", "chosen_on")]
+    return pd.DataFrame(rows, columns=[*SETTING, "reference_depth", *columns])
+
+
+def _pairs(settings: Sequence[Replicates]) -> list[tuple[Replicates, Replicates]]:
+    """The shallowest and the deepest setting of those that differ in depth alone."""
+    alike: dict[tuple[Any, ...], list[Replicates]] = {}
+    for one in settings:
+        key = tuple(str(one.setting[name]) for name in SETTING if name != "depth")
+        alike.setdefault(key, []).append(one)
+    found = []
+    for group in alike.values():
+        ordered = sorted(group, key=lambda one: float(one.setting["depth"] or 0))
+        if len(ordered) > 1:
+            found.append((ordered[0], ordered[-1]))
+    return found
+
+
+def _gains(shallow: Replicates, deep: Replicates, criterion: str) -> list[tuple[float, np.ndarray]]:
+    """Shallow minus deep at each beta, a seed a row."""
+    seeds, of_shallow, of_deep = np.intersect1d(shallow.seeds, deep.seeds, return_indices=True)
+    low, high = shallow.of(TEST, criterion), deep.of(TEST, criterion)
+    found = []
+    for beta in deep.betas:
+        at = np.flatnonzero(shallow.betas == beta)
+        if not len(at) or not len(seeds):
+            continue
+        gained = low[of_shallow, at[0]] - high[of_deep, int(np.flatnonzero(deep.betas == beta)[0])]
+        if np.isfinite(gained).any():
+            found.append((float(beta), gained))
+    return found
