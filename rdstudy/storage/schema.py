@@ -82,8 +82,10 @@ class Measurement(AxisColumns, _Row):
 
     distortion_nats: float | None = _value("nats", "D = E_x E_q(z|x)[-log p(x|z)], one draw of z per example")
     distortion_se: float | None = _value("nats", "standard error of D over examples and draws")
-    rate_nats: float | None = _value("nats", "R = E_x KL(q(z|x) || p(z)), in closed form")
-    rate_se: float | None = _value("nats", "standard error of R over examples")
+    rate_nats: float | None = _value(
+        "nats", "R = E_x KL(q(z|x) || p(z)), in closed form, or for a prior without one by the draws of D"
+    )
+    rate_se: float | None = _value("nats", "standard error of R over examples, and draws where there are any")
     elbo_nats: float | None = _value("nats", "-(D + R), whatever beta was trained with")
     elbo_se: float | None = _value("nats", "standard error of the ELBO over examples and draws")
     mi_nats: float | None = _value(

@@ -34,7 +34,7 @@ def test_a_name_has_one_spelling():
     "name", ["mixture", "mixture(0)", "mixture(1,2)", "mixture(x)", "standard_normal(1)", "vamp", ":"]
 )
 def test_a_name_that_is_none_is_refused(name):
-    with pytest.raises(ValueError, match="there is no such prior|is written|not a class"):
+    with pytest.raises(ValueError, match=r"there is no such prior|is written|not a class"):
         canonical("prior", name)
 
 

@@ -21,7 +21,7 @@ class Mixture:
 
     closed_form: ClassVar[bool] = False
 
-    def __init__(self, components: float) -> None:
+    def __init__(self, components: int | float) -> None:
         """
         Args:
             components: K, the number of Gaussians.
