@@ -37,7 +37,8 @@ class Table:
     def __init__(
         self, root: StoragePath, check: Callable[[], None] = lambda: None, states: CellStates | None = None
     ) -> None:
-        """
+        """Open the table of a results folder.
+
         Args:
             root: the results folder.
             check: called before every change of the table; raises if the lock was lost.

@@ -193,7 +193,8 @@ def parse_study(text: str, *, where: str = "study", overrides: Sequence[str] = (
 
 
 def _require_permission(study: Study) -> None:
-    """
+    """Refuse a study with plugins unless they were allowed.
+
     Raises:
         SettingError: the study names code of its own, and that was not allowed.
     """

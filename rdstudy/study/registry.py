@@ -59,7 +59,8 @@ def is_plugin(value: str) -> bool:
 
 
 def require_permission(kind: str, value: str) -> None:
-    """
+    """Refuse a plugin unless plugins were allowed.
+
     Raises:
         ValueError: the value is a plugin, and plugins were not allowed.
     """

@@ -140,7 +140,8 @@ def _above_best(values: pd.DataFrame, beta: float, inside: Sequence[float]) -> F
         others = others[~np.eye(len(candidates), dtype=bool)].reshape(len(candidates), -1, candidates.shape[1])
     best = others.mean(axis=1).argmin(axis=1)
     own: Float[np.ndarray, " seeds"] = candidates[np.arange(len(candidates)), best]
-    return values[beta].to_numpy(dtype=np.float64) - own
+    at: Float[np.ndarray, " seeds"] = values[beta].to_numpy(dtype=np.float64) - own
+    return at
 
 
 def _betas(values: pd.DataFrame) -> list[float]:
