@@ -270,3 +270,21 @@ def test_a_part_of_a_pack_knows_which_of_its_own_diverged(make_cell, images):
         part = start([cells[k] for k in members], images)
         part.restore(*whole.state())
         assert part.diverged.keys() == diverged
+
+
+def test_beta_rises_linearly_from_zero_and_stays(make_cell, dataset):
+    cells = [make_cell(beta=2.0, beta_warmup_steps=100), make_cell(beta=0.5)]
+    images = torch.from_numpy(dataset.images.copy())
+    training = PackTrainer(cells, images, [np.arange(40)] * 2)
+    used = []
+    gradient = training.stack.lagrangian_gradient
+
+    def recorded(batch: torch.Tensor, noise: torch.Tensor, beta: torch.Tensor) -> None:
+        used.append(beta.flatten().tolist())
+        gradient(batch, noise, beta)
+
+    training.stack.lagrangian_gradient = recorded  # type: ignore[method-assign]
+    training.advance(100)
+    rising = [2.0 * min(1.0, step / 100) for step in range(100)]
+    assert [first for first, _ in used] == pytest.approx(rising)
+    assert {second for _, second in used} == {0.5}
