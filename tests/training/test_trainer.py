@@ -285,3 +285,21 @@ def test_cells_of_one_seed_that_differ_only_in_beta_begin_alike_and_see_the_same
     assert torch.equal(noise[:, 0], noise[:, 1])
     assert not torch.equal(order[:, 0], order[:, 2])
     assert not torch.equal(noise[:, 0], noise[:, 2])
+
+
+def test_beta_rises_linearly_from_zero_and_stays(make_cell, dataset):
+    cells = [make_cell(beta=2.0, beta_warmup_steps=100), make_cell(beta=0.5)]
+    images = torch.from_numpy(dataset.images.copy())
+    training = PackTrainer(cells, images, [np.arange(40)] * 2)
+    used = []
+    gradient = training.stack.lagrangian_gradient
+
+    def recorded(batch: torch.Tensor, noise: torch.Tensor, beta: torch.Tensor) -> None:
+        used.append(beta.flatten().tolist())
+        gradient(batch, noise, beta)
+
+    training.stack.lagrangian_gradient = recorded  # type: ignore[method-assign]
+    training.advance(100)
+    rising = [2.0 * min(1.0, step / 100) for step in range(100)]
+    assert [first for first, _ in used] == pytest.approx(rising)
+    assert {second for _, second in used} == {0.5}
