@@ -152,8 +152,8 @@ def welch(x: Float[np.ndarray, " seeds_a"], y: Float[np.ndarray, " seeds_b"]) ->
 
 
 def _seeds(study: Replicates, population: str, quantity: str, beta: float) -> Float[np.ndarray, " seeds"]:
-    values = study.of(population, quantity)[:, int(np.flatnonzero(study.betas == beta)[0])]
-    return values[np.isfinite(values)]
+    values: Float[np.ndarray, " seeds"] = study.of(population, quantity)[:, int(np.flatnonzero(study.betas == beta)[0])]
+    return np.asarray(values[np.isfinite(values)])
 
 
 def _pairs(a: Compared, b: Compared, names: Sequence[str]) -> Iterator[tuple[Replicates, Replicates]]:

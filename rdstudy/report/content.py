@@ -15,6 +15,7 @@ from rdstudy.report.answer import answer
 from rdstudy.report.cell_tables import missing_table, trouble_table
 from rdstudy.report.drawings import RenderedFigure
 from rdstudy.report.formatting import share
+from rdstudy.report.tables import Shown
 from rdstudy.report.verdicts import asks_the_paper, counts, counts_text, main_criterion, setting_verdicts
 
 LEADING = ("rate_distortion", "search", "verdicts")
@@ -27,7 +28,7 @@ class Claim:
 
     statement: str
     text: str
-    table: tables.Shown
+    table: Shown
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,10 @@ class Content:
     asks_the_paper: bool
     claims: Sequence[Claim]
     method: str
-    published: tables.Shown | None
+    published: Shown | None
     figures: Sequence[RenderedFigure]
-    tables: Sequence[tables.Shown]
-    cell_tables: Sequence[tables.Shown]
+    tables: Sequence[Shown]
+    cell_tables: Sequence[Shown]
     missing_unknown: bool
     facts: Sequence[tuple[str, str]]
     planned: Sequence[tuple[str, str]]

@@ -38,8 +38,8 @@ def _from_effects(claims: pd.DataFrame) -> pd.DataFrame:
     """The same from effects that speak for or against a claim."""
     # Underfitting is a claim about a loss: an effect for it makes training distortion worse.
     sign = np.where(claims["claim"] == "underfitting", -1.0, 1.0)
-    low, high = claims["effect_low"] * sign, claims["effect_high"] * sign
-    low, high = np.minimum(low, high), np.maximum(low, high)
+    ends = claims[["effect_low", "effect_high"]].to_numpy(dtype=np.float64) * sign[:, None]
+    low, high = ends.min(axis=1), ends.max(axis=1)
     decided = claims["verdict"].isin(["supported", "contradicted"])
     verdict = np.select(
         [claims["n_seeds"] == 0, decided & (low > 0), decided & (high < 0), decided],

@@ -14,7 +14,7 @@ from tests.analysis.synthetic import Planted, flat, study_table
 BETAS = (1.0, 0.1)
 
 
-def _study(name: str, gap: float, **changes: object) -> Compared:
+def _study(name: str, gap: float, **changes: str) -> Compared:
     table = study_table([Planted(flat(gap), depth=d) for d in (1, 3)], betas=BETAS, seeds=4, nll=False, mi=False)
     return Compared.of(name, table.assign(**changes))
 

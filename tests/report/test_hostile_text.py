@@ -29,7 +29,12 @@ def report(tmp_path_factory):
     for name in table.columns:
         if name not in KEPT and table[name].map(lambda value: isinstance(value, str)).any():
             table[name] = HOSTILE
-    study = {"name": HOSTILE, "question": f"{HOSTILE}\ud800", "dataset": {HOSTILE: [HOSTILE]}, "data_fingerprint": HOSTILE}
+    study = {
+        "name": HOSTILE,
+        "question": f"{HOSTILE}\ud800",
+        "dataset": {HOSTILE: [HOSTILE]},
+        "data_fingerprint": HOSTILE,
+    }
     planned = table[["cell_id", "dataset", "prior", "beta", "seed"]].drop_duplicates("cell_id")
     planned = pd.concat([planned, planned.tail(1).assign(cell_id="another")])
     folder = tmp_path_factory.mktemp("results")
