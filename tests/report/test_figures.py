@@ -36,10 +36,10 @@ def _all_figures(table: pd.DataFrame) -> dict[str, partial[Figure]]:
     reconstructions = dict.fromkeys((5.0, 1.0, 0.1), images)
     one = main_criterion(setting_verdicts(analysis.claims(table)))
     labels = [f"checkerboard, 81,920 examples, depth {depth}" for depth in one["depth"]]
-    reconstructions = dict.fromkeys(GRID, images[0])
+    along_the_curve = dict.fromkeys(GRID, images[0])
     return {
         "rate_distortion": partial(figures.rate_distortion, points, title="tetrominoes"),
-        "reconstructions along the curve": partial(figures.rate_distortion, points, reconstructions=reconstructions),
+        "reconstructions along the curve": partial(figures.rate_distortion, points, reconstructions=along_the_curve),
         "bits": partial(figures.rate_distortion, points, bits=True),
         "criterion": partial(figures.criterion, points),
         "gap": partial(figures.gap, analysis.gaps(table)),

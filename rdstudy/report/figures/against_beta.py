@@ -164,7 +164,7 @@ def information(
     axes.set_yscale("log")
     values = points[["rate_nats", "mi_ceiling_nats"]].to_numpy(dtype=np.float64)
     largest = float(values[finite(values)].max(initial=1e-3))
-    axes.set_ylim(max(axes.get_ylim()[0], largest / 1e3), largest * 1.5)
+    axes.set_ylim(max(axes.get_ylim()[0] if len(points) else 0.0, largest / 1e3), largest * 1.5)
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     set_beta_axis(axes, points["beta"].to_numpy())
     axes.set_ylabel("nats per example (log scale)")

@@ -30,6 +30,7 @@ def set_beta_axis(axes: Axes, betas: Sequence[float] | Float[np.ndarray, " betas
     axes.set_xscale("log")
     axes.set_xlabel("β, weight of the rate (log scale, large to small)")
     if not len(values):
+        axes.set_xlim(10.0, 0.1)  # a logarithmic axis without data has no limits of its own
         return
     low, high = at.min() / 1.25, at.max() * 1.25
     ticks = [tick for tick in _ROUND if low <= tick <= high]

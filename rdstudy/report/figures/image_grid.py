@@ -91,7 +91,7 @@ def as_picture(image: UInt8[np.ndarray, "height width channels"]) -> UInt8[np.nd
     return np.repeat(side_by_side, 3, axis=2)
 
 
-def _mosaic(columns: list[Images]) -> tuple[UInt8[np.ndarray, "rows columns channels"], int]:
+def _mosaic(columns: list[Images]) -> tuple[UInt8[np.ndarray, "rows columns 3"], int]:
     """The images on one grey ground, and the distance from one to the next."""
     columns = [np.stack([as_picture(image) for image in images]) for images in columns]
     count, height, width, channels = columns[0].shape

@@ -41,7 +41,8 @@ def learning_curves(record: pd.DataFrame, *, ax: Axes | None = None, title: str 
         handles.append(Line2D([], [], color=colour, label=f"β = {beta:g}"))
     handles.append(Line2D([], [], color=INK, label="test"))
     handles.append(Line2D([], [], color=INK, linestyle=DASHED, label="train"))
-    axes.set_xscale("log")
+    if len(record):  # a logarithmic axis without data has no limits
+        axes.set_xscale("log")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,g}")
     axes.set_xlabel("training steps (log scale)")
     axes.set_ylabel("distortion (nats per example)")
