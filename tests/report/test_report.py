@@ -225,7 +225,7 @@ def test_a_study_record_that_lacks_things_is_no_obstacle(study):
 
 
 def test_a_single_beta_and_a_single_setting_make_a_page():
-    assert "Undecided" in _page_of(study_table(SETTINGS[:1], betas=(1.0,), seeds=3))
+    assert "Not measurable" in _page_of(study_table(SETTINGS[:1], betas=(1.0,), seeds=3))
 
 
 def test_damaged_sheets_and_other_images_are_left_out(tmp_path):
