@@ -26,7 +26,7 @@ from rdstudy.analysis.moderation import moderate
 LEVEL = 0.95
 MIN_SEEDS = 3
 
-_TEMPERATURE = 0.85
+_TEMPERATURE = 1.0  # 0.85 finds one good beta of 8 more often, but errs in 3% of studies of one setting
 _SCALE_DEGREES = 16  # with few degrees of freedom, candidates are chosen as if all were equally noisy
 
 
