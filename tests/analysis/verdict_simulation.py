@@ -129,7 +129,8 @@ def main() -> None:
         "",
         f"`{command}`, {dt.date.today().isoformat()}. Shares of settings; simulated studies of 8 smaller betas, "
         "margin 2 nats, in percent; 3 is allowed. Noise as in the reference: sd 0.6 at beta 1, growing to 8 at the "
-        "smallest beta. The worst of 3, 6 and 20 planned seeds, judged at the end, or at every look until a verdict is found.",
+        "smallest beta. The worst of 3, 6 and 20 planned seeds, judged at the end, or at every look until a verdict is "
+        "found.",
         "",
         "| settings | truth | noise | false better | false worse | false equivalent |",
         "|---:|---|---|---:|---:|---:|",

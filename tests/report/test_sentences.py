@@ -81,7 +81,7 @@ def test_a_summary_counts_every_setting_and_its_bounds_are_ordered(study):
 
 def test_undecided_settings_count_either_way():
     """5 better and 7 open of 12: the share is 42% or more, and not "in most" because 5 of 5 decided are better."""
-    row = {"claim": "lowering_beta", "criterion": "distortion_nats", "dataset": "d", "split": "s"}
+    row: dict[str, object] = {"claim": "lowering_beta", "criterion": "distortion_nats", "dataset": "d", "split": "s"}
     row |= {"difference_nats": 3.0, "margin_nats": 2.0, "seeds": 3, "look": 1, "looks": 1, "reason": ""}
     found = pd.DataFrame([{**row, "verdict": word} for word in ["better"] * 5 + ["open"] * 7])
     summary = claims_summary(found).iloc[0]

@@ -294,9 +294,9 @@ def test_beta_rises_linearly_from_zero_and_stays(make_cell, dataset):
     used = []
     gradient = training.stack.lagrangian_gradient
 
-    def recorded(batch: torch.Tensor, noise: torch.Tensor, beta: torch.Tensor) -> None:
+    def recorded(images: torch.Tensor, noise: torch.Tensor, beta: torch.Tensor) -> None:
         used.append(beta.flatten().tolist())
-        gradient(batch, noise, beta)
+        gradient(images, noise, beta)
 
     training.stack.lagrangian_gradient = recorded  # type: ignore[method-assign]
     training.advance(100)
