@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 
 from rdstudy.data.dataset import Dataset, make_dataset
 from rdstudy.data.splits import split_dataset
-from rdstudy.data.tetrominoes import FACTORS, draw_factors
+from rdstudy.data.tetrominoes import draw_factors
+from rdstudy.data.tetrominoes_drawing import FACTORS
 
 MIDDLE = np.array([factor.middle for factor in FACTORS])
 RANGE = np.array([factor.high - factor.low for factor in FACTORS])

@@ -9,13 +9,12 @@ import pytest
 from rdstudy.data.loading import load_dataset
 from rdstudy.data.tetrominoes import (
     EXAMPLES,
-    FACTORS,
     SCALE,
     draw_factors,
     is_central,
     is_odd_box,
-    render,
 )
+from rdstudy.data.tetrominoes_drawing import FACTORS, render
 
 LOW = np.array([factor.low for factor in FACTORS])
 HIGH = np.array([factor.high for factor in FACTORS])

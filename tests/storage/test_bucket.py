@@ -99,7 +99,7 @@ def test_writes_refused_for_a_while_are_waited_for(url, server):
 
 def test_a_bucket_that_is_not_there_is_one_clear_message(server):
     url = f"{server.kind}://no-such-bucket/x"
-    with pytest.raises(StorageError, match=f"{url}/f: writing failed: the bucket is not there"):
+    with pytest.raises(StorageError, match=f"{url}/f: writing failed: the bucket does not exist"):
         atomic_write(storage_path(url) / "f", lambda file: file.write(b""))
 
 

@@ -41,11 +41,11 @@ def test_a_name_that_is_none_is_refused(name):
 def test_code_of_ones_own_is_imported_only_where_that_is_allowed(command, study_file, plugin, tmp_path):
     text = study_file.read_text() + "\n"
     study_file.write_text(text.replace("  depth:", f"  prior: [{plugin}]\n  depth:"))
-    refused = command("run", study_file, "--inline", "--results", "out")
+    refused = command("run", study_file, "--no-ray", "--results", "out")
     assert refused.code != 0
     assert "--allow-plugins" in refused.err
     assert "own_priors" not in sys.modules
-    ended = command("run", study_file, "--inline", "--results", "out", "--allow-plugins")
+    ended = command("run", study_file, "--no-ray", "--results", "out", "--allow-plugins")
     assert ended.code == 0, ended.err
     (name,) = set(load_measurements(storage_path(tmp_path / "out"))["prior"])
     assert name.startswith(f"{plugin}@")  # the hash of the class's source, so that other code makes other cells

@@ -30,7 +30,7 @@ def test_a_study_searches_the_best_beta_of_two_priors(command, study_file, tmp_p
     text = study_file.read_text().replace("  beta: [1, 0.1]\n", "  prior: [standard_normal, mixture(3)]\n")
     text += "search: {goal: best_beta, beta: {low: 0.1, high: 2}, batch: 4, stop_when: {cells: 4}}\n"
     study_file.write_text(text)
-    ended = command("run", study_file, "--inline", "--results", "out")
+    ended = command("run", study_file, "--no-ray", "--results", "out")
     assert ended.code == 0, ended.err
     table = load_measurements(storage_path(tmp_path / "out"))
     assert set(table["prior"]) == {"standard_normal", "mixture(3)"}
