@@ -1,5 +1,5 @@
-"""The one exception for what the user can mend."""
+"""The exception for errors that the user can fix."""
 
 
 class UserError(ValueError):
-    """Says in its message what was found, what is needed, and what to do; the CLI prints it without a traceback."""
+    """Invalid input: the message says what was found, what is allowed, and where. The CLI prints no traceback."""

@@ -1,4 +1,4 @@
-"""Who made a row: versions, commit, device, host."""
+"""Provenance of a row: versions, commit, device, host."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Commit:
 
 
 def git_commit() -> Commit | None:
-    """The commit of the repository around the working directory; None outside one or without git."""
+    """The commit of the working directory's repository; None outside a repository or without git."""
     try:
         found = subprocess.run(
             ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True
@@ -46,7 +46,7 @@ def _processor() -> str:
 
 
 def device_name(device: torch.device) -> str:
-    """The device's type and model, and the threads of a CPU, on which rounding may depend."""
+    """The device's type and model, and the number of CPU threads, on which rounding may depend."""
     if device.type == "cuda":
         return f"cuda ({torch.cuda.get_device_name(device)})"
     if device.type == "cpu":

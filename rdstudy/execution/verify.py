@@ -1,12 +1,12 @@
-"""Finished cells trained once more, elsewhere, and held against the table: a spot check of anybody's results.
+"""Spot check of a results folder: trains some finished cells again and compares them with the table.
 
-    finished cells -> some of them, at random -> trained again from the study -> the same rows?
+    finished cells -> random sample -> trained again from the study -> equal rows?
 
-On the machine that made a table the values come out with the same bits. Another processor, or another PyTorch, adds
-up in another order, and training carries that rounding on: for some hundred steps it stays rounding, then the two
-part, and end as far from each other as two seeds do (seen with the same study under AVX-512 and under AVX2: relative
-differences below 1e-7 at step 35, and of 0.1 to 5 nats at step 4,000). So the first steps are held to float32, and
-what comes after to the spread between the study's own seeds: a tighter bound would refuse honest tables.
+On the machine that made a table all values have the same bits. Another processor or PyTorch version sums in another
+order. For some hundred steps the difference stays a rounding error; then the two runs diverge and end as far apart as
+two seeds do (the same study under AVX-512 and AVX2: relative differences below 1e-7 at step 35, and 0.1 to 5 nats at
+step 4,000). So the first steps are compared within float32 rounding, and later ones within the spread between the
+study's own seeds. A tighter bound would reject honest tables.
 """
 
 from __future__ import annotations
@@ -52,20 +52,20 @@ COUNTED = (
     "status",
     "is_final",
 )
-"""What does not depend on rounding at all."""
+"""Columns that do not depend on rounding."""
 MEASURED = tuple(column.name for column in COLUMNS if column.group == "values" and column.name not in COUNTED)
 
 NOISE = 1e-6
-"""Relative difference below which a value is the same on any machine."""
+"""Relative difference up to which values count as equal on any machine."""
 FIRST_STEPS, FIRST_NOISE = 50, 1e-4
-"""Until this step, relative differences of two processors are those of float32 sums (seen: up to 1e-7)."""
+"""Up to this step, relative differences between processors stay those of float32 sums (seen: up to 1e-7)."""
 SPREADS = 6.0
-"""How many standard deviations between seeds two processors may end apart (seen, with three seeds: up to 3.1)."""
+"""Allowed difference between processors, in standard deviations between seeds (seen with three seeds: up to 3.1)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One value that came out otherwise, and how far off it may be by rounding."""
+    """A value that differs by more than rounding allows."""
 
     step: int
     population: str
@@ -76,27 +76,34 @@ class Difference:
 
     def __str__(self) -> str:
         return (
-            f"step {self.step}, {self.population}: {self.column} is recorded as {self.recorded}, came out as "
-            f"{self.again}" + (f" (allowed: {self.allowed:.2g})" if self.allowed else "")
+            f"step {self.step}, {self.population}: {self.column} is {self.recorded} in the table and "
+            f"{self.again} when trained again" + (f" (allowed: {self.allowed:.2g})" if self.allowed else "")
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What became of one cell: its values compared, how many have the same bits, and those that are wrong."""
+    """The comparison of one cell.
+
+    Attributes:
+        cell: what was trained again.
+        values: number of values compared.
+        equal: number of values with the same bits.
+        largest: largest difference in distortion or rate, nats.
+        unjudged: values that differ but cannot be judged, because the study has one seed only.
+        wrong: values that differ by more than rounding allows.
+    """
 
     cell: Cell
     values: int
     equal: int
     largest: float
-    """Largest difference in distortion or rate, nats."""
     unjudged: int
-    """Values that differ and that nothing can be said of, for the study has one seed."""
     wrong: tuple[Difference, ...]
 
     @property
     def verdict(self) -> Verdict:
-        """What is to be said of the cell in two words."""
+        """Whether the cell has the same bits, differs by rounding, or is different."""
         if self.wrong:
             return CHANGED
         return SAME if self.equal == self.values else ROUNDED
@@ -104,7 +111,7 @@ class Verified:
 
 @dataclass(frozen=True)
 class Recorded:
-    """A results folder: its study, all its cells, and which of them are finished."""
+    """A results folder: its study, the study's cells by id, and the ids of the finished ones."""
 
     folder: StoragePath
     study: Study
@@ -113,20 +120,20 @@ class Recorded:
 
     @staticmethod
     def within(place: StoragePath, overrides: Sequence[str] = ()) -> list[Recorded]:
-        """The results folder itself, or those that a folder of results folders holds.
+        """A results folder, or all results folders within a folder.
 
         Args:
-            place: either of them.
-            overrides: settings such as `dataset.root=/data`, for every study that they suit.
+            place: either of these.
+            overrides: settings such as `dataset.root=/data`, for every study they are valid for.
 
         Raises:
-            UserError: there is none, or an override suits none.
+            UserError: there is no results folder, or an override is valid for none.
         """
         folders = [place] if (place / "study.json").exists() else []
         if not folders and place.is_dir():
             folders = sorted(path.parent for path in place.glob("*/study.json"))
         if not folders:
-            raise UserError(f"{place}: no results folder, nor a folder of some: no study.json in it or one below")
+            raise UserError(f"{place}: neither a results folder nor a folder of some: no study.json or */study.json")
         refusals: list[UserError] = []
         found = []
         for folder in folders:
@@ -145,7 +152,7 @@ class Recorded:
 
 
 def draw_cells(recorded: Sequence[Recorded], n: int, seed: int) -> list[tuple[Recorded, list[Cell]]]:
-    """Some finished cells, drawn at random without replacement over all folders.
+    """Choose finished cells at random, without replacement, from all folders.
 
     Args:
         recorded: results folders.
@@ -164,9 +171,9 @@ def draw_cells(recorded: Sequence[Recorded], n: int, seed: int) -> list[tuple[Re
 
 
 def contradictions(recorded: Recorded) -> list[str]:
-    """What a table says that cannot be true, whoever trained it; nothing is trained for this.
+    """Contradictions within a table, found without training.
 
-    Every row's settings are those its cell_id stands for; -ELBO = D + R; marginal KL = R - I; I is at most its ceiling.
+    Checked: a row's settings belong to its cell_id; -ELBO = D + R; marginal KL = R - I; I is at most its ceiling.
     """
     table = load_measurements(recorded.folder)
     table["numerics"] = table["numerics"].fillna(1)  # tables made before there was the column
@@ -174,7 +181,7 @@ def contradictions(recorded: Recorded) -> list[str]:
     for cell_id, rows in table.groupby("cell_id", observed=True):
         cell = recorded.cells.get(str(cell_id))
         if cell is None:
-            continue  # of the same folder, but of another study
+            continue  # of another study in the same folder
         for name in set(asdict(cell)) & set(rows.columns):
             other = rows.loc[rows[name] != getattr(cell, name), name]
             if len(other):
@@ -197,15 +204,18 @@ def contradictions(recorded: Recorded) -> list[str]:
 def train_again(
     recorded: Recorded, cells: Sequence[Cell], display: Callable[[list[Pack]], AbstractContextManager[Any]]
 ) -> pd.DataFrame:
-    """The cells' rows, trained anew in this process and in a folder of their own, which is removed.
+    """Train cells again, in this process and in a temporary folder.
 
     Args:
-        recorded: the folder whose cells they are.
-        cells: some of them.
-        display: makes, of packs, the listener that is told of their progress while it is entered.
+        recorded: the results folder.
+        cells: some of its cells.
+        display: called with the packs; gives a context manager whose value receives their progress.
+
+    Returns:
+        The table of the new rows.
 
     Raises:
-        UserError: the data are not there, or are others.
+        UserError: the data are missing, or differ from those of the results folder.
     """
     study = recorded.study
     dataset = load_data(study)
@@ -213,7 +223,7 @@ def train_again(
     if dataset.fingerprint != fingerprint:
         raise UserError(
             f"{recorded.folder}: was made from data with the fingerprint {fingerprint[:12]}; those here have "
-            f"{dataset.fingerprint[:12]}. Say where the right ones are, e.g. with --set dataset.root=FOLDER"
+            f"{dataset.fingerprint[:12]}. Give the folder of the right data, e.g. with --set dataset.root=FOLDER"
         )
     device = pick_device(study.resources.device)
     packs = plan_packs(cells, pixels=dataset.images.shape[1], device=device.type)
@@ -226,10 +236,10 @@ def train_again(
 
 
 def compare(recorded: Recorded, again: pd.DataFrame, cells: Sequence[Cell]) -> Iterator[Verified]:
-    """Each cell's rows of the table against those of its second training.
+    """Compare each cell's rows in the table with those of its second training.
 
-    A value may differ by rounding, but then all of its row do: where most of a row has the same bits, one that has not
-    was changed, however little. Rows of `rdstudy remeasure` are left out.
+    Rounding changes most values of a row. If most values of a row have the same bits, another value was changed by
+    hand, even if the difference is small. Rows of `rdstudy remeasure` are left out.
 
     Args:
         recorded: the folder.
@@ -247,7 +257,7 @@ def compare(recorded: Recorded, again: pd.DataFrame, cells: Sequence[Cell]) -> I
 
 
 def _spread(table: pd.DataFrame, cell: Cell) -> pd.DataFrame:
-    """Standard deviation between seeds, at the beta of the cell's setting where it is largest: [step, population]."""
+    """Standard deviation between seeds, the largest over the betas of the cell's setting: [step, population]."""
     same = pd.Series(True, index=table.index)
     for name in (set(asdict(cell)) & set(table.columns)) - {"beta", "seed"}:
         same &= table[name] == getattr(cell, name)
@@ -271,7 +281,7 @@ def _compared(cell: Cell, theirs: pd.DataFrame, ours: pd.DataFrame, spread: pd.D
             if not (old[name] == new[name] or (pd.isna(old[name]) and pd.isna(new[name]))):
                 wrong.append(Difference(step, population, name, old[name], new[name], 0.0))
         measured = [name for name in MEASURED if not (pd.isna(old[name]) and pd.isna(new[name]))]
-        differing = [name for name in measured if old[name] != new[name]]  # also where one of them is null
+        differing = [name for name in measured if old[name] != new[name]]  # also if one of them is null
         n_values += len(measured)
         n_equal += len(measured) - len(differing)
         mostly_equal = len(differing) < len(measured) / 2

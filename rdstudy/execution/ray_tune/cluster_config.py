@@ -148,7 +148,7 @@ def _of_spot(name: str, config: dict[str, Any], provider: str, *, is_head: bool)
             return
         spot = (scheduling or {}).get("provisioningModel") == "SPOT" or (scheduling or {}).get("preemptible") is True
     if spot and is_head:
-        yield f"{name}: the head is a spot machine: the driver would be lost with it; let it be on demand"
+        yield f"{name}: the head is a spot machine, and if it is lost the driver is lost: make it on demand"
 
 
 def _of_own_machines(cluster: dict[str, Any]) -> Iterator[str]:
@@ -159,7 +159,7 @@ def _of_own_machines(cluster: dict[str, Any]) -> Iterator[str]:
     if head in workers:
         yield f"worker_ips: {head} is the head_ip too"
     if len(set(workers)) < len(workers):
-        yield "worker_ips: an address stands twice"
+        yield "worker_ips: an address is listed twice"
     for name in ("min_workers", "max_workers"):
         if cluster.get(name) is not None and cluster[name] != len(workers):
             yield f"{name} is {cluster[name]}, but there are {len(workers)} worker_ips: they must be equal"

@@ -1,4 +1,4 @@
-"""Warm start: finished cells in the table that lie in the search's space when it begins.
+"""Warm start: a search begins with the table's finished cells that are in its space.
 
     search.json    their ids and a hash of the search; if missing, all finished cells that fit are used
 
@@ -88,7 +88,7 @@ def _read(path: StoragePath) -> dict[str, Any] | None:
 
 
 def _fitting(study: Study, results: StoragePath) -> dict[str, tuple[Cell, Outcome]]:
-    """Finished cells of the table that lie in the search's space."""
+    """Finished cells of the table that are in the search's space."""
     if not (results / "measurements").is_dir():
         return {}
     table = load_measurements(results, columns=[*COLUMNS, *AXES])

@@ -114,5 +114,5 @@ def test_the_unit_of_the_values_does_not_matter():
 
 
 def test_two_points_are_not_a_curve():
-    with pytest.raises(ValueError, match="3 points at least, found 2"):
+    with pytest.raises(ValueError, match="at least 3 points; found 2"):
         GaussianProcess(np.array([0.0, 1.0]), np.array([0.0, 1.0]), np.array([0, 0]))
