@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ WHY = {OK: None, DIVERGED: "not finite at step 40: [encoder/0]", FAILED: "ZeroDi
 def rows_of(study: Study, cell: Cell, status: str = OK, **changes: Any) -> list[Measurement]:
     """Rows of one cell: distortion 200 / step + beta, for test one more; rate 10 / beta."""
     hidden = ("dataset_seed", "dataset_size", "test_size", "steps")
-    which = {name: value for name, value in vars(cell).items() if name not in (*hidden, "id")}
+    which = {field.name: getattr(cell, field.name) for field in fields(cell) if field.name not in hidden}
     made: dict[str, Any] = {"pack_id": "pack7", "pack_size": 4, "device": "cpu", "host": "höst", "seconds": 75.0}
     rows = []
     for step in [cell.steps] if status == FAILED else study.evaluation.steps_of(cell.steps):
@@ -45,7 +46,11 @@ def make_results(folder: Path, study: Study, statuses: Mapping[str, str]) -> Pat
         else:
             rows += mine
     write_part(folder / "measurements" / "pack7.parquet", to_arrow(rows))
-    record = study.model_dump(mode="json") | {"n_cells": study.n_cells, "data_fingerprint": "made"}
+    record = study.model_dump(mode="json") | {
+        "n_cells": study.n_cells,
+        "numerics": study.numerics,
+        "data_fingerprint": "made",
+    }
     (folder / "study.json").write_text(json.dumps(record))
     return folder
 

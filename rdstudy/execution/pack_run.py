@@ -91,6 +91,7 @@ class PackRun:
 
     @property
     def seconds(self) -> float:
+        """Training time of the pack, over all interruptions."""
         return self._seconds_before + time.monotonic() - self._started
 
     def provenance(self) -> dict[str, Any]:

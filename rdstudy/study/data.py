@@ -36,7 +36,8 @@ def outline(study: Study) -> Dataset:
     """The study's data set, but with blank pixels where making the real ones takes long: enough to plan with."""
     if study.dataset.name != "tetrominoes":
         return load_data(study)
-    from rdstudy.data.tetrominoes import SHAPE, draw_factors
+    from rdstudy.data.tetrominoes import draw_factors
+    from rdstudy.data.tetrominoes_drawing import SHAPE
 
     with _setting("dataset", "size"):
         factors = draw_factors(study.dataset.seed, study.dataset.size)

@@ -1,7 +1,7 @@
 """Where every random number of a cell comes from: (stream, purpose, chunk) -> generator.
 
-A stream is named by `Cell.stream_id`: cells that differ only in what is compared within a seed (beta, prior, ...) share
-it, all others have their own. A cell draws the same numbers alone, in any pack, and after any interruption. The
+A stream is named by a cell's `stream_id`: cells that differ only in what is compared within a seed (beta, prior, ...)
+share it, all others have their own. A cell draws the same numbers alone, in any pack, and after any interruption. The
 generators are NumPy's counter-based Philox (Salmon et al. 2011), drawn on the CPU: the same bits on every device.
 """
 
@@ -19,7 +19,7 @@ def generator(stream_id: str, purpose: Purpose, *chunk: int | str) -> np.random.
     """A fresh generator that depends on nothing but its arguments.
 
     Args:
-        stream_id: names the stream, `Cell.stream_id`.
+        stream_id: names the stream, a cell's `stream_id`.
         purpose: what it draws for.
         chunk: which part of the stream, e.g. the epoch, or (step, population).
 

@@ -65,4 +65,11 @@ def test_an_example_gives_what_it_says(example, folder, monkeypatch):
 
 def test_what_users_call_first_has_an_example():
     shown = {example.name.rpartition(".")[2] for example in EXAMPLES}
-    assert shown >= {"load_study", "load_measurements", "load_model", "mutual_information", "rate", "saturation"}
+    assert shown >= {
+        "load_study",
+        "load_measurements",
+        "load_model",
+        "mutual_information",
+        "StandardNormal",
+        "saturation",
+    }

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 import rdstudy
-from tests.docs.documents import ROOT, commands, table, tables, text
+from tests.docs.documents import ROOT, commands, tables, text
 from tests.docs.test_commands import mistake
 
 KEPT = ROOT / "tests" / "benchmarks" / "results"
@@ -80,13 +80,8 @@ def test_the_performance_table_is_that_of_the_kept_benchmarks(device, file, trai
     assert [row["times as fast as pythae's trainer"], row["as a DataLoader loop"]] == medians[:2]
 
 
-def test_a_kept_result_names_the_benchmark_that_made_it():
+def test_a_kept_result_names_the_command_that_made_it():
     for file in sorted(KEPT.glob("*.md")):
-        [command] = list(commands(file.read_text().splitlines()[0]))[:1]
+        [command] = list(commands("\n".join(file.read_text().splitlines()[:4])))[:1]
         assert command[:2] == ["python", "-m"], file
         assert mistake(command) is None, file
-        assert f"{file.stem}_".startswith(f"{command[2].split('.')[-1]}_"), file  # or followed by a machine's name
-
-
-def test_a_table_is_read_by_its_header():
-    assert table("| a | b |\n|---|---|\n| 1 | 2 |\n") == [{"a": "1", "b": "2"}]

@@ -117,11 +117,10 @@ def test_the_section_is_on_the_page_and_its_tables_are_beside_it(tmp_path, curve
     assert not (tmp_path / "report" / "figures" / "published-1.svg").exists()
 
 
-@pytest.mark.parametrize("option", ["--published", "--compare"])
-def test_the_command_takes_the_curves_by_either_name(command, tmp_path, curves, option):
+def test_the_command_takes_the_curves(command, tmp_path, curves):
     study = parse_study(EXAMPLE % "images.npz")
     make_results(tmp_path / "r", study, {next(iter(study.cells)): "ok"})
-    assert command("report", "r", option, str(curves)).code == 0
+    assert command("report", "r", "--published", str(curves)).code == 0
     assert "Is the published figure reproduced?" in (tmp_path / "r" / "report" / "index.html").read_text("utf-8")
 
 
