@@ -3,7 +3,7 @@
 import datetime as dt
 import json
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,11 @@ def rows_of(study: Study, cell: Cell, status: str = OK, **changes: Any) -> list[
             row |= {"evaluation_id": study.evaluation.evaluation_id, "finished_at": WHEN, **made, **values, **changes}
             rows.append(Measurement(**row))
     return rows
+
+
+def changed(row: Measurement, **columns: Any) -> Measurement:
+    """The row with other values in these columns."""
+    return replace(row, **columns)
 
 
 def make_results(folder: Path, study: Study, statuses: Mapping[str, str]) -> Path:

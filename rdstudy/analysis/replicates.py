@@ -7,7 +7,7 @@ left out here and counted by `analysis.cell_status`; a value that is null or not
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from jaxtyping import Float, Int
 from rdstudy.errors import UserError
 from rdstudy.storage.schema import OK, TEST, TRAIN
 from rdstudy.study.axes import AXES
+from rdstudy.study.measures import measure_classes
 
 SETTING = tuple(name for name, axis in AXES.items() if axis.setting)
 """Columns that name a setting. `steps` is the last step of the cell: its training budget."""
@@ -41,15 +42,19 @@ QUANTITIES = (
     "nll_unreliable_share",
 )
 
-# Values that were estimated together, the first of them telling whether they were, and the columns that say how well.
-_ESTIMATED_TOGETHER = (
-    (("n_examples",), ("distortion_nats", "rate_nats", "elbo_nats")),
-    (
-        ("mi_examples", "mi_draws"),
-        ("mi_nats", "mi_ceiling_nats", "mi_lower_nats", "mi_upper_nats", "marginal_kl_nats", "active_units"),
-    ),
-    (("nll_draws", "nll_examples"), ("nll_nats", "nll_ess", "nll_unreliable_share")),
-)
+_BOUNDS = ("mi_lower_nats", "mi_upper_nats")
+"""Columns that a table may have beside those of the measures; estimated with the mutual information."""
+
+
+def _estimated_together() -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
+    """Of each measure the columns that tell how well it was estimated, the first whether it was, and its numbers."""
+    for name, measure in measure_classes().items():
+        numbers = (c.name for c in measure.columns if c.type in (int, float) and c.name not in measure.effort)
+        if measure.effort:
+            yield measure.effort, (*numbers, *(_BOUNDS if name == "mutual_information" else ()))
+
+
+_ESTIMATED_TOGETHER = tuple(_estimated_together())
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from rdstudy.cli.json_output import as_json, print_document
 from rdstudy.cli.options import ResultsPlace
 from rdstudy.cli.terminal import Rows, console_for, sparkline, speaks_unicode
 from rdstudy.errors import UserError
+from rdstudy.study.measures import MeasuredColumn, measured_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,15 +23,6 @@ if TYPE_CHECKING:
 
 MAX_CELLS = 40
 """Cells that a list shows by default."""
-QUANTITIES = {
-    "distortion_nats": "distortion",
-    "rate_nats": "rate",
-    "elbo_nats": "ELBO",
-    "mi_nats": "mutual information",
-    "marginal_kl_nats": "marginal KL",
-    "nll_nats": "NLL",
-    "active_units": "active units",
-}
 
 
 def ls(
@@ -181,10 +173,10 @@ def _print_final(console: Console, final: pd.DataFrame) -> None:
         by_population = {row["population"]: row for _, row in rows.iterrows()}
         there = [name for name in ("train", "test") if name in by_population]
         table = Rows(title, *there, left=(title,))
-        for column, name in QUANTITIES.items():
+        for column in measured_columns():
             values = [_with_error(by_population[population], column, sign) for population in there]
-            if any(value != "-" for value in values):
-                table.add(name, *values)
+            if column.label and any(value != "-" for value in values):
+                table.add(column.label, *values)
         console.print(table)
 
 
@@ -240,11 +232,12 @@ def _nats(value: float) -> str:
     return "-" if not math.isfinite(value) else f"{value:.1f}"
 
 
-def _with_error(row: pd.Series, column: str, sign: str) -> str:
-    value, error = row[column], row.get(column.replace("_nats", "_se") if column.endswith("_nats") else "")
+def _with_error(row: pd.Series, column: MeasuredColumn, sign: str) -> str:
+    value = row[column.name]
+    error = row.get(column.name.replace("_nats", "_se") if column.name.endswith("_nats") else "")
     if value is None or value != value:
         return "-"
-    if column == "active_units":
+    if column.type is int:
         return f"{value:.0f}"
     if error is None or error != error:
         return f"{value:.2f}"

@@ -164,7 +164,7 @@ def columns(
     from rdstudy.storage.schema import COLUMNS, columns_markdown
 
     if json_wanted:
-        listed = [{**asdict(column), "type": column.type.__name__} for column in COLUMNS]
+        listed = [{**asdict(column), "type": column.type_name} for column in COLUMNS]
         print_document({"columns": listed})
         return
     print(columns_markdown(), end="")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,15 +17,15 @@ from rdstudy.errors import UserError
 if TYPE_CHECKING:
     from rdstudy.execution.remeasure import RemeasureResult
     from rdstudy.study import Evaluation, Study
-    from rdstudy.study.sections import Examples
+    from rdstudy.study.schedule import Examples
 
 OPTIONS = {
-    ("mutual_information", "draws"): "--mi-draws",
-    ("mutual_information", "examples"): "--mi-examples",
-    ("nll", "importance_samples"): "--nll-draws",
-    ("nll", "examples"): "--nll-examples",
+    "--mi-draws": ("mutual_information", "draws"),
+    "--mi-examples": ("mutual_information", "examples"),
+    "--nll-draws": ("nll", "importance_samples"),
+    "--nll-examples": ("nll", "examples"),
 }
-"""The option that sets each number of an evaluation."""
+"""Options that are short for a measure's setting; every setting can be changed with --set."""
 
 
 def remeasure(
@@ -56,7 +57,13 @@ def remeasure(
     from rdstudy.storage.study_record import recorded_study
 
     study = recorded_study(results, overrides=settings or ())
-    evaluation = _evaluation(study, mi_draws, mi_examples, nll_draws, nll_examples)
+    given = {
+        "--mi-draws": mi_draws,
+        "--mi-examples": _examples("--mi-examples", mi_examples),
+        "--nll-draws": nll_draws,
+        "--nll-examples": _examples("--nll-examples", nll_examples),
+    }
+    evaluation = _evaluation(study, {option: value for option, value in given.items() if value is not None})
     study = study.model_copy(update={"evaluation": evaluation})
     console = console_for(stderr=json_wanted)
     display = RemeasureListener(study, results, console)
@@ -79,26 +86,22 @@ def remeasure(
     console.print(f"next: rdstudy report {results}", soft_wrap=True)
 
 
-def _evaluation(
-    study: Study, mi_draws: int | None, mi_examples: str | None, nll_draws: int | None, nll_examples: str | None
-) -> Evaluation:
+def _evaluation(study: Study, given: Mapping[str, Examples]) -> Evaluation:
     from pydantic import ValidationError
 
     from rdstudy.execution.remeasure import changed_evaluation
 
+    changes: dict[str, dict[str, Examples]] = {}
+    for option, value in given.items():
+        measure, setting = OPTIONS[option]
+        changes.setdefault(measure, {})[setting] = value
     try:
-        return changed_evaluation(
-            study,
-            mi_draws=mi_draws,
-            mi_examples=_examples("--mi-examples", mi_examples),
-            nll_draws=nll_draws,
-            nll_examples=_examples("--nll-examples", nll_examples),
-        )
+        return changed_evaluation(study, changes)
     except ValidationError as error:
         first = error.errors()[0]
-        section, setting = map(str, first["loc"][:2])
+        option = {place: name for name, place in OPTIONS.items()}[str(first["loc"][0]), str(first["loc"][1])]
         message = f"{first['msg'][:1].lower()}{first['msg'][1:]}; found {first['input']!r}"
-        raise UserError(f"{OPTIONS[section, setting]}: {message}") from error
+        raise UserError(f"{option}: {message}") from error
 
 
 def _examples(option: str, text: str | None) -> Examples | None:

@@ -4,3 +4,5 @@
 
 This room reads encodings and models and returns estimates. It needs no gradients, files or Ray.
 """
+
+import rdstudy.study  # noqa: F401  A study file's sections are made from the measures in this room, so it comes first.

@@ -18,9 +18,6 @@ STEP_SECONDS = {"cpu": 0.0, "cuda": 2.5e-4}
 EVALUATION_FACTOR = {"cpu": 1.0, "cuda": 3.0}
 """Time of evaluation over the time its arithmetic would take in training (2.8 on an H100, which measures models one by
 one)."""
-FLOP_PER_PAIR, FLOP_PER_PIXEL = 150.0, 180.0
-"""Cost of one pair of examples in the mutual information, and of one pixel of one draw in the NLL: the operations of a
-matrix product that takes equally long (measured)."""
 BYTES_PER_ROW, BYTES_PER_IMAGE_PIXEL = 250, 0.3
 """Of the table, and of the compressed images of a cell (measured on Tetrominoes and MNIST)."""
 
@@ -59,12 +56,9 @@ class Costs:
         for step in asked.steps_of(final):
             for n in (train_size, self.n_test):
                 total += forward * n
-                if asked.includes("mutual_information", step, final):
-                    m = _at_most(asked.mutual_information.examples, n)
-                    total += FLOP_PER_PAIR * m * m * asked.mutual_information.draws
-                if asked.includes("nll", step, final):
-                    draws = _at_most(asked.nll.examples, n) * asked.nll.importance_samples
-                    total += (forward / 2 + FLOP_PER_PIXEL * self.pixels) * draws
+                for measure in asked.measures.values():
+                    if measure.is_due(step, final):
+                        total += measure.cost(n, forward / 2, self.pixels)
         return total * EVALUATION_FACTOR[self.device]
 
     def pack(self, pack: Pack) -> float:
@@ -87,10 +81,6 @@ class Costs:
             if self.study.resources.save_models:
                 total += 4 * model_shape(cell, self.pixels).n_parameters
         return float(math.ceil(total))
-
-
-def _at_most(examples: str | int, n: int) -> int:
-    return n if isinstance(examples, str) else min(examples, n)
 
 
 def makespan(seconds: Sequence[float], workers: int) -> float:

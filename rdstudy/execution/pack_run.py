@@ -100,7 +100,8 @@ class PackRun:
 
     def progress(self, cells: tuple[Cell, ...] | None = None, *, staged: str | None = None) -> PackProgress:
         """A report about the pack, or about `cells` that were stopped early."""
-        test = [row.distortion_nats for row in self.rows if row.population == TEST and row.distortion_nats is not None]
+        values = [row.value("distortion_nats") for row in self.rows if row.population == TEST]
+        test = [value for value in values if value is not None]
         return PackProgress(
             step=self.trainer.step,
             steps=self.pack.steps,

@@ -37,7 +37,7 @@ class Pruner:
         limits = self.limits.get(cell.id, {})
         own = [row for row in rows if row.cell_id == cell.id]
         learning_curve = {
-            row.step: Measured(row.distortion_nats, row.elbo_nats)
+            row.step: Measured(row.value("distortion_nats"), row.value("elbo_nats"))
             for row in own
             if row.population == TEST and row.status == OK and not row.is_final
         }

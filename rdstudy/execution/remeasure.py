@@ -5,7 +5,7 @@ stored weights + data -> measure -> staged rows of another evaluation_id, beside
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rdstudy.execution.budget import Budget
@@ -20,42 +20,30 @@ from rdstudy.storage.table import Table, measured_cells
 from rdstudy.storage.weights import model_path
 from rdstudy.study import Cell, Evaluation, Study
 from rdstudy.study.data import check_sizes, load_data
-from rdstudy.study.sections import Examples
+from rdstudy.study.measures import Scheduled
+from rdstudy.study.schedule import Examples
 from rdstudy.training.packs import Pack
 
 CELLS_PER_PACK = 8
 """Cells that a worker is given at a time."""
 
 
-def changed_evaluation(
-    study: Study,
-    *,
-    mi_draws: int | None = None,
-    mi_examples: Examples | None = None,
-    nll_draws: int | None = None,
-    nll_examples: Examples | None = None,
-) -> Evaluation:
-    """What to measure at the final step: only the estimates for which a number is given; both if none is.
+def changed_evaluation(study: Study, changes: Mapping[str, Mapping[str, Examples]]) -> Evaluation:
+    """What to measure at the final step: only the measures that are changed; all that have settings if none is.
 
     Args:
-        study: gives the numbers that are None.
-        mi_draws: draws of z per example for the mutual information.
-        mi_examples: examples of the mutual information's population, or `all`.
-        nll_draws: draws of z per example for the NLL.
-        nll_examples: examples of the NLL's population, or `all`.
+        study: gives the settings that are not changed.
+        changes: by the measure's name and the setting's.
 
     Raises:
-        pydantic.ValidationError: a number that `Evaluation` does not allow.
+        pydantic.ValidationError: a value that `Evaluation` does not allow.
     """
-    wanted = {
-        "mutual_information": {"draws": mi_draws, "examples": mi_examples},
-        "nll": {"importance_samples": nll_draws, "examples": nll_examples},
-    }
-    none_given = all(value is None for settings in wanted.values() for value in settings.values())
     evaluation = study.evaluation.model_dump()
-    for name, settings in wanted.items():
-        given = {setting: value for setting, value in settings.items() if value is not None}
-        evaluation[name] |= {**given, "at": "final" if given or none_given else "never"}
+    for name, measure in study.evaluation.measures.items():
+        if isinstance(measure, Scheduled):
+            changed = changes.get(name, {})
+            at = "final" if changed or not any(changes.values()) else "never"
+            evaluation[name] |= {**changed, "at": at}
     return Evaluation.model_validate(evaluation)
 
 

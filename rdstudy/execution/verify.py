@@ -30,11 +30,11 @@ from rdstudy.execution.protocols import RunContext
 from rdstudy.execution.results_folder import TableWriter, open_results
 from rdstudy.execution.status import study_status
 from rdstudy.storage.paths import StoragePath
-from rdstudy.storage.schema import COLUMNS
 from rdstudy.storage.study_record import load_study_record, recorded_study
 from rdstudy.storage.table import load_measurements
 from rdstudy.study import Cell, Study
 from rdstudy.study.data import load_data
+from rdstudy.study.measures import measured_columns
 from rdstudy.training.packs import Pack, plan_packs
 
 Verdict = Literal["same bits", "within rounding", "different"]
@@ -42,18 +42,9 @@ SAME: Verdict = "same bits"
 ROUNDED: Verdict = "within rounding"
 CHANGED: Verdict = "different"
 
-COUNTED = (
-    "n_examples",
-    "mi_ceiling_nats",
-    "mi_draws",
-    "mi_examples",
-    "nll_draws",
-    "nll_examples",
-    "status",
-    "is_final",
-)
+COUNTED = ("n_examples", *(column.name for column in measured_columns() if column.exact), "status", "is_final")
 """Columns that do not depend on rounding."""
-MEASURED = tuple(column.name for column in COLUMNS if column.group == "values" and column.name not in COUNTED)
+MEASURED = tuple(column.name for column in measured_columns() if not column.exact)
 
 NOISE = 1e-6
 """Relative difference up to which values count as equal on any machine."""

@@ -24,9 +24,10 @@ from rdstudy.analysis import final_measurements
 from rdstudy.data.split_spec import parse_split
 from rdstudy.errors import UserError
 from rdstudy.storage.paths import StoragePath
-from rdstudy.storage.schema import COLUMNS, DIVERGED, FAILED, OK, POPULATIONS, PROVENANCE, STOPPED
+from rdstudy.storage.schema import DIVERGED, FAILED, OK, POPULATIONS, PROVENANCE, STOPPED
 from rdstudy.storage.table import load_measurements
 from rdstudy.study import Cell
+from rdstudy.study.measures import measured_columns
 
 MISSING = "missing"
 STATUSES = (OK, DIVERGED, FAILED, STOPPED, MISSING)
@@ -238,4 +239,4 @@ def _there(path: StoragePath) -> StoragePath | None:
 
 def final_values(row: pd.Series) -> dict[str, Any]:
     """The measured values of one row of the table, by column; null where it has none."""
-    return {column.name: row[column.name] for column in COLUMNS if column.group == "values"}
+    return {column.name: row[column.name] for column in measured_columns()}

@@ -12,6 +12,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple
+from types import GenericAlias
 
 import pyarrow as pa
 import pyarrow.dataset
@@ -21,11 +22,12 @@ from rdstudy.storage.files import StorageError, atomic_write, remove, translate_
 from rdstudy.storage.paths import StoragePath, in_bucket, list_files
 from rdstudy.storage.schema import COLUMNS, Measurement
 
-_ARROW = {
+_ARROW: dict[type | GenericAlias, pa.DataType] = {
     str: pa.string(),
     int: pa.int64(),
     float: pa.float64(),
     bool: pa.bool_(),
+    list[float]: pa.list_(pa.float64()),
     dt.datetime: pa.timestamp("us", tz="UTC"),
 }
 

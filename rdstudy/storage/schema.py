@@ -2,7 +2,8 @@
 
 A `Measurement` is one cell, at one training step, on one population. Everything that names a column (the Parquet
 schema, the README's table, `rdstudy columns`) is made from this record. Values are nats per example; what could not
-be measured is null, never 0. Imports neither torch nor Ray, so that a laptop can read what a cluster wrote.
+be measured is null, never 0. The columns of values are those that the measures declare (`study.measures`). Imports
+neither torch nor Ray, so that a laptop can read what a cluster wrote.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ import datetime as dt
 import types
 import typing
 from dataclasses import dataclass
-from typing import Any
+from types import GenericAlias
+from typing import TYPE_CHECKING, Any
 
 from rdstudy.study.axes import AxisColumns
+from rdstudy.study.measures import measured_columns
 
 OK, DIVERGED, FAILED, STOPPED = "ok", "diverged", "failed", "stopped"
 STATUSES = (OK, DIVERGED, FAILED, STOPPED)
@@ -39,10 +42,6 @@ def _when(unit: str, meaning: str) -> Any:
     return _column(unit, meaning, group="when and on what")
 
 
-def _value(unit: str, meaning: str) -> Any:
-    return _column(unit, meaning, group="values", required=False)
-
-
 def _provenance(unit: str, meaning: str) -> Any:
     return _column(unit, meaning, group="provenance", required=False)
 
@@ -54,15 +53,7 @@ class _Row:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measurement(AxisColumns, _Row):
-    """One cell, evaluated at one training step on one population.
-
-    (cell_id, step, population, evaluation_id) is the row's key: it determines every value, and is in the table once.
-    A cell is finished if and only if its rows with `is_final` are in the table and their `status` is neither `failed`
-    nor `stopped`. All rows of a cell that a search stopped early say `stopped`: those measured on its way, and final
-    ones without values.
-    """
-
+class _Point:
     numerics: int | None = _column(
         "",
         "version of how random numbers are drawn; from 2 on, cells that differ only in what is compared within a seed "
@@ -80,38 +71,33 @@ class Measurement(AxisColumns, _Row):
     )
     evaluation_id: str = _when("", "hash of the evaluation's settings (draws, subsamples), part of the row's key")
 
-    distortion_nats: float | None = _value("nats", "D = E_x E_q(z|x)[-log p(x|z)], one draw of z per example")
-    distortion_se: float | None = _value("nats", "standard error of D over examples and draws")
-    rate_nats: float | None = _value(
-        "nats", "R = E_x KL(q(z|x) || p(z)), in closed form, or for a prior without one by the draws of D"
+
+if TYPE_CHECKING:
+
+    class _Values:
+        """The columns of all measures."""
+
+else:
+    _Values = dataclasses.make_dataclass(
+        "_Values",
+        [
+            (column.name, column.type | None, _column(column.unit, column.meaning, group="values", required=False))
+            for column in measured_columns()
+        ],
+        frozen=True,
+        kw_only=True,
     )
-    rate_se: float | None = _value("nats", "standard error of R over examples, and draws where there are any")
-    elbo_nats: float | None = _value("nats", "-(D + R), whatever beta was trained with")
-    elbo_se: float | None = _value("nats", "standard error of the ELBO over examples and draws")
-    mi_nats: float | None = _value(
-        "nats", "I = E[log q(z|x) - log q(z)], q(z) the aggregate posterior over this row's own population"
-    )
-    mi_se: float | None = _value("nats", "standard error of I over draws")
-    mi_ceiling_nats: float | None = _value("nats", "log of the number of examples in q(z): I cannot exceed it")
-    mi_draws: int | None = _value("draws", "draws of z per example in I and the marginal KL")
-    mi_examples: int | None = _value(
-        "examples", "examples in q(z): the row's whole population, or a subsample of m, whose ceiling is log m"
-    )
-    marginal_kl_nats: float | None = _value("nats", "KL(q(z) || p(z)) = R - I; below 0 only by Monte-Carlo error")
-    marginal_kl_se: float | None = _value("nats", "standard error of the marginal KL over draws")
-    active_units: int | None = _value("dimensions", "latent dimensions with Var_x[mean_d(x)] > 0.01")
-    nll_nats: float | None = _value(
-        "nats", "-log p(x) by importance weighting: an upper bound in expectation, falling with nll_draws"
-    )
-    nll_se: float | None = _value("nats", "standard error of the NLL over examples")
-    nll_draws: int | None = _value("draws", "importance samples per example")
-    nll_examples: int | None = _value(
-        "examples", "examples that were importance-sampled; carried over to all by the -ELBO"
-    )
-    nll_ess: float | None = _value("draws", "effective sample size of the importance weights, mean over examples")
-    nll_unreliable_share: float | None = _value(
-        "", "share of examples whose importance weights have a Pareto tail index above 0.7 (unreliable)"
-    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement(_Values, _Point, AxisColumns, _Row):
+    """One cell, evaluated at one training step on one population.
+
+    (cell_id, step, population, evaluation_id) is the row's key: it determines every value, and is in the table once.
+    A cell is finished if and only if its rows with `is_final` are in the table and their `status` is neither `failed`
+    nor `stopped`. All rows of a cell that a search stopped early say `stopped`: those measured on its way, and final
+    ones without values.
+    """
 
     status: str = _column(
         "", "`ok`, `diverged`, `failed`, or `stopped` early by a search: in every row of such a cell", group="health"
@@ -134,21 +120,36 @@ class Measurement(AxisColumns, _Row):
     git_commit: str | None = _provenance("", "commit of the working directory's repository, if there is one")
     git_dirty: bool | None = _provenance("", "whether that repository had uncommitted changes")
 
+    def value(self, column: str) -> float | None:
+        """What was measured, by a column's name; None where it was not.
+
+        Raises:
+            AttributeError: there is no such column.
+        """
+        found: float | None = getattr(self, column)
+        return found
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
     """A column of the table: name, Python type, whether null is allowed, unit, meaning, group.
 
+    `type`: of a value; `list[float]` for a vector.
     `default`: the value in rows of versions that had no such column yet; None: null, or not allowed.
     """
 
     name: str
-    type: type
+    type: type | GenericAlias
     nullable: bool
     unit: str
     meaning: str
     group: str
     default: str | int | float | None = None
+
+    @property
+    def type_name(self) -> str:
+        """The type in words."""
+        return "list of float" if self.type == list[float] else self.type.__name__
 
 
 def _columns() -> tuple[Column, ...]:
@@ -177,7 +178,7 @@ def columns_markdown() -> str:
         if column.group != group:
             group = column.group
             lines.append(f"| **{group}** | | | |")
-        kind = column.type.__name__ + (" or null" if column.nullable else "")
+        kind = column.type_name + (" or null" if column.nullable else "")
         meaning = column.meaning.replace("|", "\\|")
         lines.append(f"| `{column.name}` | {kind} | {column.unit} | {meaning} |")
     return "\n".join(lines) + "\n"

@@ -5,29 +5,21 @@
 Imports nothing of ours but the spelling of splits.
 """
 
+from rdstudy.study.evaluation_section import Evaluation
 from rdstudy.study.grid import Grid
 from rdstudy.study.parsing import SettingError, StudyError, load_study, located, parse_study, study_schema
+from rdstudy.study.schedule import LogSpaced
 from rdstudy.study.search_section import SearchSpec
-from rdstudy.study.sections import (
-    NLL,
-    DatasetSpec,
-    Evaluation,
-    LogSpaced,
-    MutualInformation,
-    Resources,
-    Training,
-)
+from rdstudy.study.sections import DatasetSpec, Resources, Training
 from rdstudy.study.study import NUMERICS, Cell, Study
 
 __all__ = [
-    "NLL",
     "NUMERICS",
     "Cell",
     "DatasetSpec",
     "Evaluation",
     "Grid",
     "LogSpaced",
-    "MutualInformation",
     "Resources",
     "SearchSpec",
     "SettingError",

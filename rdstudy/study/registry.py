@@ -1,4 +1,4 @@
-"""The parts that a model can be made of, by the names that a study file gives them.
+"""The parts that a model can be made of and the measures of a model, by the names that a study file gives them.
 
 One line adds a part: its spelling and where its class is, as text, so that reading a study imports none of them. The
 allowed values of the grid, the JSON schema and the messages are made from it.
@@ -29,6 +29,13 @@ PARTS: dict[str, dict[str, str]] = {
     },
 }
 """By kind and spelling, `module:Class`."""
+
+MEASURES = {
+    "rate_distortion": "rdstudy.evaluation.measures.rate_distortion:RateDistortion",
+    "mutual_information": "rdstudy.evaluation.measures.mutual_information:MutualInformation",
+    "nll": "rdstudy.evaluation.measures.nll:NLL",
+}
+"""By name, `module:Class`; in the order in which they are computed, and of their columns in the table."""
 
 _CALL = re.compile(r"\s*(\w+)\s*(?:\(([^()]*)\))?\s*")
 _PLUGIN = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(?:@[0-9a-f]{8})?")

@@ -1,18 +1,16 @@
-"""The sections of a study file as strict records: data set, training, evaluation, resources."""
+"""The sections of a study file as strict records: data set, training, resources."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_serializer, model_validator
 
 from rdstudy.study.axes import Optimizer, Precision
 from rdstudy.study.grid import Epochs
-from rdstudy.study.hashing import digest
-from rdstudy.study.scalars import LARGEST, NaturalNumber, NotEmpty, PositiveFloat, PositiveInt, Strict, Unique
+from rdstudy.study.scalars import LARGEST, NaturalNumber, PositiveFloat, PositiveInt, Strict
 
 
 class DatasetSpec(Strict):
@@ -89,89 +87,6 @@ class Training(Strict):
             return steps
         assert epochs is not None
         return max(1, math.ceil(epochs * train_size / (batch_size or self.batch_size)))
-
-
-class LogSpaced(Strict):
-    """`steps: {log_spaced: 12}`: twelve steps, evenly spaced in log(step), the last one final."""
-
-    log_spaced: Annotated[int, Field(ge=1, le=1000)]
-
-
-Steps = LogSpaced | Annotated[list[PositiveInt], Unique, NotEmpty]
-When = Literal["never", "final", "all"] | Steps
-Examples = Literal["all"] | PositiveInt
-
-
-def _steps_of(steps: Steps, final: int) -> set[int]:
-    """Those of the steps that a cell of `final` training steps passes."""
-    if isinstance(steps, LogSpaced):
-        n = steps.log_spaced
-        return {round(final ** (i / n)) for i in range(1, n + 1)}
-    return {step for step in steps if step <= final}
-
-
-class MutualInformation(Strict):
-    """Mutual information, marginal KL and active units, each population its own q(z): N^2 pairs a draw."""
-
-    at: When = Field("final", description="Steps: never, final, all, a list or {log_spaced: N}.")
-    draws: PositiveInt = Field(1, description="Draws of z per example; the standard error falls with their root.")
-    examples: Literal["all"] | Annotated[int, Field(ge=2, le=LARGEST)] = Field(
-        "all", description="Population of q(z): all examples, or a random m of them, which lowers I's ceiling to log m."
-    )
-
-
-class NLL(Strict):
-    """NLL by importance weighting: draws x examples passes through the decoder."""
-
-    at: When = Field("final", description="Steps: never, final, all, a list or {log_spaced: N}.")
-    importance_samples: PositiveInt = Field(128, description="Draws of z per example; the bound falls as they grow.")
-    examples: Examples = Field(
-        1000, description="Examples per population to sample, a random choice, the same for every cell; or all."
-    )
-
-
-class Evaluation(Strict):
-    """What is measured when. Rate, distortion and ELBO always; the costly estimates at the final step."""
-
-    steps: Steps = Field(
-        LogSpaced(log_spaced=12),
-        description="Steps at which train and test are measured; the final step always is. A list or {log_spaced: N}.",
-    )
-    mutual_information: MutualInformation = MutualInformation()
-    nll: NLL = NLL()
-    num_images: Annotated[int, Field(ge=0, le=64)] = Field(
-        8, description="Images per population kept as reconstructions, and as samples, of each cell; 0 for none."
-    )
-
-    def steps_of(self, final: int) -> tuple[int, ...]:
-        """Steps, ascending, at which a cell of `final` training steps is measured; ends with `final`."""
-        wanted = _steps_of(self.steps, final) | {final}
-        for at in (self.mutual_information.at, self.nll.at):
-            if not isinstance(at, str):
-                wanted |= _steps_of(at, final)
-        return tuple(sorted(wanted))
-
-    def includes(self, estimate: Literal["mutual_information", "nll"], step: int, final: int) -> bool:
-        """Whether the estimate is asked for at a step of a cell of `final` training steps."""
-        at = (self.mutual_information if estimate == "mutual_information" else self.nll).at
-        if isinstance(at, str):
-            return at == "all" or (at == "final" and step == final)
-        return step in _steps_of(at, final)
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What of this determines the values of a row (not which rows there are)."""
-        # The names are those of version 0.1's first tables, whose evaluation ids must not change.
-        estimates: dict[str, MutualInformation | NLL] = {"information": self.mutual_information, "likelihood": self.nll}
-        return {
-            "distortion_draws": 1,
-            **{name: spec.model_dump(mode="json") if spec.at != "never" else None for name, spec in estimates.items()},
-        }
-
-    @cached_property
-    def evaluation_id(self) -> str:
-        """Hash of the settings that determine a row's values; part of the row's key."""
-        return digest(self.identity, 4)
 
 
 class Resources(Strict):

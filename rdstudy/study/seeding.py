@@ -8,19 +8,16 @@ generators are NumPy's counter-based Philox (Salmon et al. 2011), drawn on the C
 from __future__ import annotations
 
 import hashlib
-from typing import Literal
 
 import numpy as np
 
-Purpose = Literal["initialisation", "order", "noise", "evaluation", "information", "likelihood", "samples"]
 
-
-def generator(stream_id: str, purpose: Purpose, *chunk: int | str) -> np.random.Generator:
+def generator(stream_id: str, purpose: str, *chunk: int | str) -> np.random.Generator:
     """A fresh generator that depends on nothing but its arguments.
 
     Args:
         stream_id: names the stream, a cell's `stream_id`.
-        purpose: what it draws for.
+        purpose: what it draws for: `initialisation`, `order`, `noise`, `evaluation`, `samples`, or a measure's stream.
         chunk: which part of the stream, e.g. the epoch, or (step, population).
 
     >>> generator("a cell", "noise", 3).random() == generator("a cell", "noise", 3).random()

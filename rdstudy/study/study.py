@@ -18,11 +18,12 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from rdstudy.data.split_spec import check_split
 from rdstudy.study.axes import AXES, CellAxes
+from rdstudy.study.evaluation_section import Evaluation
 from rdstudy.study.grid import Grid
 from rdstudy.study.hashing import flat_digest
 from rdstudy.study.scalars import Strict
 from rdstudy.study.search_section import GROUPS, NOT_BEFORE, SearchSpec
-from rdstudy.study.sections import DatasetSpec, Evaluation, Resources, Training
+from rdstudy.study.sections import DatasetSpec, Resources, Training
 
 NUMERICS = 2
 """Part of every cell's id. Raise it when a change of the code changes the numbers a cell gives.
@@ -152,7 +153,7 @@ class Study(Strict):
             if name not in (*search.varied, *settled, "seed") and len(values) > 1:
                 yield _wrong(f"lists {len(values)} values, but {reason}", ("grid", name), values)
         estimate = search.estimate
-        if estimate is not None and getattr(self.evaluation, estimate).at == "never":
+        if estimate is not None and self.evaluation.measures[estimate].is_off:
             where = ("evaluation", estimate, "at")
             yield _wrong("is never, but the search needs it of every cell: say final", where, "never")
 

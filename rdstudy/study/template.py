@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from rdstudy.data.split_spec import SPLITS, allowed_splits
 from rdstudy.errors import UserError
-from rdstudy.study import Study, Training, parse_study, study_schema
+from rdstudy.study import Evaluation, Study, Training, parse_study, study_schema
 from rdstudy.study.axes import listed_axes
 from rdstudy.study.examples import SCHEMA_FILE
 from rdstudy.study.search_section import SearchSpec
@@ -21,6 +21,8 @@ MIN_IMAGES = 10
 """Of fewer images, a fifth for test is one, and a mean over it says nothing."""
 MAX_TRAIN, MAX_TEST = 2000, 500
 """Sizes that a draft asks for at most, so that it runs in minutes; more may be there."""
+_SHORT = {"nll": {"importance_samples": 64, "examples": 100}}
+"""Settings of measures in a draft that differ from their defaults, for the same reason."""
 
 
 @dataclass(frozen=True)
@@ -104,8 +106,7 @@ def template(name: str, *, dataset: str, path: str | None = None) -> str:
             "evaluation",
             {
                 "steps": "{log_spaced: 8}",
-                "mutual_information": {"at": "final", "draws": "1", "examples": "all"},
-                "nll": {"at": "final", "importance_samples": "64", "examples": "100"},
+                **_measures(),
                 "num_images": "8",
             },
             "What is measured when. Rate, distortion and ELBO always; the costly estimates as said here.",
@@ -168,6 +169,12 @@ def _keys(model: Any, values: Mapping[str, Any], indent: str = "  ") -> list[str
             continue
         lines += [f"{indent}# {field.description}", f"{indent}{'# ' if commented else ''}{name}: {value}"]
     return lines
+
+
+def _measures() -> dict[str, dict[str, str]]:
+    """Sections of the measures that have settings, at their defaults but for those of a short first study."""
+    settings = {name: spec.model_dump() | _SHORT.get(name, {}) for name, spec in Evaluation().measures.items()}
+    return {name: {key: str(value) for key, value in each.items()} for name, each in settings.items() if each}
 
 
 def _later_axes() -> dict[str, str]:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from rdstudy.evaluation import evaluate as evaluation
+from rdstudy.evaluation import population as encoding
 from rdstudy.evaluation.evaluate import Values, measure, sheet
 from rdstudy.evaluation.importance_sampling import importance_weighted_nll
 from rdstudy.evaluation.mutual_information import decompose_rate
@@ -61,7 +61,7 @@ def by_hand(vae: VAE, images: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("at_once", [1024, 37, 16, 1])
 def test_values_are_means_over_every_example_with_their_standard_errors(images, monkeypatch, at_once):
     """At 16, two chunks and a rest of five."""
-    monkeypatch.setattr(evaluation, "EXAMPLES_AT_ONCE", at_once)
+    monkeypatch.setattr(encoding, "EXAMPLES_AT_ONCE", at_once)
     values = measured(model(), images)
     rate, distortion = by_hand(model(), images)
     assert (values.status, values.message) == (OK, None)
@@ -189,13 +189,13 @@ def test_a_subsample_of_m_has_the_ceiling_log_m_and_the_column_says_m(images):
 @pytest.mark.parametrize("at_once", [1024, 8])
 @pytest.mark.parametrize("examples", [20, "all"])
 def test_the_likelihood_of_a_subsample_is_carried_over_by_the_elbo(images, monkeypatch, at_once, examples):
-    monkeypatch.setattr(evaluation, "EXAMPLES_AT_ONCE", at_once)
+    monkeypatch.setattr(encoding, "EXAMPLES_AT_ONCE", at_once)
     wanted = asked(nll={"importance_samples": 30, "examples": examples})
     columns = measured(model(), images, step=100, evaluation=wanted).columns
     m = 37 if examples == "all" else 20
     rng = generator("a", "likelihood", 100, "test")
     expected = importance_weighted_nll(model(), images[torch.from_numpy(POPULATION[:m])] / 255, 30, generator=rng)
-    monkeypatch.setattr(evaluation, "EXAMPLES_AT_ONCE", 1024)
+    monkeypatch.setattr(encoding, "EXAMPLES_AT_ONCE", 1024)
     of_subsample = measured(model(), images, POPULATION[:m], step=100, evaluation=asked()).columns
     carried = of_subsample["elbo_nats"] - columns["elbo_nats"]
     assert columns["nll_nats"] == pytest.approx(expected.value + carried, rel=1e-6)

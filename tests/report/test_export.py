@@ -20,7 +20,7 @@ def study(tmp_path):
 def test_csv_has_a_row_per_cell_and_a_row_per_value(command, study):
     ended = command("export", "r", "out", "--format", "csv")
     assert (ended.code, ended.err) == (0, "")
-    assert ended.out.startswith("out: 2 cells of tiny, for csv\n")
+    assert ended.out.startswith("out: 2 cells of tiny, as csv\n")
     cells = pd.read_csv("out/cells.csv")
     assert cells["cell_id"].tolist() == list(study.cells)[:2]
     assert cells["status"].tolist() == ["ok", "failed"]

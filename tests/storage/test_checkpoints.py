@@ -2,6 +2,7 @@ import dataclasses
 import datetime as dt
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from rdstudy.storage.checkpoints import AsyncCheckpointer, Checkpoint, Checkpoin
 from rdstudy.storage.files import StorageError
 from rdstudy.storage.schema import Measurement
 
+VALUES: dict[str, Any] = {"distortion_nats": 0.1 + 0.2}
 ROW = Measurement(
     study="tiny",
     cell_id="a",
@@ -33,7 +35,7 @@ ROW = Measurement(
     population="test",
     evaluation_id="e",
     status="ok",
-    distortion_nats=0.1 + 0.2,
+    **VALUES,
     finished_at=dt.datetime(2024, 2, 29, 12, 30, 0, 123456, tzinfo=dt.UTC),
 )
 

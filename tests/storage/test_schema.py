@@ -40,7 +40,7 @@ def test_what_may_not_be_measured_is_null_and_what_names_a_row_is_not():
 
 
 def test_a_value_that_is_not_given_is_null():
-    examples: dict[type, Any] = {str: "x", int: 1, float: 1.0, bool: True}
+    examples: dict[object, Any] = {str: "x", int: 1, float: 1.0, bool: True}
     required = {column.name: examples[column.type] for column in COLUMNS if not column.nullable}
     row = Measurement(**required)
     assert all(getattr(row, column.name) is None for column in COLUMNS if column.nullable)

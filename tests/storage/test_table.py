@@ -2,6 +2,7 @@ import dataclasses
 import datetime as dt
 import math
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -21,7 +22,9 @@ from rdstudy.storage import (
 )
 from rdstudy.storage.parts import SCHEMA
 from rdstudy.storage.schema import COLUMNS, FAILED, STOPPED, Measurement
+from tests.made import changed
 
+VALUES: dict[str, Any] = {"distortion_nats": math.pi, "distortion_se": 0.5}
 ROW = Measurement(
     study="tiny",
     cell_id="a",
@@ -44,8 +47,7 @@ ROW = Measurement(
     population="test",
     n_examples=20,
     evaluation_id="e",
-    distortion_nats=math.pi,
-    distortion_se=0.5,
+    **VALUES,
     status="ok",
     pack_id="pack-1",
     finished_at=dt.datetime(2024, 2, 29, 12, 30, 0, 123456, tzinfo=dt.UTC),
@@ -63,9 +65,7 @@ def rows_of(*cells: str) -> list[Measurement]:
 
 
 def failure_of(cell: str) -> list[Measurement]:
-    failed = dataclasses.replace(
-        ROW, cell_id=cell, status=FAILED, message="it broke", distortion_nats=None, distortion_se=None
-    )
+    failed = changed(ROW, cell_id=cell, status=FAILED, message="it broke", distortion_nats=None, distortion_se=None)
     return [dataclasses.replace(failed, population=population) for population in ("train", "test")]
 
 
@@ -73,8 +73,7 @@ def stopped_rows(cell: str, *, at: float = 9.0) -> list[Measurement]:
     """A cell that was measured at step 50 and stopped there."""
     rows = [dataclasses.replace(row, status=STOPPED, message="too bad") for row in rows_of(cell)]
     return [
-        dataclasses.replace(row, distortion_nats=None if row.is_final else at, distortion_se=None, n_examples=None)
-        for row in rows
+        changed(row, distortion_nats=None if row.is_final else at, distortion_se=None, n_examples=None) for row in rows
     ]
 
 
@@ -232,7 +231,7 @@ def test_a_cell_is_either_stopped_or_failed_by_what_came_last(table, tmp_path):
 
 
 def test_a_diverged_cell_is_finished(table, tmp_path):
-    rows = [dataclasses.replace(row, status="diverged", distortion_nats=None, message="why") for row in rows_of("a")]
+    rows = [changed(row, status="diverged", distortion_nats=None, message="why") for row in rows_of("a")]
     table.commit(stage(tmp_path, "one", rows))
     assert finished_cells(tmp_path / "measurements") == {"a"}
     assert read_cell_states(tmp_path / "measurements").failed == {}

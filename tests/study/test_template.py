@@ -3,12 +3,13 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
+from pydantic import BaseModel
 
 from rdstudy.data.split_spec import SPLITS
-from rdstudy.study import load_study, parse_study, study_schema
+from rdstudy.study import DatasetSpec, Evaluation, Resources, Training, load_study, parse_study, study_schema
 from rdstudy.study.grid import Grid
+from rdstudy.study.measures import measure_classes
 from rdstudy.study.search_section import SearchSpec
-from rdstudy.study.sections import NLL, DatasetSpec, Evaluation, MutualInformation, Resources, Training
 from rdstudy.study.template import MIN_IMAGES, template
 from tests.command import contents, refused
 
@@ -34,7 +35,8 @@ def test_a_draft_is_a_study_and_names_every_key_with_its_meaning(name, images_fi
     study = parse_study(text)
     assert (study.name, study.dataset.name) == ("mine", name)
     left_out = FITTING.get(name, {"size", "path"})
-    for section in (Grid, Training, Evaluation, MutualInformation, NLL, Resources, DatasetSpec):
+    sections: list[type[BaseModel]] = [Grid, Training, Evaluation, Resources, DatasetSpec, *measure_classes().values()]
+    for section in sections:
         for key, field in section.model_fields.items():
             if section is DatasetSpec and key in left_out:
                 continue

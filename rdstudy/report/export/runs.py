@@ -12,11 +12,12 @@ import pandas as pd
 
 from rdstudy.report.cells import AXES, list_cells, varying_axes
 from rdstudy.storage.paths import StoragePath
-from rdstudy.storage.schema import COLUMNS, FAILED, STOPPED
+from rdstudy.storage.schema import FAILED, STOPPED
 from rdstudy.storage.table import load_measurements
 from rdstudy.study import Cell
+from rdstudy.study.measures import measured_columns
 
-MEASURED = tuple(c.name for c in COLUMNS if c.group == "values")
+MEASURED = tuple(column.name for column in measured_columns())
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,85 @@
+"""A population of examples as one model encodes it: what every measure is computed from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64, UInt8
+from torch import Tensor
+
+from rdstudy.models.objective import Posterior
+from rdstudy.models.vae import VAE
+
+EXAMPLES_AT_ONCE = 1024
+"""Examples per forward pass. Part of the numerics: rounding of a product may depend on its size."""
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedPopulation:
+    """Posteriors of a population, and every example's rate and distortion in nats.
+
+    Attributes:
+        model: the trained model.
+        images: the whole data set as bytes, on the model's device.
+        indices: which images form the population, in random order: a subsample is the first of them.
+        posterior: q(z|x) of every example, in the model's type.
+        rate: KL(q(z|x) || p(z)) of every example, or where it has no closed form its estimate by one draw; float64.
+        distortion: -log p(x|z) of every example at one draw z of q(z|x), the same draw; float64.
+    """
+
+    model: VAE
+    images: UInt8[Tensor, "images pixels"]
+    indices: Int64[np.ndarray, " examples"]
+    posterior: Posterior
+    rate: Float[Tensor, " examples"]
+    distortion: Float[Tensor, " examples"]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def batches(self, examples: int) -> Iterator[Float[Tensor, "batch pixels"]]:
+        """Intensities of the first examples, in the batches of a forward pass."""
+        for start in range(0, examples, EXAMPLES_AT_ONCE):
+            chosen = self.indices[start : min(start + EXAMPLES_AT_ONCE, examples)]
+            yield batch(self.images, chosen, _parameter(self.model))
+
+
+def encode_population(
+    model: VAE,
+    images: UInt8[Tensor, "images pixels"],
+    indices: Int64[np.ndarray, " examples"],
+    rng: np.random.Generator,
+) -> EncodedPopulation:
+    """Encode every example, and decode one draw of its posterior."""
+    parameter = _parameter(model)
+    rates, distortions, means, log_stds = [], [], [], []
+    for start in range(0, len(indices), EXAMPLES_AT_ONCE):
+        x = batch(images, indices[start : start + EXAMPLES_AT_ONCE], parameter)
+        posterior = model.encode(x)
+        noise = torch.from_numpy(rng.standard_normal(tuple(posterior.mean.shape), dtype=np.float32))
+        latent = posterior.sample(noise.to(parameter))
+        rates.append(model.rate(posterior, latent).double())
+        distortions.append(model.distortion(model.decode(latent), x).double())
+        means.append(posterior.mean)
+        log_stds.append(posterior.log_std)
+    posterior = Posterior(torch.cat(means), torch.cat(log_stds))
+    return EncodedPopulation(model, images, indices, posterior, torch.cat(rates), torch.cat(distortions))
+
+
+def intensities(images: UInt8[Tensor, "examples pixels"], like: Tensor) -> Float[Tensor, "examples pixels"]:
+    """Bytes as intensities in [0, 1], in the type of `like`."""
+    return images.to(like.dtype).div_(255)
+
+
+def batch(
+    images: UInt8[Tensor, "images pixels"], indices: Int64[np.ndarray, " batch"], like: Tensor
+) -> Float[Tensor, "batch pixels"]:
+    """Intensities of the images at these indices, in the type of `like`."""
+    return intensities(images.index_select(0, torch.from_numpy(indices).to(images.device)), like)
+
+
+def _parameter(model: VAE) -> Tensor:
+    return next(model.parameters())
