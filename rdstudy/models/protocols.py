@@ -52,6 +52,7 @@ class Prior(Protocol):
     """p(z). `closed_form`: whether `rate` is the KL itself; otherwise it is log q(z|x) - log p(z) at one draw z.
 
     A prior may offer `add_rate_gradient` (see `HandWrittenRate`); otherwise the gradient of `rate` is autograd's.
+    It may offer `latent_rates` (see `FactorisedRate`); otherwise the rates of latent dimensions are not recorded.
     """
 
     closed_form: ClassVar[bool]
@@ -69,6 +70,14 @@ class Prior(Protocol):
 
     def rate(self, posterior: Posterior, z: Float[Tensor, "*examples latent"], p: Values) -> Float[Tensor, "*examples"]:
         """KL(q(z|x) || p(z)), or an unbiased estimate of it from z, one draw of q(z|x) each."""
+
+
+@runtime_checkable
+class FactorisedRate(Protocol):
+    """A prior whose rate is a sum over latent dimensions, each in closed form."""
+
+    def latent_rates(self, posterior: Posterior, p: Values) -> Float[Tensor, "*examples latent"]:
+        """KL(q(z_d|x) || p(z_d)) of every latent dimension d in nats; their sum is `rate`."""
 
 
 @runtime_checkable

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from rdstudy.models import parts
 from rdstudy.models.objective import Posterior
+from rdstudy.models.protocols import FactorisedRate
 from rdstudy.models.shape import ModelShape
 
 
@@ -58,6 +59,13 @@ class VAE(nn.Module):
         """KL(q(z|x) || p(z)) in nats, or where it has no closed form log q(z|x) - log p(z) at these z."""
         stacked = Posterior(posterior.mean[None], posterior.log_std[None])
         return self._prior.rate(stacked, z[None], self._values("prior.", like=z))[0]
+
+    def latent_rates(self, posterior: Posterior) -> Float[Tensor, "*examples latent"] | None:
+        """KL(q(z_d|x) || p(z_d)) of every latent dimension d in nats; None where the rate is no such sum."""
+        if not isinstance(self._prior, FactorisedRate):
+            return None
+        stacked = Posterior(posterior.mean[None], posterior.log_std[None])
+        return self._prior.latent_rates(stacked, self._values("prior.", like=posterior.mean))[0]
 
     def log_prior(self, z: Float[Tensor, "*draws latent"]) -> Float[Tensor, "*draws"]:
         """log p(z) in nats, in the type of z."""

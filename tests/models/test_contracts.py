@@ -8,6 +8,7 @@ import torch
 
 from rdstudy.models import parts
 from rdstudy.models.objective import Posterior, lagrangian
+from rdstudy.models.protocols import FactorisedRate
 from rdstudy.models.shape import ModelShape
 from rdstudy.models.stacked import StackedVAE, initial_parameters
 from rdstudy.models.vae import VAE
@@ -101,6 +102,17 @@ def test_the_rate_is_the_mean_of_log_q_less_log_p(name):
     assert abs(terms.mean() - rates.mean()) < 4 * error
     if prior.closed_form:
         assert rates.std() < 1e-9
+
+
+@each_prior
+def test_the_rates_of_the_latent_dimensions_sum_to_the_rate(name):
+    prior, p, q = parts.prior(name), prior_values(name, 4), Posterior(tensor(1, 50, 4), tensor(1, 50, 4, seed=5))
+    if isinstance(prior, FactorisedRate):
+        assert prior.closed_form
+        rates = prior.latent_rates(q, p)
+        torch.testing.assert_close(rates.sum(-1), prior.rate(q, q.mean, p))
+        assert rates.shape == q.mean.shape
+        assert (rates >= 0).all()
 
 
 @each_prior

@@ -51,8 +51,12 @@ class StandardNormal:
         self, posterior: Posterior, z: Tensor | None = None, p: Values | None = None
     ) -> Float[Tensor, "*examples"]:
         """KL(q(z|x) || N(0, I)) in closed form (Kingma & Welling 2014, appendix B)."""
+        return self.latent_rates(posterior).sum(-1)
+
+    def latent_rates(self, posterior: Posterior, p: Values | None = None) -> Float[Tensor, "*examples latent"]:
+        """(mean^2 + std^2 - 1) / 2 - log std of every latent dimension."""
         mean, log_std = posterior
-        return (0.5 * (mean.square() + (2 * log_std).exp() - 1) - log_std).sum(-1)
+        return 0.5 * (mean.square() + (2 * log_std).exp() - 1) - log_std
 
     def add_rate_gradient(
         self, posterior: Posterior, std: Tensor, weight: Tensor, mean_grad: Tensor, log_std_grad: Tensor
