@@ -166,7 +166,7 @@ def _print_curves(console: Console, curves: pd.DataFrame) -> None:
 def _print_final(console: Console, final: pd.DataFrame) -> None:
     if not final["distortion_nats"].notna().any() and not final["mi_nats"].notna().any():
         return
-    sign = " ± " if speaks_unicode(console) else " +/- "
+    unicode = speaks_unicode(console)
     many = final["evaluation_id"].nunique() > 1
     for evaluation_id, rows in final.groupby("evaluation_id", sort=True):
         title = f"final, evaluation {evaluation_id}" if many else "final"
@@ -174,7 +174,7 @@ def _print_final(console: Console, final: pd.DataFrame) -> None:
         there = [name for name in ("train", "test") if name in by_population]
         table = Rows(title, *there, left=(title,))
         for column in measured_columns():
-            values = [_with_error(by_population[population], column, sign) for population in there]
+            values = [_value(by_population[population], column, unicode) for population in there]
             if column.label and any(value != "-" for value in values):
                 table.add(column.label, *values)
         console.print(table)
@@ -232,14 +232,19 @@ def _nats(value: float) -> str:
     return "-" if not math.isfinite(value) else f"{value:.1f}"
 
 
-def _with_error(row: pd.Series, column: MeasuredColumn, sign: str) -> str:
+def _value(row: pd.Series, column: MeasuredColumn, unicode: bool) -> str:
+    """A measured value with its standard error; of a list, a bar for each entry and the range."""
     value = row[column.name]
-    error = row.get(column.name.replace("_nats", "_se") if column.name.endswith("_nats") else "")
-    if value is None or value != value:
+    if value is None or (isinstance(value, float) and value != value):
         return "-"
+    if column.type == list[float]:
+        entries = [float(each) for each in value]
+        bars = sparkline([0.0, *entries], unicode=unicode)[1:]  # from 0
+        return f"{bars} {min(entries):.2f} to {max(entries):.2f}"
     if column.type is int:
         return f"{value:.0f}"
+    error = row.get(column.name.replace("_nats", "_se") if column.name.endswith("_nats") else "")
     if error is None or error != error:
         return f"{value:.2f}"
     digits = 2 if error == 0 else min(6, max(1, 1 - math.floor(math.log10(error))))  # two of the error's digits
-    return f"{value:.{digits}f}{sign}{error:.{digits}f}"
+    return f"{value:.{digits}f}{' ± ' if unicode else ' +/- '}{error:.{digits}f}"

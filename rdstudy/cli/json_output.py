@@ -35,10 +35,10 @@ def plain(value: Any) -> Any:
         value = value.to_dict("records")
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
+    if hasattr(value, "tolist") and hasattr(value, "dtype"):  # of NumPy: an array becomes a list
+        value = value.tolist()
     if isinstance(value, list | tuple | set | frozenset):
         return [plain(item) for item in (sorted(value) if isinstance(value, set | frozenset) else value)]
-    if hasattr(value, "item") and hasattr(value, "dtype"):  # a NumPy scalar
-        value = value.item()
     if value is None or isinstance(value, str | bool | int):
         return value
     if isinstance(value, numbers.Real):

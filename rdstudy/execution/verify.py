@@ -12,7 +12,7 @@ study's own seeds. A tighter bound would reject honest tables.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,12 +29,13 @@ from rdstudy.execution.executors import run_in_process
 from rdstudy.execution.protocols import RunContext
 from rdstudy.execution.results_folder import TableWriter, open_results
 from rdstudy.execution.status import study_status
+from rdstudy.storage.lists import column_of, spread_lists
 from rdstudy.storage.paths import StoragePath
 from rdstudy.storage.study_record import load_study_record, recorded_study
 from rdstudy.storage.table import load_measurements
 from rdstudy.study import Cell, Study
 from rdstudy.study.data import load_data
-from rdstudy.study.measures import measured_columns
+from rdstudy.study.measures import measure_classes, measured_columns
 from rdstudy.training.packs import Pack, plan_packs
 
 Verdict = Literal["same bits", "within rounding", "different"]
@@ -44,7 +45,9 @@ CHANGED: Verdict = "different"
 
 COUNTED = ("n_examples", *(column.name for column in measured_columns() if column.exact), "status", "is_final")
 """Columns that do not depend on rounding."""
-MEASURED = tuple(column.name for column in measured_columns() if not column.exact)
+MEASURED = frozenset(column.name for column in measured_columns() if not column.exact)
+LATER = frozenset(c.name for measure in measure_classes().values() if measure.added for c in measure.columns)
+"""Columns that tables of earlier versions lack."""
 
 NOISE = 1e-6
 """Relative difference up to which values count as equal on any machine."""
@@ -239,7 +242,8 @@ def compare(recorded: Recorded, again: pd.DataFrame, cells: Sequence[Cell]) -> I
     """
     evaluation = recorded.study.evaluation.evaluation_id
     theirs, ours = (
-        table[table["evaluation_id"] == evaluation] for table in (load_measurements(recorded.folder), again)
+        spread_lists(table[table["evaluation_id"] == evaluation])
+        for table in (load_measurements(recorded.folder), again)
     )
     for cell in cells:
         spread = _spread(theirs, cell)
@@ -252,13 +256,32 @@ def _spread(table: pd.DataFrame, cell: Cell) -> pd.DataFrame:
     same = pd.Series(True, index=table.index)
     for name in (set(asdict(cell)) & set(table.columns)) - {"beta", "seed"}:
         same &= table[name] == getattr(cell, name)
-    values = table.loc[same, ["step", "population", "beta", *MEASURED]].astype(dict.fromkeys(MEASURED, float))
-    spreads = values.groupby(["step", "population", "beta"], observed=True)[list(MEASURED)].std()
+    names = _measured_in(table)
+    values = table.loc[same, ["step", "population", "beta", *names]].astype(dict.fromkeys(names, float))
+    spreads = values.groupby(["step", "population", "beta"], observed=True)[names].std()
     return spreads.groupby(["step", "population"], observed=True).max()
 
 
+def _measured_in(table: pd.DataFrame) -> list[str]:
+    return [name for name in table.columns if column_of(name) in MEASURED]
+
+
+def _comparable(old: pd.Series, new: pd.Series, names: Iterable[str]) -> list[str]:
+    """Those of the columns that at least one row has a value in; of later columns, the recorded row."""
+    return [
+        name
+        for name in names
+        if not pd.isna(old[name]) or not (pd.isna(new.get(name, math.nan)) or column_of(name) in LATER)
+    ]
+
+
+def _size(row: pd.Series, name: str) -> float:
+    """What rounding is relative to: the value, or the largest entry of the list that it is of."""
+    return max(abs(float(row[other])) for other in row.index if column_of(other) == column_of(name))
+
+
 def _compared(cell: Cell, theirs: pd.DataFrame, ours: pd.DataFrame, spread: pd.DataFrame) -> Verified:
-    wrong = []
+    names, wrong = _measured_in(theirs), []
     n_values = n_equal = unjudged = 0
     largest = 0.0
     for key in theirs.index.union(ours.index):
@@ -268,19 +291,20 @@ def _compared(cell: Cell, theirs: pd.DataFrame, ours: pd.DataFrame, spread: pd.D
             wrong.append(Difference(step, population, "row", there, here, 0.0))
             continue
         old, new = theirs.loc[key], ours.loc[key]
-        for name in COUNTED:
-            if not (old[name] == new[name] or (pd.isna(old[name]) and pd.isna(new[name]))):
+        for name in _comparable(old, new, COUNTED):
+            if old[name] != new[name]:
                 wrong.append(Difference(step, population, name, old[name], new[name], 0.0))
-        measured = [name for name in MEASURED if not (pd.isna(old[name]) and pd.isna(new[name]))]
-        differing = [name for name in measured if old[name] != new[name]]  # also if one of them is null
+        measured = _comparable(old, new, names)
+        differing = [name for name in measured if old[name] != new.get(name)]  # also if one of them is null
         n_values += len(measured)
         n_equal += len(measured) - len(differing)
         mostly_equal = len(differing) < len(measured) / 2
         for name in differing:
-            before, after = float(old[name]), float(new[name])
-            allowed = NOISE * abs(before)
+            before, after = float(old[name]), float(new.get(name, math.nan))
+            size = _size(old, name)
+            allowed = NOISE * size
             if not mostly_equal:
-                allowed = FIRST_NOISE * abs(before)
+                allowed = FIRST_NOISE * size
                 if step > FIRST_STEPS:
                     allowed = max(allowed, SPREADS * float(spread.loc[key, name]))
             off = abs(after - before)

@@ -34,7 +34,7 @@ class MeasuredColumn:
     """
 
     name: str
-    type: type[int | float] | GenericAlias
+    type: type | GenericAlias
     unit: str
     meaning: str
     label: str = ""

@@ -11,13 +11,14 @@ from typing import Any
 import pandas as pd
 
 from rdstudy.report.cells import AXES, list_cells, varying_axes
+from rdstudy.storage.lists import column_of, spread_lists
 from rdstudy.storage.paths import StoragePath
 from rdstudy.storage.schema import FAILED, STOPPED
 from rdstudy.storage.table import load_measurements
 from rdstudy.study import Cell
 from rdstudy.study.measures import measured_columns
 
-MEASURED = tuple(column.name for column in measured_columns())
+MEASURED = frozenset(column.name for column in measured_columns())
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Point:
     """A value at a training step."""
 
     name: str
-    """`POPULATION/COLUMN`, such as `test/distortion_nats`."""
+    """`POPULATION/COLUMN`, such as `test/distortion_nats`; `POPULATION/COLUMN.K` for entry K of a list."""
     step: int
     value: float
     seconds: float
@@ -60,7 +61,7 @@ def runs_of(planned: Mapping[str, Cell], results: StoragePath) -> list[Run]:
     """
     cells = list_cells(planned, results)
     axes = varying_axes(cells)
-    table = load_measurements(results)
+    table = spread_lists(load_measurements(results))
     table = table[table["status"] != FAILED].sort_values(["step", "finished_at"], kind="stable")
     rows = dict(iter(table.groupby("cell_id", sort=False)))
     runs = []
@@ -82,8 +83,9 @@ def _points(rows: pd.DataFrame) -> tuple[Point, ...]:
     for row in rows.to_dict("records"):
         made = row["finished_at"]
         seconds = made.timestamp() if isinstance(made, dt.datetime) and made == made else 0.0
-        for column in MEASURED:
-            value = row[column]
+        for column, value in zip(map(str, row), row.values(), strict=True):
+            if column_of(column) not in MEASURED:
+                continue
             if value is None or pd.isna(value) or not math.isfinite(value):
                 continue
             name = f"{row['population']}/{column}"
