@@ -18,8 +18,8 @@ STEP_SECONDS = {"cpu": 0.0, "cuda": 2.5e-4}
 EVALUATION_FACTOR = {"cpu": 1.0, "cuda": 3.0}
 """Time of evaluation over the time its arithmetic would take in training (2.8 on an H100, which measures models one by
 one)."""
-BYTES_PER_ROW, BYTES_PER_IMAGE_PIXEL = 250, 0.3
-"""Of the table, and of the compressed images of a cell (measured on Tetrominoes and MNIST)."""
+BYTES_PER_ROW, BYTES_PER_IMAGE_PIXEL = 340, 0.3
+"""Of the table with 10 latent dimensions, and of a cell's compressed images (measured on Tetrominoes and MNIST)."""
 
 
 class Costs:

@@ -34,6 +34,7 @@ MEASURES = {
     "rate_distortion": "rdstudy.evaluation.measures.rate_distortion:RateDistortion",
     "mutual_information": "rdstudy.evaluation.measures.mutual_information:MutualInformation",
     "nll": "rdstudy.evaluation.measures.nll:NLL",
+    "latent_rates": "rdstudy.evaluation.measures.latent_rates:LatentRates",
 }
 """By name, `module:Class`; in the order in which they are computed, and of their columns in the table."""
 

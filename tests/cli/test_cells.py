@@ -107,6 +107,14 @@ def test_one_cell_shows_its_settings_curves_values_and_who_trained_it(command, r
     assert document["provenance"]["finished_at"] == "2026-01-02T03:04:05+00:00"
 
 
+def test_a_list_is_shown_as_bars_from_0_with_its_range_and_is_a_list_in_json(command, results, study, ids):
+    rows = rows_of(study, study.cells[ids["ok"]], latent_rates_nats=[1.0, 0.0, 2.0])
+    write_part(results / "measurements" / "pack7.parquet", to_arrow(rows))
+    assert re.search(r"rate by dimension +▅▁█ 0.00 to 2.00 +▅▁█ 0.00 to 2.00\n", command("show", "r", ids["ok"]).out)
+    final = json.loads(command("show", "r", ids["ok"], "--json").out)["final"]
+    assert [row["latent_rates_nats"] for row in final] == [[1.0, 0.0, 2.0]] * 2
+
+
 @pytest.mark.parametrize("status", ["diverged", "failed", "missing"])
 def test_a_cell_without_values_says_why(command, results, ids, status):
     ended = command("show", "r", ids[status])

@@ -50,6 +50,27 @@ def test_a_changed_value_is_found_however_little_it_was_changed(finished, column
     assert "3 of 4 cells" in ended.out
 
 
+def test_a_changed_entry_of_a_list_is_found(finished):
+    cell_id = change("latent_rates_nats", lambda rates: [rates[0], rates[1] + 1e-4 * sum(rates), *rates[2:]])
+    ended = finished("--cells", 4)
+    assert ended.code == 1
+    assert f"different: cell {cell_id}, step 130, " in ended.out
+    assert ": latent_rates_nats.1 is " in ended.out
+
+
+def test_a_table_made_before_a_column_is_compared_without_it(finished):
+    [part] = (RESULTS / "measurements").glob("*.parquet")
+    table = pq.read_table(part)
+    pq.write_table(table.drop_columns("latent_rates_nats"), part)
+    older = finished("--cells", 4)
+    assert older.code == 0, older
+    assert older.out.count("same bits: ") == 4
+    half = [rates if k % 2 else None for k, rates in enumerate(table["latent_rates_nats"].to_pylist())]
+    k = table.schema.get_field_index("latent_rates_nats")
+    pq.write_table(table.set_column(k, table.schema.field(k), pa.array(half, table.schema.field(k).type)), part)
+    assert finished("--cells", 4).code == 0
+
+
 @pytest.mark.parametrize(
     ("column", "by", "words"),
     [

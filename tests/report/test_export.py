@@ -2,10 +2,12 @@ import pandas as pd
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from rdstudy.report.export.runs import runs_of
+from rdstudy.storage.parts import to_arrow, write_part
 from rdstudy.study import parse_study
 from tests.command import contents, refused
 from tests.conftest import STUDY
-from tests.made import WHEN, WHY, make_results
+from tests.made import WHEN, WHY, make_results, rows_of
 
 
 @pytest.fixture
@@ -29,6 +31,18 @@ def test_csv_has_a_row_per_cell_and_a_row_per_value(command, study):
     curves = pd.read_csv("out/curves.csv").query("name == 'distortion_nats' and population == 'train'")
     assert curves["step"].tolist() == [40, 64, 100, 130]
     assert curves["value"].tolist() == pytest.approx([200 / step + 1 for step in (40, 64, 100, 130)])
+
+
+@pytest.mark.parametrize("to", ["csv", "tensorboard"])
+def test_each_entry_of_a_list_is_a_value_of_its_own(command, study, tmp_path, to):
+    cell = next(iter(study.cells.values()))
+    rows = rows_of(study, cell, latent_rates_nats=[0.5, 0.0, 2.0])
+    write_part(tmp_path / "r" / "measurements" / "pack7.parquet", to_arrow(rows))
+    assert command("export", "r", "out", "--format", to).code == 0
+    [run] = [run for run in runs_of(study.cells, tmp_path / "r") if run.points]
+    assert [run.final[f"test/latent_rates_nats.{k}"] for k in range(3)] == [0.5, 0.0, 2.0]
+    if to == "csv":
+        assert pd.read_csv("out/cells.csv")["test_latent_rates_nats.2"][0] == 2.0
 
 
 def test_tensorboard_reads_the_curves_and_the_settings(command, study, tmp_path):
