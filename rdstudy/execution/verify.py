@@ -306,7 +306,7 @@ def _compared(cell: Cell, theirs: pd.DataFrame, ours: pd.DataFrame, spread: pd.D
             if not mostly_equal:
                 allowed = FIRST_NOISE * size
                 if step > FIRST_STEPS:
-                    allowed = max(allowed, SPREADS * float(spread.loc[key, name]))
+                    allowed = float(np.maximum(allowed, SPREADS * float(spread.loc[key, name])))  # nan: one seed
             off = abs(after - before)
             if math.isnan(allowed) and math.isfinite(off):
                 unjudged += 1

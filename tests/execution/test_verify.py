@@ -1,14 +1,17 @@
 """Cells trained again say whether a table is what training gives; a table says whether it contradicts itself."""
 
+import math
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from rdstudy.execution.verify import COUNTED, _compared
 from tests.command import contents, refused
 
 RESULTS = Path("results/tiny")
@@ -87,6 +90,22 @@ def test_a_table_that_contradicts_itself_is_found_without_training_the_cell(fini
     assert ended.code == 1
     assert f"different: cell {changed}" in ended.out
     assert words in ended.out
+
+
+def test_what_another_processor_gives_of_a_single_seed_is_not_judged(make_cell):
+    """After many steps two processors differ as two seeds do, and how far that is one seed does not tell."""
+    key = pd.MultiIndex.from_tuples([(1000, "test")], names=["step", "population"])
+    counted = dict.fromkeys(COUNTED, 1)
+    there, here = (
+        pd.DataFrame({**counted, **values}, index=key) for values in ({"rate_nats": 9.0}, {"rate_nats": 8.0})
+    )
+    of_seeds = {
+        n: pd.DataFrame({"rate_nats": [spread]}, index=key) for n, spread in ((1, math.nan), (2, 0.5), (3, 0.1))
+    }
+    found = {n: _compared(make_cell(), there, here, spread) for n, spread in of_seeds.items()}
+    assert (found[1].unjudged, len(found[1].wrong)) == (1, 0)
+    assert (found[2].unjudged, len(found[2].wrong)) == (0, 0)
+    assert (found[3].unjudged, len(found[3].wrong)) == (0, 1)
 
 
 def test_another_processors_rounding_is_no_fault(finished, study_file):
