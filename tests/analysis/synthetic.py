@@ -104,7 +104,7 @@ def study_table(
                 _rows(planted, number, beta, seeds, (shift + own).ravel(), told, population, steps, nll=nll, mi=mi)
             )
     table = pd.concat(frames, ignore_index=True)
-    return table[[column.name for column in COLUMNS]]
+    return table.reindex(columns=[column.name for column in COLUMNS])
 
 
 def _rows(
