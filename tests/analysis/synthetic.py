@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from rdstudy.storage.lists import LISTS
 from rdstudy.storage.schema import COLUMNS
 
 GRID = (5.0, 3.0, 2.0, 1.0, 0.9, 0.7, 0.5, 0.3, 0.1, 0.01, 0.005, 0.001)
@@ -104,7 +105,7 @@ def study_table(
                 _rows(planted, number, beta, seeds, (shift + own).ravel(), told, population, steps, nll=nll, mi=mi)
             )
     table = pd.concat(frames, ignore_index=True)
-    return table.reindex(columns=[column.name for column in COLUMNS])
+    return table.assign(**dict.fromkeys(LISTS))[[column.name for column in COLUMNS]]
 
 
 def _rows(
@@ -199,7 +200,7 @@ def _rows(
 def fail(table: pd.DataFrame, chosen: pd.Series, status: str, message: str) -> pd.DataFrame:
     """The table with the chosen rows as the store has them after a divergence: null, with a message."""
     table = table.copy()
-    values = [c.name for c in COLUMNS if c.group == "values"]
+    values = [c.name for c in COLUMNS if c.group == "values" and c.name not in LISTS]
     table[values] = table[values].astype(float).mask(chosen)
     table["status"] = table["status"].where(~chosen, status)
     table["message"] = table["message"].where(~chosen, message)
