@@ -13,7 +13,7 @@ from rdstudy.analysis.replicates import setting_label
 from rdstudy.analysis.verdicts import BETTER, EQUIVALENT, NOT_MEASURABLE, OPEN, VERDICTS, WORSE
 from rdstudy.report.analyses import MAX_UNRELIABLE_SHARE, Analyses
 from rdstudy.report.formatting import number
-from rdstudy.storage.schema import TEST
+from rdstudy.storage.schema import TEST, TRAIN
 
 QUESTION = "Does regularizing the rate of a variational autoencoder improve how it generalizes?"
 
@@ -215,12 +215,15 @@ def gap_sentence(analyses: Analyses) -> str:
     return f"The gap is {_joined(ends)}."
 
 
-def saturation_sentence(analyses: Analyses) -> str:
-    """In how many settings the mutual information saturates within the grid, and between which betas."""
-    rows = analyses.saturation[analyses.saturation["population"] == "train"]
-    rows = rows[rows["saturates"] != "not measured"]
-    if rows.empty:
-        rows = analyses.saturation[analyses.saturation["saturates"] != "not measured"]
+def saturation_sentence(saturation: pd.DataFrame) -> str:
+    """In how many settings the mutual information saturates within the grid, and between which betas.
+
+    Args:
+        saturation: what `rdstudy.analysis.saturation` returns; training rows are preferred.
+    """
+    measured = saturation[saturation["saturates"] != "not measured"]
+    rows = measured[measured["population"] == TRAIN]
+    rows = measured if rows.empty else rows
     if rows.empty:
         return ""
     parts = []
