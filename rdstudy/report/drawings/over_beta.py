@@ -87,9 +87,10 @@ def saturation(analyses: Analyses) -> FigureSpec:
         panels.append(Panel(partial(figures.saturation, rows, points, found, title=title), alt))
     caption = (
         f"Above: rate R, mutual information I on the {'training' if population == TRAIN else 'test'} set, its ceiling "
-        "log N and the marginal KL(q(z) || p(z)) = R - I. Below: test distortion over the same axis. The grey band lies "
-        "between the betas where I is shown to be within 0.1 nats of its ceiling and those where it is shown not to be. "
-        f"{sentences.saturation_sentence(analyses.saturation)}{left_out(len(settings), MAX_SETTINGS, 'settings')}"
+        "log N and the marginal KL(q(z) || p(z)) = R - I. Below: test distortion over the same axis. The grey band "
+        "runs from the smallest beta where I is shown to be more than 0.1 nats below its ceiling to the largest where "
+        f"it is shown not to be. {sentences.saturation_sentence(analyses.saturation)}"
+        f"{left_out(len(settings), MAX_SETTINGS, 'settings')}"
     )
     return FigureSpec("saturation", "Saturation of the mutual information", caption, panels, minor=True)
 
