@@ -31,6 +31,7 @@ class Analyses:
 
     claims: pd.DataFrame
     claims_summary: pd.DataFrame
+    capacity: pd.DataFrame
     frontier: pd.DataFrame
     shapes: pd.DataFrame
     best_beta: pd.DataFrame
@@ -83,6 +84,7 @@ class Analyses:
             published=None if published is None else analysis.frontier(published),
             claims=claims,
             claims_summary=analysis.claims_summary(claims),
+            capacity=analysis.capacity(finals, planned_seeds=seeds or None),
             frontier=with_reliability(analysis.frontier(finals), table),
             shapes=analysis.shapes(finals),
             best_beta=analysis.best_beta(finals),

@@ -7,8 +7,9 @@ import pandas as pd
 from rdstudy.analysis import CRITERIA, setting_label
 from rdstudy.report import sentences
 from rdstudy.report.analyses import Analyses
+from rdstudy.report.claim_sentences import capacity_counts, depths
 from rdstudy.report.formatting import beta_range, number, short
-from rdstudy.report.verdicts import counts_text, main_criterion, setting_verdicts
+from rdstudy.report.verdicts import counts_text, main_criterion
 from rdstudy.storage.schema import TEST, TRAIN
 
 MAX_LISTED = 2
@@ -26,8 +27,8 @@ def answer(analyses: Analyses) -> list[str]:
     several = analyses.frontier["beta"].nunique() > 1
     lines = [*_search(analyses), *(_best_beta(analyses) if several else _one_beta(analyses))]
     if several:
-        lines += [_trade(analyses), _lowering(analyses)]
-    lines.append(_trust(analyses))
+        lines.append(_trade(analyses))
+    lines += [_effects(analyses), _trust(analyses)]
     return [line for line in lines if line]
 
 
@@ -106,10 +107,18 @@ def _span(frame: pd.DataFrame, name: str) -> str:
     return low if low == high else f"{low}\u2013{high}"
 
 
-def _lowering(analyses: Analyses) -> str:
-    rows = main_criterion(setting_verdicts(analyses.claims))
+def _effects(analyses: Analyses) -> str:
+    """The verdicts on lowering beta, and on depth, by test distortion."""
+    rows = main_criterion(analyses.claims)
     rows = rows[rows["claim"] == "lowering_beta"]
-    return f"Lowering beta, by test distortion: {counts_text(rows)}." if len(rows) else ""
+    parts = []
+    if len(rows):
+        start = rows["reference_beta"].dropna().unique()
+        parts.append(f"lowering beta{f' from {start[0]:g}' if len(start) == 1 else ''} is {counts_text(rows)}")
+    depth = main_criterion(analyses.capacity)
+    if len(depth):
+        parts.append(f"{depths(depth)} is {capacity_counts(depth)}")
+    return f"By test distortion, {'; '.join(parts)}." if parts else ""
 
 
 def _trust(analyses: Analyses) -> str:

@@ -6,27 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rdstudy.analysis import CLAIMS, CRITERIA
 from rdstudy.report import provenance, sentences, tables
 from rdstudy.report.analyses import Analyses
 from rdstudy.report.answer import answer
 from rdstudy.report.cell_tables import missing_table, trouble_table
+from rdstudy.report.claim_articles import Claim, claim_articles
+from rdstudy.report.claim_sentences import RULES
 from rdstudy.report.drawings import RenderedFigure
-from rdstudy.report.published import published_outcome, published_tables
 from rdstudy.report.tables import Shown
-from rdstudy.report.verdicts import asks_the_paper, counts, main_criterion, setting_verdicts
+from rdstudy.report.verdicts import asks_the_paper
 
 LEADING = ("published", "rate_distortion", "search", "verdicts")
 """Figures that follow the answer at once, in this order."""
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A claim over all settings, and the table of each."""
-
-    statement: str
-    text: str
-    table: Shown
 
 
 @dataclass(frozen=True)
@@ -42,8 +33,6 @@ class Content:
     asks_the_paper: bool
     claims: Sequence[Claim]
     method: str
-    published: Sequence[Shown]
-    published_outcome: str
     figures: Sequence[RenderedFigure]
     tables: Sequence[Shown]
     cell_tables: Sequence[Shown]
@@ -72,16 +61,14 @@ def content_of(
     missing = missing_table(analyses)
     return Content(
         title=str(study.get("name") or name),
-        question=str(study.get("question") or sentences.QUESTION),
+        question=str(study.get("question") or (sentences.QUESTION if paper else sentences.OWN_QUESTION)),
         state=sentences.state(analyses, study),
         notices=[notice for notice in notices if notice],
         answer=answer(analyses),
         leading=[by_name[one] for one in LEADING if one in by_name],
         asks_the_paper=paper,
-        claims=_claims(analyses) if analyses.frontier["beta"].nunique() > 1 else [],
+        claims=claim_articles(analyses),
         method=_method(analyses, paper),
-        published=published_tables(analyses),
-        published_outcome=published_outcome(analyses),
         figures=[figure for figure in rendered if figure.spec.name not in LEADING],
         tables=list(tables.tables(analyses)),
         cell_tables=[shown for shown in (trouble_table(analyses), missing) if shown.rows],
@@ -91,23 +78,8 @@ def content_of(
     )
 
 
-def _claims(analyses: Analyses) -> list[Claim]:
-    """The claims that the study could test in some setting."""
-    verdicts = setting_verdicts(analyses.claims)
-    found = []
-    for claim, statement in CLAIMS.items():
-        rows = main_criterion(verdicts[verdicts["claim"] == claim])
-        if rows.empty or counts(rows)["not_measurable"] == len(rows):
-            continue
-        summary = analyses.claims_summary
-        of_claim = summary[(summary["claim"] == claim) & (summary["criterion"] == CRITERIA[0])]
-        text = sentences.summary_sentence(of_claim.iloc[0])
-        found.append(Claim(statement, text, tables.claim_table(analyses, claim)))
-    return found
-
-
 def _method(analyses: Analyses, paper: bool) -> str:
-    parts = [sentences.RULES, sentences.INTERVALS]
+    parts = [RULES, sentences.INTERVALS]
     if paper:
         parts.append(sentences.priors_sentence(analyses))
     return " ".join(parts)

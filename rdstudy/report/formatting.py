@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -46,3 +47,12 @@ def beta_range(low: Any, high: Any) -> str:
     if low == 0:
         return "or never" if high == float("inf") else f"{short(high)} or less, or never"
     return f"{short(low)} or more" if high == float("inf") else f"{short(high)} to {short(low)}"
+
+
+def joined(parts: Sequence[str]) -> str:
+    """The parts as an enumeration.
+
+    >>> joined(["a", "b", "c"])
+    'a, b and c'
+    """
+    return "".join(parts) if len(parts) < 2 else ", ".join(parts[:-1]) + " and " + parts[-1]

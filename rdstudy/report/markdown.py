@@ -25,15 +25,13 @@ def document(content: Content) -> str:
         blocks.append(_heading(2, "Claims"))
         if content.asks_the_paper:
             blocks.append(
-                f"Three claims of [Bozkurt et al. (AISTATS 2021)]({provenance.PAPER_URL}), Rate-Regularization and "
-                "Generalization in VAEs, tested in every setting of this study."
+                f"The claims of [Bozkurt et al. (AISTATS 2021)]({provenance.PAPER_URL}), Rate-Regularization and "
+                "Generalization in VAEs, as far as this study can test them, and what else it says."
             )
         for claim in content.claims:
-            blocks += [_heading(3, claim.statement), _paragraph(claim.text), _table(claim.table)]
-        if content.published_outcome:
-            blocks.append(_paragraph(content.published_outcome))
-        for table in content.published:
-            blocks += _titled(table)
+            blocks += [_heading(3, claim.statement), *map(_paragraph, claim.sentences)]
+            for table in claim.tables:
+                blocks += [_heading(4, table.heading), _paragraph(table.note), _table(table)]
         blocks.append(_paragraph(content.method))
 
     blocks += [_heading(2, "Figures"), "Axes of beta run from large to small: the rate rises to the right."]

@@ -7,15 +7,16 @@ from typing import Any
 
 import pandas as pd
 
-from rdstudy.analysis.claims import OTHER_SEEDS, VALIDATION_IMAGES
 from rdstudy.analysis.contrasts import MIN_SEEDS
 from rdstudy.analysis.replicates import setting_label
-from rdstudy.analysis.verdicts import BETTER, EQUIVALENT, NOT_MEASURABLE, OPEN, VERDICTS, WORSE
 from rdstudy.report.analyses import MAX_UNRELIABLE_SHARE, Analyses
-from rdstudy.report.formatting import number
-from rdstudy.storage.schema import TEST
+from rdstudy.report.claim_sentences import CRITERION_NAMES
+from rdstudy.report.formatting import joined, number
+from rdstudy.storage.schema import TEST, TRAIN
 
 QUESTION = "Does regularizing the rate of a variational autoencoder improve how it generalizes?"
+OWN_QUESTION = "How do rate and distortion depend on beta?"
+"""Of a study that does not ask about the paper."""
 
 INTERVALS = (
     "Intervals are 95% t intervals over seeds. A seed is a replicate of a whole curve, so betas, and train "
@@ -27,96 +28,6 @@ INTERVALS = (
 
 UNRELIABLE_MARK = "~"
 """Before an NLL whose importance weights are unreliable."""
-
-RULES = (
-    "A gain is the difference of means over seeds from the reference beta to the smaller beta, taken within seeds; "
-    "positive: the smaller beta is better. Its interval is that of the best smaller beta, which is chosen for each "
-    "seed from the other seeds, or from their validation images where there are some. Better: shown to be above 0. "
-    "Worse: every smaller beta is shown to be worse. Equivalent: shown to lie within the margin, the smallest "
-    "difference of interest. Open: none of these. Each kind of false verdict has a rate of 2.5% over all settings of a "
-    "claim (Holm) and over all looks at 3, 6, 12 and 20 seeds (Lan & DeMets). Standard deviations are moderated over "
-    "settings (Smyth 2004). Most settings: the interval of the share of all settings, undecided ones counted either "
-    "way, lies above one half."
-)
-
-_CRITERIA = {
-    "distortion_nats": "test distortion",
-    "negative_elbo_nats": "test -ELBO",
-    "nll_nats": "test NLL",
-}
-
-
-def verdict_words(verdict: str) -> str:
-    """The verdict as it is printed: "not measurable"."""
-    return verdict.replace("_", " ")
-
-
-def nats(value: Any) -> str:
-    """One decimal, two below one nat; a real minus sign, and none before 0."""
-    if pd.isna(value):
-        return "\u2013"
-    digits = 1 if abs(value) >= 1 else 2
-    return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "\u2212")
-
-
-def with_interval(difference: float, low: float, high: float) -> str:
-    """ "3.1 (1.2 to 5.0)", or the difference alone where there is no interval."""
-    return nats(difference) if pd.isna(low) else f"{nats(difference)} ({nats(low)} to {nats(high)})"
-
-
-def claim_sentence(row: pd.Series) -> str:
-    """One setting's answer: the difference of means, its interval, and what follows from it.
-
-    Args:
-        row: of what `rdstudy.analysis.claims` returns.
-    """
-    verdict = str(row["verdict"])
-    if verdict == NOT_MEASURABLE:
-        return f"Not measurable: {row['reason']}."
-    name = _CRITERIA[str(row["criterion"])]
-    if row["claim"] == "underfitting":
-        name = "test distortion, less what the gap widens,"
-    difference = float(row["difference_nats"])
-    size = nats(abs(difference))
-    text = f"From beta = {row['reference_beta']:g} to {row['beta']:g}, {name} "
-    if float(size) == 0:
-        text += "changes by 0 nats"
-    else:
-        text += f"{'falls' if difference > 0 else 'rises'} by {size} nats"
-    if not pd.isna(row["low_nats"]):
-        best = {OTHER_SEEDS: " of the best smaller beta", VALIDATION_IMAGES: " of the best smaller beta"}
-        which = best.get(str(row["chosen_on"]), "")
-        text += f" (gain{which}: 95% interval {nats(row['low_nats'])} to {nats(row['high_nats'])})"
-    text += {
-        BETTER: ": better",
-        WORSE: ": worse",
-        EQUIVALENT: f": equivalent within {row['margin_nats']:g} nats",
-        OPEN: f": open, {row['reason']}",
-    }[verdict]
-    seeds = int(row["seeds"])
-    return f"{text}; {seeds} seed{'' if seeds == 1 else 's'}."
-
-
-def summary_sentence(row: pd.Series) -> str:
-    """In how many settings a claim holds, between which bounds, and whether that is most.
-
-    Args:
-        row: of what `rdstudy.analysis.claims_summary` returns.
-    """
-    settings = int(row["settings"])
-    of = f"{settings} setting{'' if settings == 1 else 's'}"
-    if row[NOT_MEASURABLE] == settings:
-        why = f": {row['reason']}" if row["reason"] else ""
-        return f"Not measurable in {'the one setting' if settings == 1 else f'any of {of}'}{why}."
-    counts = [f"{verdict_words(name)} in {int(row[name])}" for name in VERDICTS if row[name]]
-    low, high = f"{row['share_low']:.0%}", f"{row['share_high']:.0%}"
-    share = f"{low}" if low == high else f"between {low} and {high}"
-    text = (
-        f"A smaller beta is {_joined(counts)} of {of}: it is better in {share} of them "
-        f"(95% interval for settings like these: {row['share_ci_low']:.0%} to {row['share_ci_high']:.0%})"
-    )
-    most = {"supported": "most settings", "contradicted": "not most settings"}
-    return f"{text}; {most.get(str(row['verdict']), 'whether in most is open')}."
 
 
 def state(analyses: Analyses, study: Mapping[str, Any]) -> str:
@@ -194,9 +105,9 @@ def shape_sentence(analyses: Analyses, criterion: str = "distortion_nats") -> st
         return ""
     counts = rows["shape"].value_counts()
     words = [f"{name} in {count}" for name, count in counts.items()]
-    name = {"distortion_nats": "Test distortion", "negative_elbo_nats": "Test -ELBO", "nll_nats": "Test NLL"}[criterion]
+    name = CRITERION_NAMES[criterion]
     return (
-        f"{name}, read from the largest beta to the smallest, is {_joined(words)} of "
+        f"{name[:1].upper()}{name[1:]}, read from the largest beta to the smallest, is {joined(words)} of "
         f"{len(rows)} setting{'' if len(rows) == 1 else 's'}."
     )
 
@@ -212,15 +123,18 @@ def gap_sentence(analyses: Analyses) -> str:
     for word, row in (("largest", ordered.iloc[-1]), ("smallest", ordered.iloc[0])):
         where = setting_label(row, names)
         ends.append(f"{word} at beta = {row['beta']:g}{f' ({where})' if where else ''}, {number(row['gap_nats'])} nats")
-    return f"The gap is {_joined(ends)}."
+    return f"The gap is {joined(ends)}."
 
 
-def saturation_sentence(analyses: Analyses) -> str:
-    """In how many settings the mutual information saturates within the grid, and between which betas."""
-    rows = analyses.saturation[analyses.saturation["population"] == "train"]
-    rows = rows[rows["saturates"] != "not measured"]
-    if rows.empty:
-        rows = analyses.saturation[analyses.saturation["saturates"] != "not measured"]
+def saturation_sentence(saturation: pd.DataFrame) -> str:
+    """In how many settings the mutual information saturates within the grid, and between which betas.
+
+    Args:
+        saturation: what `rdstudy.analysis.saturation` returns; training rows are preferred.
+    """
+    measured = saturation[saturation["saturates"] != "not measured"]
+    rows = measured[measured["population"] == TRAIN]
+    rows = measured if rows.empty else rows
     if rows.empty:
         return ""
     parts = []
@@ -237,7 +151,7 @@ def saturation_sentence(analyses: Analyses) -> str:
         count = int((rows["saturates"] == word).sum())
         if count:
             parts.append(f"{text} {count}")
-    return f"The mutual information {_joined(parts)} of {len(rows)} setting{'' if len(rows) == 1 else 's'}."
+    return f"The mutual information {joined(parts)} of {len(rows)} setting{'' if len(rows) == 1 else 's'}."
 
 
 def _range(low: float, high: float) -> str:
@@ -320,9 +234,3 @@ def priors_sentence(analyses: Analyses) -> str:
 def setting_names(analyses: Analyses, frame: pd.DataFrame) -> list[str]:
     """One name per row, in the columns that tell the study's settings apart."""
     return [setting_label(row, analyses.names) or "the setting" for _, row in frame.iterrows()]
-
-
-def _joined(parts: list[str]) -> str:
-    if len(parts) < 2:
-        return "".join(parts)
-    return ", ".join(parts[:-1]) + " and " + parts[-1]

@@ -7,18 +7,13 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from rdstudy.analysis import CLAIMS, CRITERIA
+from rdstudy.analysis import CRITERIA
 from rdstudy.analysis.replicates import setting_label
 from rdstudy.report import sentences
 from rdstudy.report.analyses import Analyses
+from rdstudy.report.claim_sentences import CRITERION_NAMES
 from rdstudy.report.formatting import NOTHING, beta_range, interval, number, share, short
 from rdstudy.storage.schema import TEST
-
-CRITERION_NAMES = {
-    "distortion_nats": "test distortion",
-    "negative_elbo_nats": "test -ELBO",
-    "nll_nats": "test NLL",
-}
 
 
 @dataclass(frozen=True)
@@ -246,34 +241,3 @@ def _points(analyses: Analyses) -> Shown:
         text=("population", "place"),
         names=analyses.names,
     )
-
-
-def claim_table(analyses: Analyses, claim: str) -> Shown:
-    """All settings and criteria of one claim."""
-    rows = analyses.claims[analyses.claims["claim"] == claim]
-    return shown(
-        f"claim_{claim}",
-        f"{CLAIMS[claim]} Each setting",
-        "",
-        rows,
-        {
-            "criterion": lambda r: CRITERION_NAMES[r["criterion"]],
-            "verdict": lambda r: sentences.verdict_words(r["verdict"]),
-            "from beta": lambda r: short(r["reference_beta"]),
-            "to beta": lambda r: short(r["beta"]),
-            "gain (nats)": lambda r: sentences.with_interval(r["difference_nats"], r["low_nats"], r["high_nats"]),
-            "seeds": lambda r: str(r["seeds"]),
-            "look": lambda r: f"{r['look']} of {r['looks']}" if r["looks"] else NOTHING,
-            "in words": lambda r: sentences.claim_sentence(r),
-        },
-        text=("criterion", "verdict", "in words"),
-        names=analyses.names,
-    )
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
-def _shape(row: pd.Series) -> str:
-    return str(row["shape"]) if row["shape"] != "undecided" else f"undecided ({row['shape_of_means']})"

@@ -12,7 +12,7 @@ CLAIM_NAMES = {
     "underfitting": "less mutual information",
     "beyond_saturation": "beyond saturation",
 }
-"""The change that a claim is about, in two or three words."""
+"""The change that a claim is about, in two or three words: the head of its column in the map of verdicts."""
 
 OWN_IMAGES = "images"
 """Name of a data set that is read from the user's own files."""

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rdstudy.analysis import claims, claims_summary
-from rdstudy.report.sentences import claim_sentence, nats, summary_sentence
+from rdstudy.report.claim_sentences import claim_sentence, nats, summary_sentence
 from tests.analysis import PROPERTY
 from tests.analysis.test_claims import setting
 

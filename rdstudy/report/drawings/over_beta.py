@@ -80,18 +80,17 @@ def saturation(analyses: Analyses) -> FigureSpec:
         points = same_setting(analyses.frontier, rows.iloc[0])
         found = same_setting(analyses.saturation, rows.iloc[0])
         found = found[found["population"] == population]
-        where = found["saturates"].iloc[0]
-        where = f"at beta = {found['beta'].iloc[0]:.2g}" if where == "at" else where
         alt = (
-            f"Rate, mutual information, its ceiling and marginal KL against beta{of(title)}; the mutual information "
-            f"saturates: {where}."
+            f"Rate, mutual information, its ceiling and marginal KL against beta{of(title)}. "
+            f"{sentences.saturation_sentence(found)}"
         )
         panels.append(Panel(partial(figures.saturation, rows, points, found, title=title), alt))
     caption = (
         f"Above: rate R, mutual information I on the {'training' if population == TRAIN else 'test'} set, its ceiling "
-        "log N and the marginal KL(q(z) || p(z)) = R - I. Below: test distortion over the same axis. The grey line is "
-        "the beta at which I reaches 95% of its ceiling, the grey band its interval. "
-        f"{sentences.saturation_sentence(analyses)}{left_out(len(settings), MAX_SETTINGS, 'settings')}"
+        "log N and the marginal KL(q(z) || p(z)) = R - I. Below: test distortion over the same axis. The grey band "
+        "runs from the smallest beta where I is shown to be more than 0.1 nats below its ceiling to the largest where "
+        f"it is shown not to be. {sentences.saturation_sentence(analyses.saturation)}"
+        f"{left_out(len(settings), MAX_SETTINGS, 'settings')}"
     )
     return FigureSpec("saturation", "Saturation of the mutual information", caption, panels, minor=True)
 

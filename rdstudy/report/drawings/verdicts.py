@@ -13,6 +13,16 @@ from rdstudy.report.verdicts import CLAIM_NAMES, main_criterion, setting_verdict
 
 MAX_SETTINGS = 16
 
+_MEANINGS = {
+    "lowering_beta": "Lowering \u03b2: from the beta nearest to 1 to the best smaller one.",
+    "underfitting": (
+        "Less mutual information, undone: from a beta with little of it to one with most, what test distortion falls "
+        "less what the gap to training distortion widens."
+    ),
+    "beyond_saturation": "Beyond saturation: from the beta at which it saturates to the best smaller one.",
+}
+"""What each column of the map compares."""
+
 
 def verdict_figure(analyses: Analyses) -> FigureSpec:
     """One mark per setting and claim; no panel where nothing could be measured."""
@@ -36,10 +46,9 @@ def verdict_figure(analyses: Analyses) -> FigureSpec:
         for label, claim, verdict in zip(labels, rows["claim"], rows["verdict"], strict=True)
     )
     panels = [Panel(partial(figures.verdict_map, rows, labels, claims), alt)] if claims else []
+    texts = [_MEANINGS[claim] for claim in asked if claim in _MEANINGS]
     caption = (
-        "What a change does in each setting, with the difference in nats (positive: better). Lowering β: test "
-        "distortion at the best smaller beta against that at beta = 1. Less mutual information: training distortion at "
-        "larger betas, where the mutual information is small. Beyond saturation: test distortion below the beta at "
-        f"which the mutual information saturates.{left_out(len(order), MAX_SETTINGS, 'settings')}"
+        f"What a change does in each setting, with the difference of means in nats (positive: better). "
+        f"{' '.join(texts)} Test distortion throughout.{left_out(len(order), MAX_SETTINGS, 'settings')}"
     )
     return FigureSpec("verdicts", "Better, worse, equivalent or open", caption, panels)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from rdstudy.report.figures.against_beta import criterion, gap, information, saturation
 from rdstudy.report.figures.best_beta import best_beta
+from rdstudy.report.figures.capacity import capacity
 from rdstudy.report.figures.convergence import convergence
 from rdstudy.report.figures.image_grid import cell_grid, reconstruction_grid, sample_grid
 from rdstudy.report.figures.learning import learning_curves
@@ -25,6 +26,7 @@ from rdstudy.report.figures.verdict_map import verdict_map
 __all__ = [
     "Panels",
     "best_beta",
+    "capacity",
     "cell_grid",
     "convergence",
     "criterion",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -9,9 +10,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.transforms import blended_transform_factory
 
 from rdstudy.report.figures.drawable import finite
-from rdstudy.report.figures.style import COLOURS, FAINT, INK, axes_for, figure_of, legend_above, styled
+from rdstudy.report.figures.style import COLOURS, FAINT, INK, axes_for, figure_of, styled
 
 # Told apart by shape as well as by colour.
 VERDICT_MARKS = {
@@ -32,7 +34,7 @@ def verdict_map(
     ax: Axes | None = None,
     title: str = "",
 ) -> Figure:
-    """A mark for each verdict, settings down and claims across, with the difference in nats under it.
+    """A mark for each verdict, settings down and claims across, with the difference in nats beside it.
 
     Args:
         rows: `claim verdict difference_nats`, one per claim and setting.
@@ -40,23 +42,25 @@ def verdict_map(
         claims: the claims to draw, and the heading of each.
     """
     order = list(dict.fromkeys(labels))
-    axes = axes_for(ax, height=1.05 + 0.42 * max(len(order), 1))
+    names = [_wrapped(label) for label in order]
+    lines = max((name.count("\n") + 1 for name in names), default=1)
+    axes = axes_for(ax, height=1.15 + (0.1 + 0.14 * lines) * max(len(order), 1))
     for (_, row), label in zip(rows.iterrows(), labels, strict=True):
         x, y = list(claims).index(row["claim"]), order.index(label)
         colour, marker = VERDICT_MARKS[row["verdict"]]
-        hollow = row["verdict"] == "open"
-        face = "none" if hollow else colour
-        axes.plot(x, y - 0.1, color=colour, marker=marker, markersize=7, markerfacecolor=face, linestyle="none")
+        face = "none" if row["verdict"] == "open" else colour
+        axes.plot(x - 0.22, y, color=colour, marker=marker, markersize=6, markerfacecolor=face, linestyle="none")
         if finite(np.array([row["difference_nats"]]))[0]:
             words = f"{row['difference_nats']:+.1f}".replace("-", "\u2212")
-            axes.text(x, y + 0.17, words, ha="center", va="top", fontsize=6.5, color=INK)
+            axes.text(x - 0.04, y, words, ha="left", va="center", fontsize=7, color=INK)
     for y in range(len(order) - 1):
         axes.axhline(y + 0.5, color=FAINT, linewidth=0.3, alpha=0.5, zorder=0)
-    axes.set_xticks(range(len(claims)), [name.replace(" ", "\n", 1) for name in claims.values()])
-    axes.set_yticks(range(len(order)), [_wrapped(label) for label in order])
-    axes.set_xlim(-0.6, len(claims) - 0.4)
-    axes.set_ylim(max(len(order), 1) - 0.4, -0.6)
+    axes.set_xticks(range(len(claims)), ["\n".join(textwrap.wrap(name, 11)) for name in claims.values()])
+    axes.set_yticks(range(len(order)), names)
+    axes.set_xlim(-0.5, len(claims) - 0.5)
+    axes.set_ylim(max(len(order), 1) - 0.5, -0.5)
     axes.tick_params(length=0)
+    axes.xaxis.tick_top()
     axes.spines[:].set_visible(False)
     handles = [
         Line2D(
@@ -72,7 +76,16 @@ def verdict_map(
         for verdict, (colour, marker) in VERDICT_MARKS.items()
         if (rows["verdict"] == verdict).any()
     ]
-    legend_above(axes, handles, title)
+    across = blended_transform_factory(figure_of(axes).transFigure, axes.transAxes)  # names of settings take its left
+    axes.legend(
+        handles=handles,
+        title=title or None,
+        loc="upper left",
+        bbox_to_anchor=(0.02, 0.0),
+        bbox_transform=across,
+        ncols=3,
+        handlelength=1.0,
+    )
     return figure_of(axes)
 
 
