@@ -36,7 +36,7 @@ resources: {device: cpu}
 
 CELL = Cell(
     dataset="images",
-    dataset_seed=0,
+    data_seed=0,
     dataset_size=None,
     test_size=None,
     split="random",

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from rdstudy.execution.inputs import measured_populations
 from rdstudy.storage.parts import to_arrow, write_part
-from rdstudy.storage.schema import DIVERGED, FAILED, OK, POPULATIONS, Measurement
+from rdstudy.storage.schema import DIVERGED, FAILED, OK, Measurement
 from rdstudy.study import Cell, Study
 
 WHEN = dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.UTC)
@@ -19,12 +20,12 @@ WHY = {OK: None, DIVERGED: "not finite at step 40: [encoder/0]", FAILED: "ZeroDi
 
 def rows_of(study: Study, cell: Cell, status: str = OK, **changes: Any) -> list[Measurement]:
     """Rows of one cell: distortion 200 / step + beta, for test one more; rate 10 / beta."""
-    hidden = ("dataset_seed", "dataset_size", "test_size", "steps")
+    hidden = ("dataset_size", "test_size", "validation_size", "steps")
     which = {field.name: getattr(cell, field.name) for field in fields(cell) if field.name not in hidden}
     made: dict[str, Any] = {"pack_id": "pack7", "pack_size": 4, "device": "cpu", "host": "höst", "seconds": 75.0}
     rows = []
     for step in [cell.steps] if status == FAILED else study.evaluation.steps_of(cell.steps):
-        for test, population in enumerate(POPULATIONS):
+        for test, population in enumerate(measured_populations(cell)):
             values: dict[str, Any] = {}
             if status == OK:
                 values = {"distortion_nats": 200 / step + cell.beta + test, "distortion_se": 0.25, "n_examples": 20}

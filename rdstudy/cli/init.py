@@ -57,21 +57,20 @@ def data(
     study_file: StudyFile,
     settings: Settings = None,
     json_wanted: Annotated[
-        bool, as_json("dataset, examples, height, width, channels, splits (name, train, test), fingerprint")
+        bool, as_json("dataset, examples, height, width, channels, splits (name, train, test, validation), fingerprint")
     ] = False,
 ) -> None:
     """Load or generate a study's data set, and show its size, splits and fingerprint."""
-    from rdstudy.data.splits import split_dataset
     from rdstudy.study import load_study, located
-    from rdstudy.study.data import check_sizes, load_data
+    from rdstudy.study.data import load_data, splits_of
 
     study = load_study(study_file, overrides=settings or ())
     with located(study_file, settings or ()):
-        dataset = load_data(study)
-        check_sizes(study, dataset)
+        data = load_data(study)
+        splits_by_seed = {seed: splits_of(study, data, seed) for seed in data.datasets}
+    seed, dataset = next(iter(data.datasets.items()))
     height, width, channels = dataset.shape
-    seed, test_size = study.dataset.seed, study.dataset.test_size
-    splits = {name: split_dataset(dataset, name, seed=seed, test_size=test_size) for name in study.grid.split}
+    splits = splits_by_seed[seed]
     if json_wanted:
         print_document(
             {
@@ -80,16 +79,25 @@ def data(
                 "height": height,
                 "width": width,
                 "channels": channels,
-                "splits": [{"name": n, "train": len(s.train), "test": len(s.test)} for n, s in splits.items()],
+                "splits": [
+                    {"name": n, "train": len(s.train), "test": len(s.test), "validation": len(s.validation)}
+                    for n, s in splits.items()
+                ],
                 "fingerprint": dataset.fingerprint,
+                "fingerprints": data.fingerprints,
             }
         )
         return
     console = console_for()
     console.print(f"{dataset.name}: {dataset.n_examples:,} images of {height}x{width}x{channels}")
     for name, split in splits.items():
-        console.print(f"split {name}: up to {len(split.train):,} for training, {len(split.test):,} for test")
-    console.print(f"fingerprint {dataset.fingerprint}", soft_wrap=True)
+        validation = f", {len(split.validation):,} for validation" if len(split.validation) else ""
+        console.print(
+            f"split {name}: up to {len(split.train):,} for training, {len(split.test):,} for test{validation}"
+        )
+    for seed, fingerprint in data.fingerprints.items():
+        of_seed = f" of data seed {seed}" if len(data.datasets) > 1 else ""
+        console.print(f"fingerprint{of_seed} {fingerprint}", soft_wrap=True)
 
 
 def examples_list(json_wanted: Annotated[bool, as_json("examples (name, file, summary)")] = False) -> None:

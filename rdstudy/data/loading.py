@@ -12,6 +12,9 @@ from pathlib import Path
 from rdstudy.data.dataset import Dataset
 from rdstudy.data.split_spec import SPLITS
 
+GENERATED = ("tetrominoes",)
+"""Data sets whose images depend on the seed; of the others, only the split does."""
+
 
 def load_dataset(
     name: str,
@@ -42,8 +45,10 @@ def load_dataset(
         raise ValueError(f"data set {name!r} is not known; known are {', '.join(SPLITS)}")
     if path is not None and name != "images":
         raise ValueError(f"path={str(path)!r} was given with data set {name}; only data set images has a path")
-    if size is not None and name != "tetrominoes":
-        raise ValueError(f"size={size} was given with data set {name}; only generated data (tetrominoes) has a size")
+    if size is not None and name not in GENERATED:
+        raise ValueError(
+            f"size={size} was given with data set {name}; only generated data ({', '.join(GENERATED)}) has a size"
+        )
     if name == "tetrominoes":
         from rdstudy.data.tetrominoes import load_tetrominoes
 

@@ -1,4 +1,4 @@
-"""Splits of a data set into training and test examples.
+"""Splits of a data set into training, test and validation examples.
 
     split_dataset(dataset, "checkerboard", seed=0) -> Split;   split.training(1024) -> indices
 
@@ -20,12 +20,14 @@ from rdstudy.data.split_spec import SplitSpec, check_split
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Training and test examples of one data set, each in random order and without a common example."""
+    """Training, test and validation examples of one data set, each in random order and without a common example."""
 
     train: Int64[np.ndarray, " train"]
     """Indices of the training examples, in the order in which training sets take them."""
     test: Int64[np.ndarray, " test"]
     """Indices of the test examples, the same for every training set."""
+    validation: Int64[np.ndarray, " validation"]
+    """Indices of the examples that were set apart from the test pool; empty where there are none."""
     name: str
     """Description of the split, for messages."""
 
@@ -49,8 +51,9 @@ def split_dataset(
     *,
     seed: int,
     test_size: int | None = None,
+    validation_size: int = 0,
 ) -> Split:
-    """Split a data set into train and test.
+    """Split a data set into train and test, and set a validation part of the test pool apart.
 
     - `random`: at random, into sets of the standard sizes after pooling (MNIST: 60,000 and 10,000), into halves
       (tetrominoes), or into four fifths and one fifth (the user's own images).
@@ -68,7 +71,9 @@ def split_dataset(
         dataset: the data set.
         split: a split that the data set allows, see `split_spec.SPLITS`.
         seed: the data set's seed, which determines the split.
-        test_size: number of test examples to use; default all.
+        test_size: number of test examples to use; default all but the validation examples.
+        validation_size: number of validation examples: the last of the test pool in its random order, so that the
+            test examples of a `test_size` do not depend on it.
 
     Raises:
         ValueError: the data set does not allow the split, or too few examples are left.
@@ -86,11 +91,20 @@ def split_dataset(
         raise ValueError(f"{name} leaves {len(train)} training and {len(test)} test examples; it needs one of each")
     if test_size is not None and not 1 <= test_size <= len(test):
         raise ValueError(f"test_size={test_size}, but {name} has {len(test)} test examples; allowed: 1 to {len(test)}")
+    most = len(test) - (test_size or 1)
+    if not 0 <= validation_size <= most:
+        kept = "one is kept for the test set" if test_size is None else f"test_size={test_size} of them are tested on"
+        raise ValueError(
+            f"validation_size={validation_size}, but {name} has {len(test)} test examples, and {kept}; "
+            f"allowed: 0 to {most}"
+        )
     train = shuffled(train, seed, f"{spec}: order of train")
-    test = shuffled(test, seed, f"{spec}: order of test")[:test_size]
-    train.setflags(write=False)
-    test.setflags(write=False)
-    return Split(train, test, name)
+    pool = shuffled(test, seed, f"{spec}: order of test")
+    test, validation = np.split(pool, [len(pool) - validation_size])
+    test = test[:test_size]
+    for part in (train, test, validation):
+        part.setflags(write=False)
+    return Split(train, test, validation, name)
 
 
 def _parts(dataset: Dataset, spec: SplitSpec, seed: int) -> tuple[np.ndarray, np.ndarray]:

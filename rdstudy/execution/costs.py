@@ -54,7 +54,7 @@ class Costs:
     def _evaluation_of(self, shape: ModelShape, final: int, train_size: int) -> float:
         asked, forward, total = self.study.evaluation, shape.flop_per_example / 3, 0.0
         for step in asked.steps_of(final):
-            for n in (train_size, self.n_test):
+            for n in (train_size, self.n_test, self.study.dataset.validation_size):
                 total += forward * n
                 for measure in asked.measures.values():
                     if measure.is_due(step, final):
@@ -73,7 +73,9 @@ class Costs:
 
     def storage(self, cells: Collection[Cell]) -> float:
         """Bytes of the results of these cells."""
-        n_rows = {final: 2 * len(self.study.evaluation.steps_of(final)) for final in {cell.steps for cell in cells}}
+        populations = 3 if self.study.dataset.validation_size else 2
+        budgets = {cell.steps for cell in cells}
+        n_rows = {final: populations * len(self.study.evaluation.steps_of(final)) for final in budgets}
         images = 5 * self.study.evaluation.num_images * self.pixels * BYTES_PER_IMAGE_PIXEL
         total = 0.0
         for cell in cells:

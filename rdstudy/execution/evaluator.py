@@ -1,4 +1,4 @@
-"""Measures the models of a pack on their training and test examples."""
+"""Measures the models of a pack on their training, test and validation examples."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from rdstudy.evaluation.evaluate import Values, measure
-from rdstudy.execution.inputs import Populations
+from rdstudy.execution.inputs import Populations, measured_populations
 from rdstudy.execution.rows import measured_row
 from rdstudy.models.vae import VAE
-from rdstudy.storage.schema import DIVERGED, POPULATIONS, Measurement
+from rdstudy.storage.schema import DIVERGED, Measurement
 from rdstudy.study import Cell, Study
 
 
@@ -40,11 +40,11 @@ class Evaluator:
             step: training steps taken.
         """
         rows = []
-        for population in POPULATIONS:
+        for population, indices in populations.items():
             values = measure(
                 model,
                 self.images,
-                populations[population],
+                indices,
                 self.study.evaluation,
                 stream_id=cell.stream_id,
                 step=step,
@@ -56,7 +56,8 @@ class Evaluator:
 
     def diverged_rows(self, cell: Cell, message: str, step: int) -> list[Measurement]:
         """The rows of a model whose weights are not finite, so that nothing can be measured."""
-        return [self._row(cell, step, population, Values({}, DIVERGED, message)) for population in POPULATIONS]
+        values = Values({}, DIVERGED, message)
+        return [self._row(cell, step, population, values) for population in measured_populations(cell)]
 
     def _row(self, cell: Cell, step: int, population: str, values: Values) -> Measurement:
         provenance = self.provenance()

@@ -30,13 +30,14 @@ class Backend(NamedTuple):
 
 
 @contextmanager
-def open_backend(context: RunContext, *, ray: bool, address: str | None = None) -> Iterator[Backend]:
+def open_backend(context: RunContext, *, ray: bool, address: str | None = None, data_bytes: int) -> Iterator[Backend]:
     """This process as the only worker, or a Ray cluster, to which a connection is held meanwhile.
 
     Args:
         context: the run's study, data and, without Ray, device.
         ray: whether to train on Ray.
         address: of a Ray cluster; None: RAY_ADDRESS, or a local Ray that is started and stopped.
+        data_bytes: of the images, which a local Ray keeps in its object store.
 
     Raises:
         UserError: there is no cluster at the address.
@@ -50,7 +51,7 @@ def open_backend(context: RunContext, *, ray: bool, address: str | None = None) 
     from rdstudy.execution.ray_tune.resources import device_kind, memory_per_pack, one_pack_per_core, workers
 
     study = context.study
-    with cluster(address, object_store_bytes=context.dataset.images.nbytes, preload=one_pack_per_core(study)):
+    with cluster(address, object_store_bytes=data_bytes, preload=one_pack_per_core(study)):
         n = workers(study)
         yield Backend(run_on_ray, Workers(n, device_kind(study), memory_per_pack(study)), f"on {n} workers")
 

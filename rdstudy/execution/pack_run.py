@@ -50,8 +50,9 @@ class PackRun:
         """
         self.pack, self.context, self.checkpointer = pack, context, checkpointer
         self.cells = pack.cells
-        self.images = as_tensor(context.dataset.images).to(context.device)
-        populations = populations_of(context.dataset, pack.cells)
+        self.dataset = context.data.of(pack.cells[0].data_seed)
+        self.images = as_tensor(self.dataset.images).to(context.device)
+        populations = populations_of(self.dataset, pack.cells)
         self.populations = {cell.id: own for cell, own in zip(pack.cells, populations, strict=True)}
         self.trainer = PackTrainer(pack.cells, self.images, [own[TRAIN] for own in populations])
         self.evaluator = Evaluator(context.study, self.images, self.provenance)
@@ -181,7 +182,7 @@ class PackRun:
             if n := study.evaluation.num_images:
                 own = self.populations[cell.id]
                 images = sheet(model, self.images, own[TRAIN], own[TEST], n=n, stream_id=cell.stream_id)
-                save_images(results, cell.id, images, self.context.dataset.shape)
+                save_images(results, cell.id, images, self.dataset.shape)
         return self.progress(staged=stage(results, self.pack.id, self.rows).name)
 
     def _restore(self) -> None:

@@ -84,9 +84,8 @@ def plan_study(study: Study, results: StoragePath) -> StudyPlan:
     Raises:
         UserError: invalid input: data, memory per pack, or a GPU whose memory is in use.
     """
-    dataset = outline(study)
-    n_test = check_sizes(study, dataset)
-    pixels = dataset.images.shape[1]
+    data = outline(study)
+    n_test, pixels = check_sizes(study, data), data.pixels
     status = study_status(study, results)
     wanted = study.resources.device
     gpus = machine.gpu_count() if wanted in ("auto", "cuda") else 0

@@ -49,13 +49,20 @@ class PackProgress:
     start_step: int = 0
 
 
+@runtime_checkable
+class Datasets(Protocol):
+    """The data set of each data seed of a study."""
+
+    def of(self, data_seed: int) -> Dataset: ...
+
+
 @dataclass(frozen=True)
 class RunContext:
     """What every worker of a run needs: study, data, results folder and device.
 
     Attributes:
         study: whose cells are trained.
-        dataset: its images.
+        data: its images.
         results: the results folder.
         device: where this process trains.
         commit: git commit of the working directory, for provenance.
@@ -63,7 +70,7 @@ class RunContext:
     """
 
     study: Study
-    dataset: Dataset
+    data: Datasets
     results: StoragePath
     device: torch.device
     commit: Commit | None = None

@@ -22,7 +22,7 @@ from rdstudy.study import Cell, Evaluation, Study
 from rdstudy.study.data import check_sizes, load_data
 from rdstudy.study.measures import Scheduled
 from rdstudy.study.schedule import Examples
-from rdstudy.training.packs import Pack
+from rdstudy.training.packs import Pack, images_key
 
 CELLS_PER_PACK = 8
 """Cells that a worker is given at a time."""
@@ -110,14 +110,14 @@ def remeasure_study(
     listener.on_remaining(left)
     if not left.to_measure:
         return RemeasureResult(study, results, left)
-    dataset = load_data(study)
-    check_sizes(study, dataset)
+    data = load_data(study)
+    check_sizes(study, data)
     device = pick_device("cpu" if ray else study.resources.device)
-    context = RunContext(study, dataset, results, device, git_commit(), remeasure=True)
-    with open_results(study, results, dataset.fingerprint, record=False) as table:
+    context = RunContext(study, data, results, device, git_commit(), remeasure=True)
+    with open_results(study, results, data.fingerprints, record=False) as table:
         left = _remaining_now(study, results, table, status)
         packs = _packs_of(left.to_measure)
-        with open_backend(context, ray=ray, address=address) as backend:
+        with open_backend(context, ray=ray, address=address, data_bytes=data.n_bytes) as backend:
             listener.on_start(packs, backend.place)
             try:
                 backend.execute(packs, context, TableWriter(study, results, table, listener), Budget())
@@ -143,6 +143,13 @@ def _remaining(status: StudyStatus, results: StoragePath, measured: set[str]) ->
 
 
 def _packs_of(cells: Sequence[Cell]) -> list[Pack]:
-    """Cells in the portions that workers are given, the largest populations first."""
-    ordered = sorted(cells, key=lambda cell: -cell.train_size)
-    return [Pack(tuple(ordered[i : i + CELLS_PER_PACK])) for i in range(0, len(ordered), CELLS_PER_PACK)]
+    """Cells of the same images in the portions that workers are given, the largest populations first."""
+    groups: dict[int | None, list[Cell]] = {}
+    for cell in sorted(cells, key=lambda cell: -cell.train_size):
+        groups.setdefault(images_key(cell), []).append(cell)
+    packs = [
+        Pack(tuple(group[i : i + CELLS_PER_PACK]))
+        for group in groups.values()
+        for i in range(0, len(group), CELLS_PER_PACK)
+    ]
+    return sorted(packs, key=lambda pack: -pack.cells[0].train_size)

@@ -25,13 +25,14 @@ def remeasure_pack(pack: Pack, context: RunContext) -> Iterator[PackProgress]:
     """Measure the cells of a pack one after the other. A cell that fails is reported; the others are measured.
 
     Args:
-        pack: finished cells with stored weights.
+        pack: finished cells with stored weights, of one data set.
         context: study (with the evaluation to be made), data, results folder and device.
 
     Raises:
         StorageError: the results folder cannot be written.
     """
-    images, made_by = as_tensor(context.dataset.images).to(context.device), provenance(context.device, context.commit)
+    dataset = context.data.of(pack.cells[0].data_seed)
+    images, made_by = as_tensor(dataset.images).to(context.device), provenance(context.device, context.commit)
     evaluator = Evaluator(context.study, images, lambda: made_by)
     started = staged_at = time.monotonic()
     rows: list[Measurement] = []
@@ -42,7 +43,7 @@ def remeasure_pack(pack: Pack, context: RunContext) -> Iterator[PackProgress]:
         seconds, name = time.monotonic() - started, staged.name if staged else None
         return PackProgress(done, len(pack), tuple(cells), seconds, staged=name, failure=failure)
 
-    all_populations = populations_of(context.dataset, pack.cells)
+    all_populations = populations_of(dataset, pack.cells)
     for done, (cell, populations) in enumerate(zip(pack.cells, all_populations, strict=True), start=1):
         try:
             model = load_model(context.results, cell.id).to(context.device)

@@ -15,7 +15,7 @@ from rdstudy.storage.checkpoints import Checkpoints
 from rdstudy.storage.files import atomic_write, make_folder, remove_leftovers
 from rdstudy.storage.lock import locked
 from rdstudy.storage.paths import StoragePath
-from rdstudy.storage.study_record import load_study_record, recorded_study
+from rdstudy.storage.study_record import load_study_record, recorded_fingerprints, recorded_study
 from rdstudy.storage.table import Table
 from rdstudy.study import Cell, Study
 from rdstudy.training.packs import Pack
@@ -80,14 +80,19 @@ class TableWriter:
 
 @contextmanager
 def open_results(
-    study: Study, results: StoragePath, fingerprint: str, *, record: bool = True, states: CellStates | None = None
+    study: Study,
+    results: StoragePath,
+    fingerprints: Mapping[int, str],
+    *,
+    record: bool = True,
+    states: CellStates | None = None,
 ) -> Iterator[Table]:
     """Open a results folder for writing: lock it, remove what a killed run left, and check whose data it holds.
 
     Args:
         study: whose results these are.
         results: the folder, made if it is missing, or the prefix of a bucket.
-        fingerprint: of the study's images.
+        fingerprints: of the study's data, by data seed.
         record: whether to write the study to `study.json`.
         states: what was read of the table before, to spare reading it again.
 
@@ -98,9 +103,9 @@ def open_results(
         for name in FOLDERS:
             make_folder(results / name)
             remove_leftovers(results / name)
-        _check_data(results, study, fingerprint)
+        _check_data(results, study, fingerprints)
         if record:
-            atomic_write(results / "study.json", lambda file: file.write(_study_record(study, fingerprint)))
+            atomic_write(results / "study.json", lambda file: file.write(_study_record(study, fingerprints)))
         table = Table(results, still_locked, states)
         table.commit_staged()
         checkpoints = Checkpoints(results)
@@ -112,17 +117,19 @@ def open_results(
         checkpoints.remove_finished(ended)
 
 
-def _study_record(study: Study, fingerprint: str) -> bytes:
+def _study_record(study: Study, fingerprints: Mapping[int, str]) -> bytes:
     record: dict[str, Any] = {
         **study.model_dump(mode="json"),
         "n_cells": study.n_cells,
         "numerics": study.numerics,
-        "data_fingerprint": fingerprint,
+        "data_fingerprint": next(iter(fingerprints.values())),
     }
+    if study.grid.data_seed:
+        record["data_fingerprints"] = fingerprints
     return json.dumps(record, indent=1).encode()
 
 
-def _check_data(results: StoragePath, study: Study, fingerprint: str) -> None:
+def _check_data(results: StoragePath, study: Study, fingerprints: Mapping[int, str]) -> None:
     if not (results / "study.json").exists():
         return
     record = load_study_record(results)
@@ -132,10 +139,13 @@ def _check_data(results: StoragePath, study: Study, fingerprint: str) -> None:
             f"rdstudy with numerics {study.numerics}, whose seeds are paired. The two are not mixed: give "
             "another folder with --results."
         )
-    same_identity = recorded_study(results).dataset.identity == study.dataset.identity
-    if same_identity and record["data_fingerprint"] != fingerprint:
-        raise UserError(
-            f"{results}: was made from other data: its {study.dataset.name} had the fingerprint "
-            f"{record['data_fingerprint'][:12]}, this one has {fingerprint[:12]}. The images changed: give the study "
-            "another name, or another folder with --results."
-        )
+    before = recorded_study(results).dataset
+    if (before.name, before.size) != (study.dataset.name, study.dataset.size):
+        return
+    for seed, recorded in recorded_fingerprints(record).items():
+        if fingerprints.get(seed, recorded) != recorded:
+            raise UserError(
+                f"{results}: was made from other data: its {study.dataset.name} had the fingerprint "
+                f"{recorded[:12]}, this one has {fingerprints[seed][:12]}. The images changed: give the study "
+                "another name, or another folder with --results."
+            )

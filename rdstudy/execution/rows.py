@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from rdstudy.evaluation.evaluate import Values
-from rdstudy.storage.schema import FAILED, POPULATIONS, Measurement
+from rdstudy.execution.inputs import measured_populations
+from rdstudy.storage.schema import FAILED, Measurement
 from rdstudy.study import Cell, Study
 from rdstudy.study.axes import AXES
 from rdstudy.training.packs import Pack
@@ -22,7 +23,7 @@ def measured_row(
         study: the cell's study, which names the evaluation.
         cell: what was measured.
         step: training steps taken.
-        population: `train` or `test`.
+        population: `train`, `test` or `validation`.
         values: measured columns, status and message.
         provenance: columns that say how and where the row was made.
     """
@@ -52,7 +53,7 @@ def empty_final_rows(
     values = Values({}, status, message)
     return [
         measured_row(study, cell, step=cell.steps, population=population, values=values, provenance=provenance)
-        for population in POPULATIONS
+        for population in measured_populations(cell)
     ]
 
 

@@ -95,19 +95,19 @@ def run_study(
     status = status_from(study, results, states, _search(study, results, record=False))
     if not status.missing:
         return RunResult(study, results, status, trained=0)
-    dataset = load_data(study)
-    check_sizes(study, dataset)
+    data = load_data(study)
+    check_sizes(study, data)
     # On Ray each worker picks the device of its own machine, and this one may have none.
     device = pick_device("cpu" if ray else study.resources.device)
-    context = RunContext(study, dataset, results, device, git_commit())
-    with open_results(study, results, dataset.fingerprint, states=states) as table:
+    context = RunContext(study, data, results, device, git_commit())
+    with open_results(study, results, data.fingerprints, states=states) as table:
         search = _search(study, results, record=True)
         status = status_from(study, results, table.states, search)
         n_before, listener = len(status.finished), listener or RunListener()
         listener.on_begin(status)
-        with open_backend(context, ray=ray, address=address) as backend:
+        with open_backend(context, ray=ray, address=address, data_bytes=data.n_bytes) as backend:
             writer = TableWriter(study, results, table, listener, cells=study.cells if search is None else search.cells)
-            limit = _train(status, context, backend, writer, budget or Budget.of(study), listener)
+            limit = _train(status, context, data.pixels, backend, writer, budget or Budget.of(study), listener)
         status = status_from(study, results, table.states, search)
     return RunResult(study, results, status, len(status.finished) - n_before, limit)
 
@@ -123,6 +123,7 @@ def _search(study: Study, results: StoragePath, *, record: bool) -> Search | Non
 def _train(
     status: StudyStatus,
     context: RunContext,
+    pixels: int,
     backend: Backend,
     writer: TableWriter,
     budget: Budget,
@@ -132,7 +133,7 @@ def _train(
     search, results = status.search, context.results
 
     def packed(cells: list[Cell]) -> list[Pack]:
-        packs = packs_of(context.study, results, cells, context.dataset.images.shape[1], backend.workers)
+        packs = packs_of(context.study, results, cells, pixels, backend.workers)
         return packs if search is None else [pack.limited(search.limits) for pack in packs]
 
     def next_packs() -> list[Pack]:

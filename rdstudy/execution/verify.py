@@ -31,7 +31,7 @@ from rdstudy.execution.results_folder import TableWriter, open_results
 from rdstudy.execution.status import study_status
 from rdstudy.storage.lists import column_of, spread_lists
 from rdstudy.storage.paths import StoragePath
-from rdstudy.storage.study_record import load_study_record, recorded_study
+from rdstudy.storage.study_record import load_study_record, recorded_fingerprints, recorded_study
 from rdstudy.storage.table import load_measurements
 from rdstudy.study import Cell, Study
 from rdstudy.study.data import load_data
@@ -212,20 +212,21 @@ def train_again(
         UserError: the data are missing, or differ from those of the results folder.
     """
     study = recorded.study
-    dataset = load_data(study)
-    fingerprint = load_study_record(recorded.folder)["data_fingerprint"]
-    if dataset.fingerprint != fingerprint:
-        raise UserError(
-            f"{recorded.folder}: was made from data with the fingerprint {fingerprint[:12]}; those here have "
-            f"{dataset.fingerprint[:12]}. Give the folder of the right data, e.g. with --set dataset.root=FOLDER"
-        )
+    data = load_data(study, sorted({cell.data_seed for cell in cells}))
+    fingerprints = recorded_fingerprints(load_study_record(recorded.folder))
+    for seed, fingerprint in data.fingerprints.items():
+        if fingerprint != fingerprints.get(seed, fingerprint):
+            raise UserError(
+                f"{recorded.folder}: was made from data with the fingerprint {fingerprints[seed][:12]}; those here "
+                f"have {fingerprint[:12]}. Give the folder of the right data, e.g. with --set dataset.root=FOLDER"
+            )
     device = pick_device(study.resources.device)
-    packs = plan_packs(cells, pixels=dataset.images.shape[1], device=device.type)
+    packs = plan_packs(cells, pixels=data.pixels, device=device.type)
     with TemporaryDirectory(prefix="rdstudy-verify-") as folder:
         place = Path(folder)
-        with open_results(study, place, dataset.fingerprint) as table, display(packs) as listener:
+        with open_results(study, place, data.fingerprints) as table, display(packs) as listener:
             recorder = TableWriter(study, place, table, listener, cells={cell.id: cell for cell in cells})
-            run_in_process(packs, RunContext(study, dataset, place, device), recorder, Budget())
+            run_in_process(packs, RunContext(study, data, place, device), recorder, Budget())
         return load_measurements(place)
 
 

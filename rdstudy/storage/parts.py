@@ -18,9 +18,11 @@ import pyarrow as pa
 import pyarrow.dataset
 import pyarrow.parquet as pq
 
+from rdstudy.errors import UserError
 from rdstudy.storage.files import StorageError, atomic_write, remove, translate_errors
 from rdstudy.storage.paths import StoragePath, in_bucket, list_files
 from rdstudy.storage.schema import COLUMNS, Measurement
+from rdstudy.storage.study_record import load_study_record
 
 _ARROW: dict[type | GenericAlias, pa.DataType] = {
     str: pa.string(),
@@ -42,7 +44,9 @@ FAILED_PART, STOPPED_PART = "failed-", "stopped-"
 """Prefixes of parts with a failed or early stopped cell. They are removed when it is finished, and never bundled."""
 
 DEFAULTS = {column.name: column.default for column in COLUMNS if column.default is not None}
-"""Values that rows of an older version have in columns that came later."""
+"""Values that rows of an older version have in columns that came later. Their `data_seed` is the study's."""
+
+DATA_SEED = "data_seed"
 
 PARTS_PER_BUNDLE = 128
 _OF_PARTS = b"rdstudy.parts"
@@ -140,12 +144,14 @@ def _read(files: Sequence[StoragePath], schema: pa.Schema) -> pa.Table:
         where = one.fs if in_bucket(one) else None
         parts = pa.dataset.dataset(names, schema=SCHEMA, format="parquet", filesystem=where)
         table = parts.to_table(schema.names)
-        for name in DEFAULTS.keys() & set(schema.names):
-            table = table.set_column(schema.names.index(name), name, table[name].fill_null(DEFAULTS[name]))
+        for name in {*DEFAULTS, DATA_SEED} & set(schema.names):
+            if table[name].null_count:
+                value = _data_seed(one) if name == DATA_SEED else DEFAULTS[name]
+                table = table.set_column(schema.names.index(name), name, table[name].fill_null(value))
         lacking = [field.name for field in schema if not field.nullable and table[field.name].null_count]
         if lacking:
             raise ValueError(f"it has no column {', '.join(lacking)}")
-    except FileNotFoundError:
+    except (FileNotFoundError, UserError):
         raise
     except (pa.ArrowException, ValueError, OSError) as error:
         if isinstance(error, OSError) and error.errno:
@@ -154,6 +160,14 @@ def _read(files: Sequence[StoragePath], schema: pa.Schema) -> pa.Table:
             _read([file], schema)  # raises an error that names the damaged file
         raise _not_a_part(files[0], error) from error
     return table.cast(schema)
+
+
+def _data_seed(part: StoragePath) -> int:
+    """The seed of the data of a results folder's study, which its rows did not always tell."""
+    results = part.parent.parent
+    if not (results / "study.json").exists():
+        return 0
+    return int(load_study_record(results)["dataset"].get("seed", 0))
 
 
 def _not_a_part(path: StoragePath, error: Exception) -> StorageError:

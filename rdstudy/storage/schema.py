@@ -23,8 +23,9 @@ OK, DIVERGED, FAILED, STOPPED = "ok", "diverged", "failed", "stopped"
 STATUSES = (OK, DIVERGED, FAILED, STOPPED)
 UNFINISHED = (FAILED, STOPPED)
 """Statuses of cells that were not trained to their end: their final rows hold no values, and may go away."""
-TRAIN, TEST = "train", "test"
-POPULATIONS = (TRAIN, TEST)
+TRAIN, TEST, VALIDATION = "train", "test", "validation"
+POPULATIONS = (TRAIN, TEST, VALIDATION)
+"""All that there are; validation examples are set apart from the test pool only where the study asks for it."""
 
 
 def _column(unit: str, meaning: str, *, group: str, required: bool = True) -> Any:
@@ -65,7 +66,7 @@ class _Point:
     step: int = _when("steps", "training steps taken when this was measured")
     epoch: float = _when("epochs", "step * batch_size / train_size")
     is_final: bool = _when("", "whether this is the cell's last step")
-    population: str = _when("", "examples measured on: `train` or `test`; also the population of q(z)")
+    population: str = _when("", "examples measured on: `train`, `test` or `validation`; also the population of q(z)")
     n_examples: int | None = _column(
         "examples", "number of examples averaged over", group="when and on what", required=False
     )

@@ -36,6 +36,13 @@ def load_study_record(results: StoragePath) -> dict[str, Any]:
     return translate(record)
 
 
+def recorded_fingerprints(record: dict[str, Any]) -> dict[int, str]:
+    """Fingerprints of the data of a recorded study, by data seed."""
+    if "data_fingerprints" in record:
+        return {int(seed): fingerprint for seed, fingerprint in record["data_fingerprints"].items()}
+    return {int(record["dataset"].get("seed", 0)): record["data_fingerprint"]}
+
+
 def recorded_study(results: StoragePath, *, overrides: Sequence[str] = ()) -> Study:
     """The study last run in this folder.
 

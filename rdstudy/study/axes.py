@@ -47,13 +47,16 @@ class Axis:
         values: the grid's list where the study gives none; None where it must.
         default: of a cell, for an axis with `added`.
         added: whether the axis came after the first release.
-        training: whether `training` has the value for all cells, which a list in the grid overrides.
+        section: of the study file, has the value of all cells, unless the grid lists the axis; empty: none.
+        key: the axis's name in that section.
+        hashed_as: the axis's name in a cell's id.
         column: whether the table has it.
         searchable: whether a search may vary it.
         shape: whether cells that differ in it have other tensors, and so cannot train in one pack.
         schedule: whether cells that differ in it take other steps, and so cannot train in one pack.
         setting: whether a curve over beta has one value of it.
         paired: whether cells that differ in it alone share their random streams.
+        replicate: whether it only numbers repetitions.
     """
 
     name: str
@@ -66,13 +69,16 @@ class Axis:
     values: tuple[Any, ...] | None
     default: Any
     added: bool
-    training: bool
+    section: str
+    key: str
+    hashed_as: str
     column: bool
     searchable: bool
     shape: bool
     schedule: bool
     setting: bool
     paired: bool
+    replicate: bool
 
 
 def _axis(
@@ -84,13 +90,16 @@ def _axis(
     help: str = "",
     values: tuple[Any, ...] | None = None,
     default: Any = dataclasses.MISSING,
-    training: bool = False,
+    section: str = "",
+    key: str = "",
+    hashed_as: str = "",
     column: bool = True,
     searchable: bool = False,
     shape: bool = False,
     schedule: bool = False,
     setting: bool = True,
     paired: bool = False,
+    replicate: bool = False,
 ) -> Any:
     record = dict(locals())
     added = record.pop("default") is not dataclasses.MISSING
@@ -191,7 +200,7 @@ class AxisColumns:
         label="warm-up {:,} steps",
         listed=NaturalNumber,
         default=0,
-        training=True,
+        section="training",
         paired=True,
     )
     learning_rate: float = _axis(
@@ -199,7 +208,7 @@ class AxisColumns:
         "step size of the optimizer",
         label="learning rate {:g}",
         listed=PositiveFloat,
-        training=True,
+        section="training",
         searchable=True,
         schedule=True,
         paired=True,
@@ -209,15 +218,17 @@ class AxisColumns:
         "examples per training step",
         label="batch {}",
         listed=PositiveInt,
-        training=True,
+        section="training",
         schedule=True,
     )
-    optimizer: str = _axis("", "`adam`, `adamw` or `sgd`", listed=Optimizer, training=True, schedule=True, paired=True)
+    optimizer: str = _axis(
+        "", "`adam`, `adamw` or `sgd`", listed=Optimizer, section="training", schedule=True, paired=True
+    )
     precision: str = _axis(
         "",
         "type of the matrix products in training; evaluation is float32 or better",
         listed=Precision,
-        training=True,
+        section="training",
         schedule=True,
         paired=True,
     )
@@ -228,6 +239,19 @@ class AxisColumns:
         help="Replicates, as a list or as {count: N} for 0 to N-1.",
         values=(0,),
         setting=False,
+        replicate=True,
+    )
+    data_seed: int = _axis(
+        "",
+        "seed of the data: of generated images, the split and the nested subsets",
+        label="data seed {}",
+        listed=NaturalNumber,
+        help="Replicates of the data: seeds of the generated images, the split and the nested subsets.",
+        section="dataset",
+        key="seed",
+        hashed_as="dataset_seed",
+        setting=False,
+        replicate=True,
     )
 
 
@@ -235,15 +259,17 @@ class AxisColumns:
 class CellAxes(AxisColumns):
     """All axes: those that the table has, and those that its rows share or that follow from them."""
 
-    dataset_seed: int = _axis("", "seed of the data set", column=False, setting=False)
     dataset_size: int | None = _axis("images", "images of the data set that are used", column=False, setting=False)
     test_size: int | None = _axis("examples", "number of test examples", column=False, setting=False)
+    validation_size: int = _axis(
+        "examples", "number of validation examples", default=0, column=False, setting=False, paired=True
+    )
     steps: int = _axis(
         "steps",
         "training steps of the cell",
         label="{:,} steps",
         listed=PositiveInt,
-        training=True,
+        section="training",
         column=False,
         schedule=True,
         paired=True,
@@ -259,6 +285,7 @@ def _axes() -> dict[str, Axis]:
             each for each in (*typing.get_args(hint), hint) if isinstance(each, type) and each is not type(None)
         )
         metadata = {name: value for name, value in field.metadata.items() if name != "group"}
+        metadata |= {name: metadata[name] or field.name for name in ("key", "hashed_as")}
         default = None if field.default is dataclasses.MISSING else field.default
         found[field.name] = Axis(name=field.name, type=kind, default=default, **metadata)
     return found

@@ -14,7 +14,7 @@ Epochs = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
 
 
 class SeedCount(Strict):
-    """`seed: {count: 5}` is `seed: [0, 1, 2, 3, 4]`."""
+    """`seed: {count: 5}` is `seed: [0, 1, 2, 3, 4]`, and so for `data_seed`."""
 
     count: Annotated[int, Field(ge=1, le=1_000_000)]
 
@@ -40,7 +40,7 @@ class _Grid(Strict):
     def _what_is_listed(self, plain: Callable[[Any], Any]) -> dict[str, Any]:
         return {name: values for name, values in plain(self).items() if values}
 
-    @field_validator("seed", mode="before", check_fields=False)
+    @field_validator("seed", "data_seed", mode="before", check_fields=False)
     @classmethod
     def _count_of_seeds(cls, value: object) -> object:
         if isinstance(value, dict):
@@ -50,8 +50,8 @@ class _Grid(Strict):
 
 def _field(axis: Axis) -> tuple[Any, Any]:
     kind = Annotated[list[axis.listed], Unique, NotEmpty]  # type: ignore[name-defined]
-    if axis.training:
-        return kind, Field(default=[], description=f"{axis.help} Listed here, instead of the one in `training`.")
+    if axis.section:
+        return kind, Field(default=[], description=f"{axis.help} Listed here, instead of the one in `{axis.section}`.")
     if axis.added:
         return kind, Field(default=[], description=f"{axis.help} Left out: {axis.default}.")
     if axis.values is None:
@@ -63,7 +63,7 @@ _EPOCHS: tuple[Any, Any] = (
     Annotated[list[Epochs], Unique, NotEmpty],
     Field(default=[], description="Passes through the training set, instead of the steps or epochs in `training`."),
 )
-_ALWAYS = {axis.name for axis in listed_axes() if not axis.training and not axis.added}
+_ALWAYS = {axis.name for axis in listed_axes() if not axis.section and not axis.added}
 
 if TYPE_CHECKING:
     Grid = _Grid

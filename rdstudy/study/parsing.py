@@ -120,7 +120,7 @@ def _allowed_keys(path: _Path) -> list[str]:
     for part in path:
         field = model.model_fields.get(str(part))
         spellings = [field.annotation, *get_args(field.annotation)] if field else []
-        if part == "seed" and model is Grid:
+        if part in ("seed", "data_seed") and model is Grid:
             spellings = [SeedCount]
         ours = [kind for kind in spellings if isinstance(kind, type) and issubclass(kind, BaseModel)]
         if not ours:
@@ -252,15 +252,16 @@ def study_schema() -> dict[str, Any]:
     """JSON Schema of a study file, for editors."""
     schema = Study.model_json_schema()
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
-    seed = schema["$defs"]["Grid"]["properties"]["seed"]
     count = {
         "type": "object",
         "properties": {"count": {"type": "integer", "minimum": 1}},
         "required": ["count"],
         "additionalProperties": False,
     }
-    listed = {key: seed.pop(key) for key in ("type", "items", "minItems") if key in seed}
-    seed["anyOf"] = [listed, count]
+    for name in ("seed", "data_seed"):
+        seed = schema["$defs"]["Grid"]["properties"][name]
+        listed = {key: seed.pop(key) for key in ("type", "items", "minItems") if key in seed}
+        seed["anyOf"] = [listed, count]
     split = schema["$defs"]["Grid"]["properties"]["split"]
     split["items"] = {"anyOf": [{"type": "string"}, {"type": "object"}]}
     return schema

@@ -28,6 +28,11 @@ class DatasetSpec(Strict):
     test_size: PositiveInt | None = Field(
         None, description="Measure on this many test examples instead of all; the same ones for every cell."
     )
+    validation_size: NaturalNumber = Field(
+        0,
+        description="Set apart this many examples of the test pool: the best beta is chosen on them, and judged on "
+        "the test examples. 0: none.",
+    )
     root: str | None = Field(None, description="Folder in which torchvision's data sets lie.")
     download: bool = Field(False, description="Whether torchvision may download a missing data set.")
     path: str | None = Field(None, description="For `images`: an .npz file or a folder of image files.")
@@ -40,10 +45,19 @@ class DatasetSpec(Strict):
             raise ValueError(f"`size` is for generated data (tetrominoes), found it with {self.name}")
         return self
 
+    @model_serializer(mode="wrap")
+    def _without_what_came_later(self, plain: Callable[[Any], Any]) -> dict[str, Any]:
+        """As it was recorded before there was a validation set, where there is none."""
+        record: dict[str, Any] = plain(self)
+        if not self.validation_size:
+            record.pop("validation_size", None)
+        return record
+
     @property
     def identity(self) -> dict[str, Any]:
         """What of this determines a result: no paths."""
-        return {"name": self.name, "seed": self.seed, "size": self.size, "test_size": self.test_size}
+        found: dict[str, Any] = {"name": self.name, "seed": self.seed, "size": self.size, "test_size": self.test_size}
+        return found | ({"validation_size": self.validation_size} if self.validation_size else {})
 
 
 class Training(Strict):

@@ -56,12 +56,13 @@ class Cell(CellAxes):
         later = "".join(
             f" {axis.label.format(getattr(self, axis.name))}"
             for axis in _ADDED
-            if getattr(self, axis.name) != axis.default
+            if axis.column and getattr(self, axis.name) != axis.default
         )
         prior = "" if self.prior == "standard_normal" else f" prior {self.prior}"
+        data = f" data_seed={self.data_seed}" if self.data_seed else ""
         return (
             f"{self.dataset} {self.split} n={self.train_size} {self.depth}x{self.width} "
-            f"latent={self.latent_dim}{prior}{later} beta={self.beta:g} seed={self.seed}"
+            f"latent={self.latent_dim}{prior}{later} beta={self.beta:g} seed={self.seed}{data}"
         )
 
 
@@ -69,9 +70,11 @@ def _wrong(problem: str, where: tuple[str | int, ...], found: object) -> InitErr
     return {"type": PydanticCustomError("section", "{problem}", {"problem": problem}), "loc": where, "input": found}
 
 
+_HASHED_AS = {name: axis.hashed_as for name, axis in AXES.items()} | {"numerics": "numerics"}
 _FIRST = {
     paired: sorted(
-        ["numerics", *(name for name, axis in AXES.items() if not axis.added and (paired or not axis.paired))]
+        ["numerics", *(name for name, axis in AXES.items() if not axis.added and (paired or not axis.paired))],
+        key=_HASHED_AS.__getitem__,
     )
     for paired in (True, False)
 }
@@ -83,8 +86,8 @@ def _digest(cell: Cell, *, paired: bool) -> str:
     names = _FIRST[paired]
     later = [axis.name for axis in _ADDED if (paired or not axis.paired) and getattr(cell, axis.name) != axis.default]
     if later:
-        names = sorted([*names, *later])
-    return flat_digest(names, [getattr(cell, name) for name in names], 8)
+        names = sorted([*names, *later], key=_HASHED_AS.__getitem__)
+    return flat_digest([_HASHED_AS[name] for name in names], [getattr(cell, name) for name in names], 8)
 
 
 class Study(Strict):
@@ -150,7 +153,8 @@ class Study(Strict):
         if search.goal == "frontier":
             settled, reason = (), "one frontier has one value of it"
         for name, values in grid.listed().items():
-            if name not in (*search.varied, *settled, "seed") and len(values) > 1:
+            replicate = name in AXES and AXES[name].replicate
+            if name not in (*search.varied, *settled) and not replicate and len(values) > 1:
                 yield _wrong(f"lists {len(values)} values, but {reason}", ("grid", name), values)
         estimate = search.estimate
         if estimate is not None and self.evaluation.measures[estimate].is_off:
@@ -206,20 +210,24 @@ class Study(Strict):
     def values_of(self, axis: str) -> list[Any]:
         """Values that cells of the study may have of an axis of the grid."""
         listed: list[Any] = getattr(self.grid, axis)
-        if listed or not (AXES[axis].training or AXES[axis].added):
+        if listed or not (AXES[axis].section or AXES[axis].added):
             return listed
-        return [getattr(self.training, axis) if AXES[axis].training else AXES[axis].default]
+        return [self._section_value(axis) if AXES[axis].section else AXES[axis].default]
 
     @cached_property
     def _same(self) -> dict[str, Any]:
         """What all cells have in common, unless the grid lists it."""
         data = self.dataset
-        shared = {name: getattr(self.training, name) for name, axis in AXES.items() if axis.training}
+        shared = {name: self._section_value(name) for name, axis in AXES.items() if axis.section}
         del shared["steps"]
         return {
             "dataset": data.name,
-            "dataset_seed": data.seed,
             "dataset_size": data.size,
             "test_size": data.test_size,
+            "validation_size": data.validation_size,
             **shared,
         }
+
+    def _section_value(self, axis: str) -> Any:
+        """The value of an axis that a section has for all cells."""
+        return getattr(getattr(self, AXES[axis].section), AXES[axis].key)

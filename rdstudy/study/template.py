@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from rdstudy.data.split_spec import SPLITS, allowed_splits
 from rdstudy.errors import UserError
-from rdstudy.study import Evaluation, Study, Training, parse_study, study_schema
+from rdstudy.study import DatasetSpec, Evaluation, Study, Training, parse_study, study_schema
 from rdstudy.study.axes import listed_axes
 from rdstudy.study.examples import SCHEMA_FILE
 from rdstudy.study.search_section import SearchSpec
@@ -180,7 +180,8 @@ def _measures() -> dict[str, dict[str, str]]:
 def _later_axes() -> dict[str, str]:
     """Lists of the grid that a study seldom needs, as comments: each with the value that it has anyway."""
     values = {axis.name: axis.default for axis in listed_axes() if axis.added}
-    values |= {axis.name: Training.model_fields[axis.name].default for axis in listed_axes() if axis.training}
+    sections = {"training": Training, "dataset": DatasetSpec}
+    values |= {a.name: sections[a.section].model_fields[a.key].default for a in listed_axes() if a.section}
     return {f"# {name}": f"[{value}]" for name, value in (values | {"steps": 1000, "epochs": 20}).items()}
 
 
@@ -190,9 +191,13 @@ def _meaning(model: type[BaseModel], name: str) -> str:
 
 def _start(dataset: str, path: str | None) -> _Start:
     if dataset == "tetrominoes":
-        return _Start({"name": dataset, "seed": "0", "size": "4096", "test_size": "500"}, "checkerboard", [500])
+        return _Start(
+            {"name": dataset, "seed": "0", "size": "4096", "test_size": "500", "validation_size": "0"},
+            "checkerboard",
+            [500],
+        )
     if path is None:
-        spec = {"name": dataset, "seed": "0", "test_size": "500"}
+        spec = {"name": dataset, "seed": "0", "test_size": "500", "validation_size": "0"}
         return _Start({**spec, "download": "true", "# root": "FOLDER"}, "standard", [1000])
     from rdstudy.data.loading import load_dataset
 
@@ -206,5 +211,11 @@ def _start(dataset: str, path: str | None) -> _Start:
     largest = min(n - n_test, MAX_TRAIN)
     sizes = [largest // 4, largest] if largest >= 32 else [largest]
     quoted = json.dumps(path, ensure_ascii=False)
-    spec = {"name": dataset, "path": quoted, "seed": "0", "test_size": str(min(n_test, MAX_TEST))}
+    spec = {
+        "name": dataset,
+        "path": quoted,
+        "seed": "0",
+        "test_size": str(min(n_test, MAX_TEST)),
+        "validation_size": "0",
+    }
     return _Start(spec, "random", sizes, min(64, sizes[0]))

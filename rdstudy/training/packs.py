@@ -1,4 +1,4 @@
-"""Which cells train together: packs of equal parameter shapes and training budget. Pure.
+"""Which cells train together: packs of equal parameter shapes, training budget and images. Pure.
 
 One pack is one stacked model and one Ray Tune trial. How cells are packed changes speed, never a result.
 """
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import Literal
 
+from rdstudy.data.loading import GENERATED
 from rdstudy.models.shape import model_shape
 from rdstudy.study import Cell
 from rdstudy.study.axes import AXES
@@ -72,8 +73,13 @@ class Pack:
 
 
 def packing_key(cell: Cell) -> tuple[object, ...]:
-    """Cells with equal keys can train together: equal parameter shapes, budget and optimizer."""
-    return _packing_values(cell)
+    """Cells with equal keys can train together: equal parameter shapes, budget, optimizer and images."""
+    return (*_packing_values(cell), images_key(cell))
+
+
+def images_key(cell: Cell) -> int | None:
+    """The data seed, where the images depend on it: cells with equal keys share their images."""
+    return cell.data_seed if cell.dataset in GENERATED else None
 
 
 def flop(cell: Cell, pixels: int) -> float:

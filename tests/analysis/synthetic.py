@@ -155,6 +155,7 @@ def _rows(
             "optimizer": "adam",
             "precision": "float32",
             "seed": np.tile(np.arange(seeds), cells // seeds)[cell],
+            "data_seed": 0,
             "step": step,
             "epoch": step * 128 / planted.train_size,
             "is_final": step == last,

@@ -67,7 +67,7 @@ def main() -> None:
 
         cell = study.cells[final["cell_id"].iloc[0]]
         model = rdstudy.load_model(results, cell.id)
-        dataset = load_data(study)
+        dataset = load_data(study).of(study.dataset.seed)
         chosen = populations_of(dataset, [cell])[0]["test"][: options.images]
         images = torch.from_numpy(dataset.images[chosen]).float() / 255
 

@@ -66,7 +66,7 @@ def trained(task: Task) -> dict[str, list[float]]:
     torch.set_num_threads(1)
     sizes = {"root": task.root, "steps": task.steps, "depth": task.depth, "width": task.width, "beta": task.beta}
     study = parse_study(STUDY.format(**sizes, seeds=SEEDS))
-    dataset, cells = load_data(study), list(study.cells.values())
+    dataset, cells = load_data(study).of(study.dataset.seed), list(study.cells.values())
     images, populations = as_tensor(dataset.images), populations_of(dataset, cells)
     training = PackTrainer(cells, images, [each["train"] for each in populations])
     if task.rounded:

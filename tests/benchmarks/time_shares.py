@@ -62,13 +62,13 @@ def shares(report: Report, name: str, overrides: list[str], device: torch.device
         timed("models, sheets, rows", pack_run.PackRun, "finish"),
         timed("table", TableWriter, "__call__"),
     ]
-    dataset = load_data(study)
+    data = load_data(study)
     with tempfile.TemporaryDirectory() as folder:
         results = Path(folder)
-        at = RunContext(study, dataset, results, device)
-        packs = plan_packs(study.cells.values(), pixels=dataset.images.shape[1], device=device.type)
+        at = RunContext(study, data, results, device)
+        packs = plan_packs(study.cells.values(), pixels=data.pixels, device=device.type)
         began = time.perf_counter()
-        with open_results(study, results, dataset.fingerprint) as table:
+        with open_results(study, results, data.fingerprints) as table:
             run_in_process(packs, at, TableWriter(study, results, table), Budget())
         total = time.perf_counter() - began
     for each in undo:

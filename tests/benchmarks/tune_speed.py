@@ -123,7 +123,9 @@ def plain_tune(study_file: Path, output: Path, *, loop: bool) -> None:
     study = load_study(study_file)
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
     ray.init(include_dashboard=False, log_to_driver=False)
-    trainable = tune.with_resources(tune.with_parameters(OneCell, dataset=load_data(study)), {"cpu": 1})
+    trainable = tune.with_resources(
+        tune.with_parameters(OneCell, dataset=load_data(study).of(study.dataset.seed)), {"cpu": 1}
+    )
     cells = [json.dumps(asdict(cell)) for cell in study.cells.values()]
     found = tune.Tuner(
         trainable,

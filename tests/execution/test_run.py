@@ -23,6 +23,7 @@ from rdstudy.storage.checkpoints import Checkpoints
 from rdstudy.storage.schema import PROVENANCE
 from rdstudy.storage.study_record import load_study_record, recorded_study
 from rdstudy.study import Study
+from rdstudy.study.data import StudyData
 from rdstudy.training.packs import Pack, plan_packs
 from rdstudy.training.trainer import PackTrainer
 
@@ -35,14 +36,14 @@ def run(study: Study, dataset: Dataset, results: Path, *, pack_size: int = 2) ->
         if progress.staged is not None:
             trained.extend(progress.cells)
 
-    with open_results(study, results, dataset.fingerprint) as table:
+    with open_results(study, results, {0: dataset.fingerprint}) as table:
         packs = plan_packs(
             study_status(study, results).missing,
             pixels=15,
             pack_size=pack_size,
             kept=Checkpoints(results).begun(),
         )
-        at = RunContext(study, dataset, results, torch.device("cpu"))
+        at = RunContext(study, StudyData({0: dataset}), results, torch.device("cpu"))
         run_in_process(packs, at, TableWriter(study, results, table, listen), Budget())
     return trained
 
@@ -112,7 +113,7 @@ def test_other_data_is_refused_and_nothing_is_changed(make_study, dataset, tmp_p
 
 def test_a_second_run_is_refused_while_the_first_is_at_work(make_study, dataset, tmp_path):
     with (
-        open_results(make_study(), tmp_path, dataset.fingerprint),
+        open_results(make_study(), tmp_path, {0: dataset.fingerprint}),
         pytest.raises(LockedError, match="is being written by process"),
     ):
         run(make_study(), dataset, tmp_path)
@@ -121,7 +122,7 @@ def test_a_second_run_is_refused_while_the_first_is_at_work(make_study, dataset,
 def test_what_a_dead_run_left_is_tidied_and_taken_over(make_study, dataset, tmp_path):
     """It staged a pack that it never committed, and was writing other files when it died."""
     study = make_study()
-    at = RunContext(study, dataset, tmp_path, torch.device("cpu"))
+    at = RunContext(study, StudyData({0: dataset}), tmp_path, torch.device("cpu"))
     staged = list(run_pack(Pack(tuple(study.cells.values())[:2]), at))[-1]
     assert study_status(study, tmp_path).finished == set()
     leftovers = [
@@ -130,7 +131,7 @@ def test_what_a_dead_run_left_is_tidied_and_taken_over(make_study, dataset, tmp_
     for leftover in leftovers:
         leftover.parent.mkdir(exist_ok=True)
         leftover.write_bytes(b"half")
-    with open_results(study, tmp_path, dataset.fingerprint) as table:
+    with open_results(study, tmp_path, {0: dataset.fingerprint}) as table:
         assert table.finished == set(staged.cells)
     assert study_status(study, tmp_path).finished == set(staged.cells)
     assert not any(leftover.exists() for leftover in leftovers)
@@ -140,7 +141,7 @@ def test_what_a_dead_run_left_is_tidied_and_taken_over(make_study, dataset, tmp_
 def test_a_begun_pack_keeps_its_members_when_the_plan_changes(make_study, dataset, tmp_path):
     study = make_study("resources.checkpoint_seconds=1e-9")
     members = tuple(list(study.cells.values())[i] for i in (0, 3, 1))
-    running = run_pack(Pack(members), RunContext(study, dataset, tmp_path, torch.device("cpu")))
+    running = run_pack(Pack(members), RunContext(study, StudyData({0: dataset}), tmp_path, torch.device("cpu")))
     next(running)
     del running
     run(study, dataset, tmp_path, pack_size=2)
@@ -187,7 +188,7 @@ def test_a_failed_cell_is_recorded_and_tried_again_by_the_next_run(
 
 def test_the_folder_says_which_study_it_holds(make_study, dataset, tmp_path):
     study = make_study("question=Why?")
-    with open_results(study, tmp_path, dataset.fingerprint):
+    with open_results(study, tmp_path, {0: dataset.fingerprint}):
         pass
     record = load_study_record(tmp_path)
     assert (record["name"], record["question"], record["n_cells"]) == ("tiny", "Why?", 4)

@@ -21,6 +21,7 @@ from rdstudy.storage.paths import StoragePath
 from rdstudy.storage.schema import COLUMNS, PROVENANCE
 from rdstudy.storage.weights import load_model
 from rdstudy.study import Cell
+from rdstudy.study.data import StudyData
 from rdstudy.study.early_stopping import Limit, Limits
 from rdstudy.training.packs import Pack
 from rdstudy.training.trainer import PackTrainer
@@ -31,7 +32,7 @@ def workplace(dataset, make_study, tmp_path):
     """Where the tiny study is trained: `workplace("folder", settings)`."""
 
     def make(name: str = "results", *settings: str) -> RunContext:
-        return RunContext(make_study(*settings), dataset, tmp_path / name, torch.device("cpu"))
+        return RunContext(make_study(*settings), StudyData({0: dataset}), tmp_path / name, torch.device("cpu"))
 
     return make
 
@@ -79,7 +80,9 @@ def trained(at: RunContext) -> dict[tuple, dict]:
 @pytest.fixture(scope="module")
 def expected(dataset, make_study, tmp_path_factory) -> dict[tuple, dict]:
     """Rows of the tiny study, trained without interruption as one pack."""
-    return trained(RunContext(make_study(), dataset, tmp_path_factory.mktemp("expected"), torch.device("cpu")))
+    return trained(
+        RunContext(make_study(), StudyData({0: dataset}), tmp_path_factory.mktemp("expected"), torch.device("cpu"))
+    )
 
 
 # --- one pack ---

@@ -17,7 +17,7 @@ from rdstudy.execution.protocols import RunContext
 from rdstudy.execution.worker import run_pack
 from rdstudy.storage.schema import PROVENANCE
 from rdstudy.study import parse_study
-from rdstudy.study.data import load_data
+from rdstudy.study.data import StudyData, load_data
 from rdstudy.training.packs import Pack
 from tests.execution.ray_tune.kill_and_resume import values, write_study
 from tests.execution.test_worker import begin, rows, trained
@@ -30,7 +30,9 @@ def at(dataset, make_study, tmp_path, cuda):
     """Where the tiny study is trained: `at("folder")`."""
 
     def make(name: str = "results", device: torch.device = cuda) -> RunContext:
-        return RunContext(make_study(f"resources.device={device.type}"), dataset, tmp_path / name, device)
+        return RunContext(
+            make_study(f"resources.device={device.type}"), StudyData({0: dataset}), tmp_path / name, device
+        )
 
     return make
 
@@ -45,7 +47,7 @@ def test_a_pack_interrupted_anywhere_gives_the_same_rows(at):
         place.study.model_copy(
             update={"resources": place.study.resources.model_copy(update={"checkpoint_seconds": 1e-9})}
         ),
-        place.dataset,
+        place.data,
         place.results,
         place.device,
     )
@@ -78,13 +80,13 @@ def test_a_pack_that_the_gpu_has_no_memory_for_is_halved(tmp_path, cuda):
         "evaluation: {steps: [70], mutual_information: {at: never}, nll: {at: never}, num_images: 0}\n"
         "resources: {save_models: false}"
     )
-    dataset = load_data(study)
+    data = load_data(study)
     free, total = torch.cuda.mem_get_info(0)
     assert free > 4e9
     torch.cuda.empty_cache()
     torch.cuda.set_per_process_memory_fraction(2.5e9 / total, 0)
     try:
-        place = RunContext(study, dataset, tmp_path / "results", cuda)
+        place = RunContext(study, data, tmp_path / "results", cuda)
         staged = [p for p in run_pack(Pack(tuple(study.cells.values())), place) if p.staged or p.failure]
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0, 0)

@@ -29,6 +29,7 @@ ROW = Measurement(
     optimizer="adam",
     precision="float32",
     seed=0,
+    data_seed=0,
     step=10,
     epoch=2.5,
     is_final=False,

@@ -41,6 +41,7 @@ ROW = Measurement(
     optimizer="adam",
     precision="float32",
     seed=0,
+    data_seed=0,
     step=100,
     epoch=25.0,
     is_final=True,

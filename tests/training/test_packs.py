@@ -76,12 +76,21 @@ def test_cells_of_unlike_shape_or_budget_do_not_train_together(make_cell, field,
         ("seed", 1),
         ("train_size", 20),
         ("split", "standard"),
-        ("dataset_seed", 1),
+        ("data_seed", 1),
         ("test_size", 5),
+        ("validation_size", 5),
     ],
 )
 def test_cells_that_differ_in_anything_else_do(make_cell, field, value):
     assert len(plan_packs([make_cell(), make_cell(**{field: value})], pixels=PIXELS)) == 1
+
+
+def test_cells_whose_images_depend_on_the_data_seed_train_together_only_with_their_own(make_cell):
+    cells = [
+        make_cell(dataset="tetrominoes", data_seed=data_seed, seed=seed) for data_seed in (1, 2) for seed in (0, 1)
+    ]
+    packs = plan_packs(cells, pixels=PIXELS)
+    assert sorted(sorted({cell.data_seed for cell in pack.cells}) for pack in packs) == [[1], [2]]
 
 
 def test_an_automatic_pack_fits_into_memory(make_cell):

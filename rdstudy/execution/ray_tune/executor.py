@@ -24,7 +24,7 @@ from rdstudy.execution.ray_tune.node_checks import Versions, check_nodes, machin
 from rdstudy.execution.ray_tune.pack_queue import PackQueue
 from rdstudy.execution.ray_tune.resources import ConcurrencyLimit, device_kind, gpus_per_pack
 from rdstudy.execution.ray_tune.searcher import Packs, PackSearcher
-from rdstudy.execution.ray_tune.trainable import PackTrainable
+from rdstudy.execution.ray_tune.trainable import FetchedData, PackTrainable
 from rdstudy.storage.files import StorageError
 from rdstudy.storage.paths import absolute
 from rdstudy.training.packs import Pack
@@ -52,7 +52,7 @@ def run_on_ray(
         check_nodes(results, device_kind(context.study), gpus_per_pack=gpus)
     trainable = tune.with_parameters(
         PackTrainable,
-        dataset=context.dataset,
+        data=FetchedData.put(context.data, context.study.values_of("data_seed")),
         study=context.study.model_dump_json(),
         results=results,
         commit=context.commit,

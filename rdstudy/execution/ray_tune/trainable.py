@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import ray
@@ -17,7 +17,7 @@ from ray import tune
 
 from rdstudy.data.dataset import Dataset
 from rdstudy.execution.device import pick_device, use_threads
-from rdstudy.execution.protocols import PackProgress, RunContext
+from rdstudy.execution.protocols import Datasets, PackProgress, RunContext
 from rdstudy.execution.provenance import Commit
 from rdstudy.execution.ray_tune.node_checks import Versions, complaint, machines
 from rdstudy.execution.worker import work
@@ -34,13 +34,32 @@ REFUSE_SECONDS = 20.0
 """How long a machine that cannot write or train waits before it returns a pack."""
 
 
+@dataclass(frozen=True)
+class FetchedData:
+    """Data sets in Ray's object store: a machine fetches those of the data seeds that it trains on."""
+
+    references: Mapping[int, ray.ObjectRef]
+
+    @staticmethod
+    def put(data: Datasets, data_seeds: Sequence[int]) -> FetchedData:
+        """Store each data set once, also where several data seeds share it."""
+        datasets = {seed: data.of(seed) for seed in data_seeds}
+        stored = {id(dataset): ray.put(dataset) for dataset in {id(each): each for each in datasets.values()}.values()}
+        return FetchedData({seed: stored[id(dataset)] for seed, dataset in datasets.items()})
+
+    def of(self, data_seed: int) -> Dataset:
+        """The data set of this data seed, its images mapped from the machine's object store."""
+        dataset: Dataset = ray.get(self.references[data_seed])
+        return dataset
+
+
 class PackTrainable(tune.Trainable):  # type: ignore[misc]  # Ray is untyped
     """Trains, or remeasures, one pack; a step takes up to `REPORT_SECONDS`."""
 
     def setup(
         self,
         config: dict[str, Any],
-        dataset: Dataset,
+        data: FetchedData,
         study: str,
         results: str,
         commit: Commit | None,
@@ -55,7 +74,7 @@ class PackTrainable(tune.Trainable):  # type: ignore[misc]  # Ray is untyped
             return
         self.context = RunContext(
             study=Study.model_validate_json(study),
-            dataset=dataset,
+            data=data,
             results=storage_path(results),
             device=pick_device(device),
             commit=commit,

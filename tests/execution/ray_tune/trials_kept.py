@@ -23,6 +23,7 @@ from rdstudy.execution.ray_tune.executor import run_on_ray
 from rdstudy.execution.results_folder import TableWriter, open_results
 from rdstudy.execution.status import study_status
 from rdstudy.study import Study, parse_study
+from rdstudy.study.data import StudyData
 from rdstudy.training.packs import Pack, plan_packs
 
 STUDY = """\
@@ -53,8 +54,8 @@ def run_small_packs(results: Path, packs: int, ended: Callable[[int], None]) -> 
             n += 1
             ended(n)
 
-    at = RunContext(study, dataset, results, pick_device("cpu"))
-    with open_results(study, results, dataset.fingerprint) as table, cluster(None, object_store_bytes=2**20):
+    at = RunContext(study, StudyData({0: dataset}), results, pick_device("cpu"))
+    with open_results(study, results, {0: dataset.fingerprint}) as table, cluster(None, object_store_bytes=2**20):
         planned = plan_packs(study_status(study, results).missing, pixels=64, pack_size=1)
         run_on_ray(planned, at, TableWriter(study, results, table, listen), Budget())
 
