@@ -76,14 +76,14 @@ class Shape:
 
 
 def shapes_of(
-    curves: Sequence[tuple[Float[np.ndarray, " betas"], Float[np.ndarray, "seeds betas"]]],
+    curves: Sequence[tuple[Float[np.ndarray, " _"], Float[np.ndarray, "_ _"]]],
     smallest: float = SMALLEST_EFFECT_NATS,
 ) -> list[Shape]:
     """Decide the shapes of curves whose columns run from the largest beta to the smallest.
 
     Args:
-        curves: betas and values of each setting, one replicate a row; NaN where it was not measured. Columns without
-            a value are ignored. The settings lend each other their noise.
+        curves: betas and values (seeds, betas) of each setting; NaN where it was not measured. Columns without a
+            value are ignored. The settings lend each other their noise.
         smallest: nats; falls and rises below it, or below 5% of the curve's range, do not count.
     """
     kept = []

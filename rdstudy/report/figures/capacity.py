@@ -30,15 +30,16 @@ def capacity(rows: pd.DataFrame, name: str = "distortion_nats", *, ax: Axes | No
     ends = (points[end].to_numpy(dtype=np.float64) for end in ("low_nats", "high_nats"))
     axes.axhline(0, color=FAINT, linewidth=0.7, zorder=0)
     axes.errorbar(x, y, error_bars(y, *ends), color=INK, linewidth=0.9, elinewidth=0.9)
-    handles = []
+    handles: list[Line2D] = []
     for verdict, (colour, marker) in VERDICT_MARKS.items():
         chosen = (points["verdict"] == verdict).to_numpy()
         if not chosen.any():
             continue
-        look = {"color": colour, "marker": marker, "markersize": 6, "linestyle": "none"}
-        look["markerfacecolor"] = "white" if verdict == "open" else colour
-        axes.plot(x[chosen], y[chosen], **look)
-        handles.append(Line2D([], [], label=f"deep {verdict.replace('_', ' ')}", **look))
+        inside = "white" if verdict == "open" else colour
+        label = f"deep {verdict.replace('_', ' ')}"
+        handles += axes.plot(
+            x[chosen], y[chosen], marker, color=colour, markersize=6, markerfacecolor=inside, label=label
+        )
     set_beta_axis(axes, points["beta"].to_numpy())
     axes.set_ylabel(f"{CRITERION_LABELS[name]},\ndeep \u2212 shallow (nats)")
     legend_above(axes, [*handles, *dropped_note(dropped)], title)
