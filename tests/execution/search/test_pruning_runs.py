@@ -100,7 +100,7 @@ def test_what_was_stopped_is_said_by_every_command(whole, command):
     assert set(document["stopped_early"]) == stopped
     assert all(message.startswith("stopped at step ") for message in document["stopped_early"].values())
     again = command("run", whole.study, "--results", results, "--no-ray")
-    assert f"all 24 cells are finished or were stopped early ({n}); nothing to train" in again.out
+    assert f"all 24 cells are finished or stopped early ({n}); nothing to train" in again.out
     listed = json.loads(command("ls", results, "--status", "stopped", "--json").out)["cells"]
     assert {cell["cell_id"] for cell in listed} == stopped
     assert all(cell["test_distortion_nats"] is None for cell in listed)
@@ -117,7 +117,7 @@ def test_a_report_says_how_many_were_stopped_and_leaves_them_out(copied, command
     folder = copied.results / "report"
     for page in ("index.html", "index.md"):
         text = (folder / page).read_text()
-        assert f"{len(stopped)} cells were stopped early as hopeless" in text
+        assert f"{len(stopped)} cells were stopped early because they could not become the best" in text
         assert f"{24 - len(stopped)} of 24 cells finished; {len(stopped)} stopped early." in text
         assert "What is missing" not in text
         assert "still running" not in text
@@ -167,13 +167,9 @@ def test_a_search_interrupted_at_any_moments_stops_the_same_cells(whole, command
 def test_a_grid_trains_a_stopped_cell_in_full_and_the_search_goes_its_own_way(copied, command, tmp_path):
     before, stopped = values(copied.results), stopped_in(copied.results)
     row = before[before["cell_id"] == min(stopped)].iloc[0]
-    lines = copied.study.read_text().splitlines()
+    lines = copied.study.read_text().partition("search:")[0].splitlines()
     grid = tmp_path / "grid.yaml"
-    kept = [
-        GRID.format(beta=row["beta"], seed=row["seed"]) if line.startswith("grid:") else line
-        for line in lines
-        if not line.startswith("search:")
-    ]
+    kept = [GRID.format(beta=row["beta"], seed=row["seed"]) if line.startswith("grid:") else line for line in lines]
     grid.write_text("\n".join(kept).replace("name: sought", "name: gridded"))
     assert "1 cells, 0 finished, 1 missing" in command("plan", grid, "--results", copied.results).out
     assert command("run", grid, "--results", copied.results, "--no-ray").code == 0
