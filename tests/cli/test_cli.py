@@ -260,7 +260,7 @@ def test_a_folder_that_cannot_be_written_is_a_mistake(command, study_file, tmp_p
     (tmp_path / "file").write_text("")
     refused(
         command("run", study_file, "--no-ray", "--results", tmp_path / "file" / "results"),
-        "file/results: making the folder failed: a file stands where a folder is needed",
+        "file/results: making the folder failed: a file is in the place of a folder",
     )
 
 

@@ -198,7 +198,7 @@ print(*{"torch", "ray", "optuna", "matplotlib"} & sys.modules.keys())
 def documented(command, *verb):
     """The keys that a command's help names."""
     text = " ".join(command(*verb, "--help").out.split())
-    [keys] = re.findall(r"with the keys (.*?); what is unknown is null", text)
+    [keys] = re.findall(r"with the keys (.*?); unknown values are null", text)
     while "(" in keys:
         keys = re.sub(r" ?\([^()]*\)", "", keys)
     return keys.split(", ")

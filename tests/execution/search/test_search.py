@@ -163,7 +163,7 @@ def test_a_storage_that_cannot_be_reached_is_one_message(tmp_path):
         ),
         (
             ["search={goal: frontier, space: {colour: [1, 2]}, stop_when: {cells: 5}}"],
-            "space: colour cannot be varied; allowed: beta, learning_rate, width, depth, latent_dim",
+            "space: colour cannot be varied; allowed: depth, width, latent_dim, beta, learning_rate",
         ),
         (
             ["search={goal: frontier, space: {width: {low: 0.5, high: 8}}, stop_when: {cells: 5}}"],
