@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from rdstudy.models.objective import Posterior
 
-Values: TypeAlias = "Mapping[str, Tensor]"
+Values: TypeAlias = Mapping[str, "Tensor"]
 """Parameters by name, each [models, *shape]."""
 
 
