@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rdstudy import analysis
-    from rdstudy.api import plan, run, status, write_report
+    from rdstudy.cli.api import plan, run, status, write_report
     from rdstudy.storage import load_measurements
     from rdstudy.storage.weights import load_model
     from rdstudy.study import Study, load_study
@@ -44,10 +44,10 @@ _HOMES = {
     "load_study": "rdstudy.study",
     "load_measurements": "rdstudy.storage",
     "load_model": "rdstudy.storage.weights",
-    "plan": "rdstudy.api",
-    "run": "rdstudy.api",
-    "status": "rdstudy.api",
-    "write_report": "rdstudy.api",
+    "plan": "rdstudy.cli.api",
+    "run": "rdstudy.cli.api",
+    "status": "rdstudy.cli.api",
+    "write_report": "rdstudy.cli.api",
 }
 
 
