@@ -101,7 +101,7 @@ def _fit(trainable: Any, callback: TuneCallback, room: Callable[[int], int]) -> 
                 verbose=0,
                 callbacks=[callback],
                 checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
-                failure_config=tune.FailureConfig(max_retries=0),  # the queue decides about retries
+                failure_config=tune.FailureConfig(max_failures=0),  # the queue decides about retries
             ),
         ).fit()
     finally:
