@@ -33,9 +33,7 @@ def summarise(search: Search, outcomes: dict[str, Outcome]) -> SearchTables:
             continue
         row: dict[str, Any] = {"batch": batch_of.get(cell_id, KNOWN), "cell_id": cell_id, "failed": outcome.failed}
         row["stopped"] = outcome.stopped
-        row |= {name: getattr(cell, name) for name in _axes(search)} | {
-            name: getattr(cell, name) for name in ("beta", "seed", "data_seed")
-        }
+        row |= {name: getattr(cell, name) for name in (*_axes(search), "beta", "seed", "data_seed")}
         if isinstance(search.seeker, Curves):
             row["value"] = outcome.criterion(search.spec)
         else:
