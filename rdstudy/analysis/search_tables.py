@@ -6,11 +6,21 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from rdstudy.storage.schema import TEST
+from rdstudy.storage.schema import TEST, VALIDATION
 
 ESTIMATED = ("beta", "beta_low", "beta_high", "n_cells", "test_nats", "test_low", "test_high")
 KNOWN = -1
 """Batch number of cells that were in the table before the search began."""
+
+
+def chosen_sentence(population: str) -> str:
+    """Which examples a beta was chosen on, and what that means for its value on the test set."""
+    if population == VALIDATION:
+        return "Beta was chosen on the validation examples and is judged on the test examples."
+    return (
+        "Beta was chosen on the same test examples that it is judged on, so its value there is too low on average; "
+        "dataset.validation_size sets examples apart to choose on."
+    )
 
 
 @dataclass(frozen=True)

@@ -49,8 +49,9 @@ class Limit:
 
     def reason(self, tested: Measured, step: int, steps: int, population: str) -> str:
         """Why a cell was stopped, in words."""
+        measure = f"{population} {NAMES[self.of]}"
         return (
-            f"stopped at step {step:,} of {steps:,}: {population} {NAMES[self.of]} {tested.criterion(self.of):.1f} nats, "
+            f"stopped at step {step:,} of {steps:,}: {measure} {tested.criterion(self.of):.1f} nats, "
             f"above {self.nats:.1f}, halfway between the best and the worst of {self.cells} cells there"
         )
 
