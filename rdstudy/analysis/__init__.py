@@ -3,8 +3,10 @@
     table = rdstudy.load_measurements("results/full")
     rdstudy.analysis.claims(table)      # a verdict, a difference in nats and an interval for each setting
 
-A *setting* is everything that determines a cell but beta and seed; each of its seeds is a replicate of its
-whole curve over beta. Intervals are over seeds: what other seeds would give, on this training and test set.
+A *setting* is everything that determines a cell but beta, seed and data seed; each of its seeds is a replicate of its
+whole curve over beta. Intervals are over seeds: what other seeds would give, on this training and test set. Where a
+data set has several data seeds, intervals are over these: what other training and test sets would give. The seeds of
+each data seed are then averaged, and `n_seeds` and `seeds` in the tables count data seeds.
 """
 
 from __future__ import annotations

@@ -14,11 +14,11 @@ def cells(table: pd.DataFrame) -> pd.DataFrame:
     """One row per cell that is in the table.
 
     Returns:
-        The setting's columns (without `steps`), `beta seed cell_id step`, the last step it has a row of;
+        The setting's columns (without `steps`), `beta seed data_seed cell_id step`, the last step it has a row of;
         `status`: `ok`, `diverged`, `failed` or `stopped` by its final rows, or `running` where it has none yet;
         `message`. A cell that failed and was then trained after all is `ok`.
     """
-    named = [name for name in (*_NAMED, "beta", "seed") if name in table.columns]
+    named = [name for name in (*_NAMED, "beta", "seed", "data_seed") if name in table.columns]
     rows = table[["cell_id", "step", "is_final", "status", "message", *named]]
     # The best final row speaks for the cell; without one it is still running.
     standing = rows["status"].map({OK: 0, DIVERGED: 1, FAILED: 2, STOPPED: 3}).where(rows["is_final"].astype(bool), 4)

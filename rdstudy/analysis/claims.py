@@ -277,16 +277,17 @@ def judge(questions: Sequence[Question], planned_seeds: int | None) -> list[dict
             "look": reached[at],
             "looks": len(looks[at]),
             "seeds": int(found.seeds[at]),
-            "reason": _why_open(found, at, asked.margin, low[at], high[at]) if said[at] == OPEN else "",
+            "reason": _why_open(found, at, asked, low[at], high[at]) if said[at] == OPEN else "",
         }
     return rows
 
 
-def _why_open(found: Contrasts, at: int, margin: float, low: float, high: float) -> str:
+def _why_open(found: Contrasts, at: int, asked: Question, low: float, high: float) -> str:
+    margin, unit = asked.margin, asked.setting.unit
     if found.seeds[at] < MIN_SEEDS:
-        return f"fewer than {MIN_SEEDS} seeds"
+        return f"fewer than {MIN_SEEDS} {unit}"
     if not np.isfinite(low):
-        return "a beta has fewer than two seeds"
+        return f"a beta has fewer than two {unit}"
     if low > 0 or high < 0 or (low > -margin and high < margin):
         return "the interval alone would decide, but not at the level left for this look and this many settings"
     if high < margin:

@@ -22,8 +22,9 @@ from rdstudy.analysis.verdicts import BETTER, EQUIVALENT, NOT_MEASURABLE, OPEN, 
 
 SUPPORTED, CONTRADICTED = "supported", "contradicted"
 
-GROUPS = ("dataset", "split", "data_seed")
-"""Settings that are alike in these share their images; a column that is absent is left out."""
+GROUPS = ("dataset", "split")
+"""Settings that are alike in these share their images; a column that is absent is left out. Data seeds are replicates
+within each setting, the same for all settings of a group."""
 
 _DRAWS = 2000
 

@@ -9,7 +9,7 @@ seeds would give on this training and test set; they do not cover the drawing of
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -22,7 +22,7 @@ from rdstudy.analysis.hull import dominated, lower_hull
 from rdstudy.analysis.intervals import mean_interval
 from rdstudy.analysis.paired import compare, to_reference
 from rdstudy.analysis.replicates import CRITERIA, SETTING, Replicates, replicates
-from rdstudy.storage.schema import POPULATIONS, TEST, TRAIN
+from rdstudy.storage.schema import POPULATIONS, TEST, TRAIN, VALIDATION
 
 _WORSE_LEVEL = 0.05
 
@@ -180,28 +180,33 @@ def _references(settings: Sequence[Replicates]) -> dict[tuple[str, ...], tuple[f
 def best_beta(table: pd.DataFrame | Sequence[Replicates]) -> pd.DataFrame:
     """The beta with the lowest test distortion, test -ELBO and test NLL, and the betas that may be as good.
 
+    Where there are validation examples, the beta is the one with the lowest validation mean, and the test value at it
+    is reported: it is unbiased. Without them the beta is chosen on the same test examples that it is judged on, so
+    that its value there is too low on average.
+
     A beta stays in the interval unless it is worse than the best of the others with 95% confidence
     (one-sided, cross-fitted: `contrasts`), so the truly best beta of the grid is left out in at
     most about 5% of studies. The interval is the range of the betas that stay, some between them may not.
 
     Returns:
-        One row per setting and criterion: `criterion n_seeds best_beta best_nats`, `beta_low beta_high` (null
-        with fewer than three seeds), `at_edge` (the best is the smallest or largest beta of the grid: the
-        true best may lie beyond).
+        One row per setting and criterion: `criterion n_seeds best_beta`, `chosen_on` (`validation` or `test`),
+        `best_nats` on the test set, `beta_low beta_high` (null with fewer than three seeds), `at_edge`
+        (the best is the smallest or largest beta of the grid: the true best may lie beyond).
     """
     settings = replicates(table)
     rows = []
     for criterion in CRITERIA:
         curves = []
         for setting in settings:
-            values = setting.of(TEST, criterion)
-            there = np.isfinite(values).any(axis=0)
+            values, chosen_on = setting.of(TEST, criterion), choosing_population(setting, criterion)
+            choose = setting.of(chosen_on, criterion)
+            there = np.isfinite(values).any(axis=0) & np.isfinite(choose).any(axis=0)
             if there.any():
-                curves.append((setting, setting.betas[there], values[:, there]))
-        kept = _may_be_best([(betas, values) for _, betas, values in curves])
-        for (setting, betas, values), stays in zip(curves, kept, strict=True):
+                curves.append((setting, chosen_on, _Curve(setting.betas[there], values[:, there], choose[:, there])))
+        kept = _may_be_best([curve for _, _, curve in curves])
+        for (setting, chosen_on, (betas, values, choose)), stays in zip(curves, kept, strict=True):
             means = mean_interval(values).mean
-            best = int(np.argmin(means))
+            best = int(np.argmin(mean_interval(choose).mean))
             stays = stays.copy()
             stays[best] = True
             seeds = int(np.isfinite(values).any(axis=1).sum())
@@ -212,28 +217,40 @@ def best_beta(table: pd.DataFrame | Sequence[Replicates]) -> pd.DataFrame:
                     "criterion": criterion,
                     "n_seeds": seeds,
                     "best_beta": float(betas[best]),
+                    "chosen_on": chosen_on,
                     "beta_low": float(betas[stays].min()) if known else np.nan,
                     "beta_high": float(betas[stays].max()) if known else np.nan,
                     "best_nats": float(means[best]),
                     "at_edge": best in (0, len(betas) - 1),
                 }
             )
-    columns = ["criterion", "n_seeds", "best_beta", "beta_low", "beta_high", "best_nats", "at_edge"]
+    columns = ["criterion", "n_seeds", "best_beta", "chosen_on", "beta_low", "beta_high", "best_nats", "at_edge"]
     frame = pd.DataFrame(rows, columns=[*SETTING, *columns])
     return frame.sort_values([*SETTING], kind="stable", ignore_index=True)
 
 
-def _may_be_best(
-    curves: Sequence[tuple[Float[np.ndarray, " _"], Float[np.ndarray, "_ _"]]],
-) -> list[Bool[np.ndarray, " _"]]:
+def choosing_population(setting: Replicates, criterion: str) -> str:
+    """Where a beta is chosen: on the validation examples where there are any, else on the test set itself."""
+    return VALIDATION if setting.measured(VALIDATION, criterion) else TEST
+
+
+class _Curve(NamedTuple):
+    """Test values over beta, and the values by which a beta is chosen."""
+
+    betas: Float[np.ndarray, " betas"]
+    values: Float[np.ndarray, "seeds betas"]
+    choose: Float[np.ndarray, "seeds betas"]
+
+
+def _may_be_best(curves: Sequence[_Curve]) -> list[Bool[np.ndarray, " _"]]:
     """Which betas of each setting are not shown to be worse than the best of the others."""
-    kept = [np.ones(len(betas), dtype=bool) for betas, _ in curves]
-    for beta in {float(beta) for betas, _ in curves for beta in betas}:
+    kept = [np.ones(len(curve.betas), dtype=bool) for curve in curves]
+    for beta in {float(beta) for curve in curves for beta in curve.betas}:
         asked = []
-        for k, (betas, values) in enumerate(curves):
+        for k, (betas, values, choose) in enumerate(curves):
             for point in map(int, np.flatnonzero(betas == beta)):
                 others = [other for other in range(len(betas)) if other != point]
-                asked.append((k, point, to_reference(values, betas, point, others)))
+                asked.append((k, point, to_reference(values, betas, point, others, choose)))
         asked = [one for one in asked if one[2].points]
         if not asked:
             continue

@@ -10,7 +10,7 @@ from rdstudy.storage.schema import OK
 
 
 def learning(table: pd.DataFrame) -> pd.DataFrame:
-    """Mean over seeds at every evaluation step of the cells that finished.
+    """Mean over seeds and data seeds at every evaluation step of the cells that finished.
 
     Returns:
         One row per setting, beta, population and step: `beta population step epoch n_seeds`, the means
@@ -31,7 +31,7 @@ def learning(table: pd.DataFrame) -> pd.DataFrame:
     grouped = rows.groupby([*SETTING, "beta", "population", "step"], dropna=False, sort=True, observed=True)
     return grouped.agg(
         epoch=("epoch", "mean"),
-        n_seeds=("seed", "nunique"),
+        n_seeds=("cell_id", "nunique"),
         rate_nats=("rate_nats", "mean"),
         distortion_nats=("distortion_nats", "mean"),
         distortion_low=("distortion_nats", "min"),

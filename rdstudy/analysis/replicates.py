@@ -1,7 +1,9 @@
 """Which rows count: from the table of measurements to one matrix [seeds, betas] per quantity.
 
-A *setting* is everything that determines a cell but its beta and its seed. A setting has a curve over beta,
-and every seed is a replicate of that whole curve. Rows of cells that diverged, failed or were stopped early are
+A *setting* is everything that determines a cell but its beta, its seed and its data seed. A setting has a curve over
+beta, and every seed is a replicate of that whole curve. Where a data set has several data seeds, they are the
+replicates instead: the cells of one data seed share their images, so their seeds are averaged and count once, and
+intervals say what other data would give. Rows of cells that diverged, failed or were stopped early are
 left out here and counted by `analysis.cell_status`; a value that is null or not finite stays NaN, never 0.
 """
 
@@ -16,15 +18,12 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from rdstudy.errors import UserError
-from rdstudy.storage.schema import OK, TEST, TRAIN
+from rdstudy.storage.schema import OK, TEST, TRAIN, VALIDATION
 from rdstudy.study.axes import AXES
 from rdstudy.study.measures import measure_classes
 
 SETTING = tuple(name for name, axis in AXES.items() if axis.setting)
 """Columns that name a setting. `steps` is the last step of the cell: its training budget."""
-
-VALIDATION = "validation"
-"""Population of examples held back from the test set, on which a beta may be chosen; many studies have none."""
 
 CRITERIA = ("distortion_nats", "negative_elbo_nats", "nll_nats")
 """What a curve may be judged by. Nats per example; less is better in all three."""
@@ -57,14 +56,26 @@ def _estimated_together() -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
 _ESTIMATED_TOGETHER = tuple(_estimated_together())
 
 
+SEEDS, DATA_SEEDS = "seeds", "data seeds"
+
+
 @dataclass(frozen=True)
 class Replicates:
-    """One setting: its betas, largest first (the rate rises along them), its seeds, what was measured."""
+    """One setting: its betas, largest first (the rate rises along them), its replicates, what was measured.
+
+    Attributes:
+        setting: its columns.
+        betas: from the largest to the smallest.
+        seeds: numbers of the replicates: seeds, or data seeds where the data set has several.
+        values: by population and quantity.
+        unit: what the replicates are, `seeds` or `data seeds`.
+    """
 
     setting: Mapping[str, Any]
     betas: Float[np.ndarray, " betas"]
     seeds: Int[np.ndarray, " seeds"]
     values: Mapping[tuple[str, str], Float[np.ndarray, "seeds betas"]]
+    unit: str = SEEDS
 
     def of(self, population: str, quantity: str) -> Float[np.ndarray, "seeds betas"]:
         """One quantity on one population; all NaN where it was never measured."""
@@ -99,7 +110,7 @@ def final_measurements(table: pd.DataFrame) -> pd.DataFrame:
         table: rows as `rdstudy.load_measurements` gives them, in any order.
 
     Returns:
-        The setting's columns, `cell_id beta seed population`, and the quantities of this module as float64,
+        The setting's columns, `cell_id beta seed data_seed population`, and the quantities of this module as float64,
         with `negative_elbo_nats = D + R` and `mi_share = I / ceiling` added.
     """
     if "population" not in table.columns or "beta" not in table.columns:
@@ -113,8 +124,8 @@ def final_measurements(table: pd.DataFrame) -> pd.DataFrame:
     if "status" in table.columns:
         finished &= table["status"] == OK
     rows = with_setting_columns(table[finished]).reset_index(drop=True)
-    if "seed" not in rows.columns:
-        rows["seed"] = 0
+    for name in ("seed", "data_seed"):
+        rows[name] = rows[name].fillna(0) if name in rows.columns else 0
     if "cell_id" not in rows.columns:
         rows["cell_id"] = rows.index.astype(str)
 
@@ -126,7 +137,7 @@ def final_measurements(table: pd.DataFrame) -> pd.DataFrame:
     negative_elbo = -rows["elbo_nats"]
     rows["negative_elbo_nats"] = negative_elbo.where(negative_elbo.notna(), rows["distortion_nats"] + rows["rate_nats"])
     rows["mi_share"] = rows["mi_nats"] / rows["mi_ceiling_nats"].where(rows["mi_ceiling_nats"] > 0)
-    kept = [*SETTING, "cell_id", "beta", "seed", "population", *QUANTITIES, "nll_ess"]
+    kept = [*SETTING, "cell_id", "beta", "seed", "data_seed", "population", *QUANTITIES, "nll_ess"]
     return rows[kept].sort_values(["cell_id", "population"], ignore_index=True)
 
 
@@ -160,26 +171,44 @@ def replicates(table: pd.DataFrame | Sequence[Replicates]) -> Sequence[Replicate
 
     Every analysis takes either the table or what this returns, so that several can share the work.
 
-    Two cells of one setting that share beta and seed (the same study run under two names, say) are averaged.
+    Two cells of one setting that share beta and both seeds (the same study run under two names, say) are averaged.
+    Where some cells of a data set have validation examples, those without are left out: their test set holds them.
     """
     if not isinstance(table, pd.DataFrame):
         return table
     rows = final_measurements(table)
     rows = rows[np.isfinite(rows["beta"].to_numpy(dtype=np.float64))]
+    validated = rows.groupby("cell_id")["population"].transform(lambda names: (names == VALIDATION).any())
+    rows = rows[validated | ~validated.groupby(rows["dataset"], dropna=False).transform("any")]
+    several = rows.groupby("dataset", dropna=False)["data_seed"].transform("nunique") > 1
     settings = []
     for values, group in rows.groupby(list(SETTING), dropna=False, sort=True):
         betas = np.unique(group["beta"].to_numpy(dtype=np.float64))[::-1]
-        seeds = np.unique(group["seed"].to_numpy(dtype=np.int64))
+        seeds, data_seeds = (np.unique(group[name].to_numpy(dtype=np.int64)) for name in ("seed", "data_seed"))
         setting = dict(zip(SETTING, values, strict=True))
-        settings.append(Replicates(setting, betas, seeds, dict(_matrices(group, betas, seeds))))
+        matrices = dict(_matrices(group, betas, seeds, data_seeds))
+        if several[group.index[0]]:
+            averaged = {key: _mean(cells, axis=1) for key, cells in matrices.items()}
+            settings.append(Replicates(setting, betas, data_seeds, averaged, DATA_SEEDS))
+        else:
+            settings.append(Replicates(setting, betas, seeds, {key: cells[0] for key, cells in matrices.items()}))
     return settings
 
 
+def _mean(values: np.ndarray, axis: int) -> np.ndarray:
+    """Mean of the finite values along an axis; NaN where there is none."""
+    there = np.isfinite(values)
+    count = there.sum(axis=axis)
+    total = np.where(there, values, 0.0).sum(axis=axis)
+    return np.divide(total, count, where=count > 0, out=np.full_like(total, np.nan))
+
+
 def _matrices(
-    group: pd.DataFrame, betas: np.ndarray, seeds: np.ndarray
-) -> Iterable[tuple[tuple[str, str], np.ndarray]]:
+    group: pd.DataFrame, betas: np.ndarray, seeds: np.ndarray, data_seeds: np.ndarray
+) -> Iterable[tuple[tuple[str, str], Float[np.ndarray, "data_seeds seeds betas"]]]:
     for population, rows in group.groupby("population"):
         at = (
+            np.searchsorted(data_seeds, rows["data_seed"].to_numpy(dtype=np.int64)),
             np.searchsorted(seeds, rows["seed"].to_numpy(dtype=np.int64)),
             np.searchsorted(-betas, -rows["beta"].to_numpy(dtype=np.float64)),
         )
@@ -188,10 +217,11 @@ def _matrices(
             there = np.isfinite(numbers)
             if not there.any():
                 continue
-            total = np.zeros((len(seeds), len(betas)))
+            total = np.zeros((len(data_seeds), len(seeds), len(betas)))
             count = np.zeros_like(total)
-            np.add.at(total, (at[0][there], at[1][there]), numbers[there])
-            np.add.at(count, (at[0][there], at[1][there]), 1)
+            measured = tuple(axis[there] for axis in at)
+            np.add.at(total, measured, numbers[there])
+            np.add.at(count, measured, 1)
             yield (
                 (str(population), quantity),
                 np.divide(total, count, where=count > 0, out=np.full_like(total, np.nan)),

@@ -18,7 +18,7 @@ from jaxtyping import Float
 from rdstudy.analysis.frontier import interval_columns
 from rdstudy.analysis.intervals import mean_interval
 from rdstudy.analysis.replicates import SETTING, Replicates, replicates
-from rdstudy.storage.schema import POPULATIONS, TEST, TRAIN
+from rdstudy.storage.schema import POPULATIONS, TEST, TRAIN, VALIDATION
 
 DEFICIT_NATS = 0.1
 """I is called saturated where log N - I is at most this."""
@@ -82,6 +82,8 @@ def saturation(table: pd.DataFrame | Sequence[Replicates], *, deficit_nats: floa
     rows = []
     for setting in replicates(table):
         for population in POPULATIONS:
+            if population == VALIDATION and not setting.measured(population, "mi_nats"):
+                continue
             rows.append({**setting.setting, "population": population, **_saturation(setting, population, deficit_nats)})
     return pd.DataFrame(rows, columns=[*SETTING, "population", *_COLUMNS])
 

@@ -145,12 +145,14 @@ def show(
 
 
 def _print_curves(console: Console, curves: pd.DataFrame) -> None:
+    from rdstudy.storage.schema import POPULATIONS
+
     if curves.empty:
         return
     unicode = speaks_unicode(console)
     table = Rows("learning curve", "", "first", "last", left=("learning curve", ""))
     for value, name in (("distortion_nats", "distortion"), ("rate_nats", "rate")):
-        for population in ("train", "test"):
+        for population in POPULATIONS:
             points = curves[curves["population"] == population].sort_values("step")
             values = [float(v) for v in points[value].astype("float64")]
             if not values:
@@ -164,6 +166,8 @@ def _print_curves(console: Console, curves: pd.DataFrame) -> None:
 
 
 def _print_final(console: Console, final: pd.DataFrame) -> None:
+    from rdstudy.storage.schema import POPULATIONS
+
     if not final["distortion_nats"].notna().any() and not final["mi_nats"].notna().any():
         return
     unicode = speaks_unicode(console)
@@ -171,7 +175,7 @@ def _print_final(console: Console, final: pd.DataFrame) -> None:
     for evaluation_id, rows in final.groupby("evaluation_id", sort=True):
         title = f"final, evaluation {evaluation_id}" if many else "final"
         by_population = {row["population"]: row for _, row in rows.iterrows()}
-        there = [name for name in ("train", "test") if name in by_population]
+        there = [name for name in POPULATIONS if name in by_population]
         table = Rows(title, *there, left=(title,))
         for column in measured_columns():
             values = [_value(by_population[population], column, unicode) for population in there]

@@ -270,13 +270,16 @@ def search_table(search: Search) -> Rows:
     from rdstudy.execution.search.search import Curves
 
     if isinstance(search.seeker, Curves):
-        table = Rows("setting", "beta", "95% interval", "cells", left=("setting",))
+        judged = search.spec.goal == "best_beta"
+        header = ("setting", "beta", "95% interval", "cells", *(["test, nats"] if judged else []))
+        table = Rows(*header, left=("setting",))
         for setting, found in search.seeker.estimates().items():
-            known = (
-                ("-", "-", "0")
-                if found is None
-                else (f"{found.beta:.3g}", f"{found.low:.3g} to {found.high:.3g}", str(found.points))
-            )
+            known = ["-", "-", "0"]
+            if found is not None:
+                known = [f"{found.beta:.3g}", f"{found.low:.3g} to {found.high:.3g}", str(found.points)]
+            if judged:
+                there = None if found is None else search.seeker.curves[setting].judged(found.beta)
+                known.append("-" if there is None else f"{there.nats:.1f}")
             table.add(search.seeker.label(setting), *known)
         return table
     table = Rows("cells", "hypervolume, nats^2")

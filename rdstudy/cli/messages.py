@@ -36,9 +36,13 @@ def print_active_run(console: Console, holder: Mapping[str, Any] | None, now: St
 
 def print_search(console: Console, now: StudyStatus) -> None:
     if now.search is not None:
+        from rdstudy.analysis.search_tables import chosen_sentence
         from rdstudy.cli.live import search_table
+        from rdstudy.execution.search import chosen_on
 
         console.print(search_table(now.search))
+        if now.search.spec.goal == "best_beta":
+            console.print(chosen_sentence(chosen_on(now.search.study)), soft_wrap=True)
         if now.search.ended:
             console.print(f"the search has ended: {now.search.ended}", soft_wrap=True)
 

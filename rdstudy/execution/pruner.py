@@ -7,13 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 from rdstudy.execution.rows import empty_final_rows
-from rdstudy.storage.schema import OK, STOPPED, TEST, Measurement
+from rdstudy.storage.schema import OK, STOPPED, TEST, VALIDATION, Measurement
 from rdstudy.study import Cell, Study
 from rdstudy.study.early_stopping import Limits, Measured, first_above
 
 
 class Pruner:
-    """Finds the cells of a pack whose test values exceeded their limit."""
+    """Finds the cells of a pack whose values on the examples that choose a beta exceeded their limit."""
 
     def __init__(self, study: Study, limits: Mapping[str, Limits]) -> None:
         """
@@ -36,14 +36,15 @@ class Pruner:
         """
         limits = self.limits.get(cell.id, {})
         own = [row for row in rows if row.cell_id == cell.id]
+        population = VALIDATION if cell.validation_size else TEST
         learning_curve = {
             row.step: Measured(row.value("distortion_nats"), row.value("elbo_nats"))
             for row in own
-            if row.population == TEST and row.status == OK and not row.is_final
+            if row.population == population and row.status == OK and not row.is_final
         }
         step = first_above(learning_curve, limits)
         if step is None:
             return []
-        reason = limits[step].reason(learning_curve[step], step, cell.steps)
+        reason = limits[step].reason(learning_curve[step], step, cell.steps, population)
         measured = [replace(row, status=STOPPED, message=reason) for row in own if row.step <= step]
         return [*measured, *empty_final_rows(self.study, cell, STOPPED, reason, provenance)]

@@ -68,8 +68,7 @@ class Analyses:
         """
         table = clean_table(table)
         finals = replicates(table[table["is_final"].astype(bool)])
-        seeds = None if planned is None or "seed" not in planned.columns else planned["seed"].nunique()
-        claims = analysis.claims(finals, planned_seeds=seeds or None)
+        claims = analysis.claims(finals, planned_seeds=_planned_seeds(planned))
         published = None if compare is None else analysis.published_curves(compare)
 
         def against(compared: Callable[..., pd.DataFrame]) -> pd.DataFrame:
@@ -84,7 +83,7 @@ class Analyses:
             published=None if published is None else analysis.frontier(published),
             claims=claims,
             claims_summary=analysis.claims_summary(claims),
-            capacity=analysis.capacity(finals, planned_seeds=seeds or None),
+            capacity=analysis.capacity(finals, planned_seeds=_planned_seeds(planned)),
             frontier=with_reliability(analysis.frontier(finals), table),
             shapes=analysis.shapes(finals),
             best_beta=analysis.best_beta(finals),
@@ -139,6 +138,14 @@ def with_reliability(frontier: pd.DataFrame, table: pd.DataFrame) -> pd.DataFram
     points = frontier[names].itertuples(index=False, name=None)
     marked = [by_point.get(_key(point), 0.0) > MAX_UNRELIABLE_SHARE for point in points]
     return frontier.assign(nll_unreliable=pd.Series(marked, index=frontier.index, dtype=bool))
+
+
+def _planned_seeds(planned: pd.DataFrame | None) -> int | None:
+    """Planned replicates of a setting: data seeds, where there are several, else seeds."""
+    for name, least in (("data_seed", 2), ("seed", 1)):
+        if planned is not None and name in planned.columns and planned[name].nunique() >= least:
+            return int(planned[name].nunique())
+    return None
 
 
 def _key(values: object) -> tuple[object, ...]:

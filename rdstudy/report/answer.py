@@ -7,10 +7,11 @@ import pandas as pd
 from rdstudy.analysis import CRITERIA, setting_label
 from rdstudy.report import sentences
 from rdstudy.report.analyses import Analyses
+from rdstudy.report.chosen import best_beta_chosen, search_chosen
 from rdstudy.report.claim_sentences import capacity_counts, depths
 from rdstudy.report.formatting import beta_range, number, short
 from rdstudy.report.verdicts import counts_text, main_criterion
-from rdstudy.storage.schema import TEST, TRAIN
+from rdstudy.storage.schema import TEST, TRAIN, VALIDATION
 
 MAX_LISTED = 2
 
@@ -26,6 +27,9 @@ def answer(analyses: Analyses) -> list[str]:
     """The study's findings in short sentences, the most asked first."""
     several = analyses.frontier["beta"].nunique() > 1
     lines = [*_search(analyses), *(_best_beta(analyses) if several else _one_beta(analyses))]
+    chosen = best_beta_chosen(analyses) or search_chosen(analyses)
+    if lines and chosen:
+        lines[-1] = f"{lines[-1]} {chosen}".strip()
     if several:
         lines.append(_trade(analyses))
     lines += [_effects(analyses), _trust(analyses)]
@@ -62,6 +66,10 @@ def _best_beta(analyses: Analyses) -> list[str]:
     for (_, row), name in zip(rows.iterrows(), sentences.setting_names(analyses, rows), strict=True):
         where = f"{name}: test" if len(rows) > 1 else "Test"
         line = f"{where} distortion is lowest at beta = {row['best_beta']:g} ({number(row['best_nats'])} nats)"
+        if row["chosen_on"] == VALIDATION:
+            where = where[: -len("test")] + "validation" if len(rows) > 1 else "Validation"
+            line = f"{where} distortion is lowest at beta = {row['best_beta']:g}, where test distortion is "
+            line += f"{number(row['best_nats'])} nats"
         if pd.notna(row["beta_low"]) and row["beta_low"] != row["beta_high"]:
             line += f"; betas from {short(row['beta_high'])} to {short(row['beta_low'])} cannot be told from it (95%)"
         if row["at_edge"]:

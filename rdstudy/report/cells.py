@@ -24,7 +24,7 @@ from rdstudy.analysis import final_measurements
 from rdstudy.data.split_spec import parse_split
 from rdstudy.errors import UserError
 from rdstudy.storage.paths import StoragePath
-from rdstudy.storage.schema import DIVERGED, FAILED, OK, POPULATIONS, PROVENANCE, STOPPED
+from rdstudy.storage.schema import DIVERGED, FAILED, OK, PROVENANCE, STOPPED, TEST, TRAIN
 from rdstudy.storage.table import load_measurements
 from rdstudy.study import Cell
 from rdstudy.study.measures import measured_columns
@@ -34,7 +34,7 @@ STATUSES = (OK, DIVERGED, FAILED, STOPPED, MISSING)
 """How a cell may stand. One that failed will be tried again by the next run, and one that a search stopped early will
 be trained where another study asks for it: neither is counted as missing here."""
 AXES = tuple(field.name for field in dataclasses.fields(Cell))
-FINAL = tuple(f"{population}_{value}" for value in ("distortion_nats", "rate_nats") for population in POPULATIONS)
+FINAL = tuple(f"{population}_{value}" for value in ("distortion_nats", "rate_nats") for population in (TRAIN, TEST))
 """Final values in a list: `train_distortion_nats test_distortion_nats train_rate_nats test_rate_nats`."""
 MAX_NAMED = 8
 

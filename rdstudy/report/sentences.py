@@ -179,7 +179,8 @@ def best_sentence(analyses: Analyses) -> str:
     if rows.empty:
         return ""
     low, high, edge = rows["best_beta"].min(), rows["best_beta"].max(), int(rows["at_edge"].sum())
-    text = f"By test distortion the best beta is {high:g}" + ("" if low == high else f" to {low:g}, by setting")
+    text = f"By {rows['chosen_on'].iloc[0]} distortion the best beta is {high:g}"
+    text += "" if low == high else f" to {low:g}, by setting"
     if edge:
         text += (
             f"; in {edge} of {len(rows)} settings it is the smallest or largest of the grid, "

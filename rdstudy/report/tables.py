@@ -11,6 +11,7 @@ from rdstudy.analysis import CRITERIA
 from rdstudy.analysis.replicates import setting_label
 from rdstudy.report import sentences
 from rdstudy.report.analyses import Analyses
+from rdstudy.report.chosen import best_beta_chosen, search_chosen
 from rdstudy.report.claim_sentences import CRITERION_NAMES
 from rdstudy.report.formatting import NOTHING, beta_range, interval, number, share, short
 from rdstudy.storage.schema import TEST
@@ -73,14 +74,16 @@ def _search(analyses: Analyses) -> Shown:
         else f"The search ended by {search.ended}."
     )
     stopped = sentences.stopped(analyses)
+    chosen = f"{search_chosen(analyses)} ".lstrip()
     return shown(
         "search_estimates",
         "The search's estimates",
-        f"{sought}Posterior median of the beta that is sought, and its 95% interval. {ended} {stopped}".strip(),
+        f"{sought}Posterior median of the beta that is sought, and its 95% interval. {chosen}{ended} {stopped}".strip(),
         analyses.search_estimates,
         {
             "beta": lambda r: short(r["beta"]),
             "95% interval": lambda r: beta_range(r["beta_low"], r["beta_high"]),
+            **({"test nats there": lambda r: interval(r, "test")} if "test_nats" in analyses.search_estimates else {}),
             "cells": lambda r: str(r["n_cells"]),
         },
         names=[] if search is None else search.names,
@@ -139,13 +142,13 @@ def _best_beta(analyses: Analyses) -> Shown:
         "Best beta by each criterion",
         "May be as good: the range of betas that are not worse than the best with 95% confidence. Edge: the "
         "best is the "
-        "smallest or largest beta of the grid, so a better one may lie beyond.",
+        f"smallest or largest beta of the grid, so a better one may lie beyond. {best_beta_chosen(analyses)}".rstrip(),
         analyses.best_beta,
         {
             "criterion": lambda r: CRITERION_NAMES[r["criterion"]],
             "best beta": lambda r: short(r["best_beta"]),
             "may be as good": lambda r: beta_range(r["beta_low"], r["beta_high"]),
-            "nats there": lambda r: number(r["best_nats"]),
+            "test nats there": lambda r: number(r["best_nats"]),
             "edge": lambda r: "edge" if r["at_edge"] else "",
             "seeds": lambda r: str(r["n_seeds"]),
         },

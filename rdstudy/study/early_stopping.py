@@ -12,12 +12,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
-NAMES = {"test_distortion": "test distortion", "test_elbo": "test -ELBO"}
+NAMES = {"test_distortion": "distortion", "test_elbo": "-ELBO"}
 """What may have a limit, for it is measured at every evaluation step, and its name in words."""
 
 
 class Measured(NamedTuple):
-    """What a test set gave at one step, nats per example; null where it was not measured."""
+    """Values of one population at one step, nats per example; null where it was not measured."""
 
     distortion: float | None
     elbo: float | None
@@ -47,11 +47,12 @@ class Limit:
         value = tested.criterion(self.of)
         return value is not None and value > self.nats
 
-    def reason(self, tested: Measured, step: int, steps: int) -> str:
+    def reason(self, tested: Measured, step: int, steps: int, population: str) -> str:
         """Why a cell was stopped, in words."""
+        measure = f"{population} {NAMES[self.of]}"
         return (
-            f"stopped at step {step:,} of {steps:,}: {NAMES[self.of]} {tested.criterion(self.of):.1f} nats, above "
-            f"{self.nats:.1f}, halfway between the best and the worst of {self.cells} cells there"
+            f"stopped at step {step:,} of {steps:,}: {measure} {tested.criterion(self.of):.1f} nats, "
+            f"above {self.nats:.1f}, halfway between the best and the worst of {self.cells} cells there"
         )
 
 

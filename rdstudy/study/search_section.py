@@ -59,9 +59,9 @@ class Pruner(Strict):
 
     hopeless: bool = Field(
         False,
-        description="Stop a cell that after a quarter of its steps, or later, is worse on the test set than halfway "
-        "between the best and the worst earlier cell of its setting at that step. Such cells are marked, and left out "
-        "of analyses: this biases them.",
+        description="Stop a cell that after a quarter of its steps, or later, is worse on the test set (the "
+        "validation examples, where there are some) than halfway between the best and the worst earlier cell of its "
+        "setting at that step. Such cells are marked, and left out of analyses: this biases them.",
     )
 
 
@@ -81,7 +81,9 @@ class SearchSpec(Strict):
         description="best_beta and saturation: one beta for each setting; frontier: rate against distortion."
     )
     metric: Literal["test_distortion", "test_elbo", "test_nll"] = Field(
-        "test_distortion", description="What the best beta makes best."
+        "test_distortion",
+        description="What the best beta makes best; with dataset.validation_size it is chosen on the validation "
+        "examples, and judged on the test examples.",
     )
     group_by: Annotated[list[Group], Unique] | None = Field(
         None, description="For a beta: axes of the grid whose combinations are settings of their own; left out: all."

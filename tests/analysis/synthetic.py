@@ -90,6 +90,7 @@ def study_table(
     generator: np.random.Generator | None = None,
     nll: bool = True,
     mi: bool = True,
+    populations: Sequence[str] = ("train", "test"),
 ) -> pd.DataFrame:
     """A finished study with seed noise: `seed_effect` shared by a seed's curve, `noise` by a cell."""
     generator = np.random.default_rng(0) if generator is None else generator
@@ -98,7 +99,7 @@ def study_table(
         shape = (len(betas), seeds)
         beta = np.repeat(np.asarray(betas, dtype=np.float64), seeds)
         shift = noise * generator.standard_normal(shape) + seed_effect * generator.standard_normal(seeds)
-        for population in ("train", "test"):
+        for population in populations:
             own = 0.3 * noise * generator.standard_normal(shape)
             told = 0.0005 * generator.standard_normal(shape).ravel()  # the noise of I is its own
             frames.append(

@@ -184,3 +184,49 @@ def test_a_split_of_another_data_set_is_refused():
         ValueError, match="split 'checkerboard' is not allowed for data set mnist, which allows standard"
     ):
         split_dataset(digits(), "checkerboard", seed=0)
+
+
+# --- validation examples ---
+
+
+@pytest.mark.parametrize(("dataset", "name"), CASES, ids=IDS)
+def test_validation_examples_are_set_apart_from_train_and_test(dataset, name):
+    whole = split_dataset(dataset, name, seed=3)
+    size = len(whole.test) // 3
+    split = split_dataset(dataset, name, seed=3, validation_size=size)
+    assert len(split.validation) == size
+    parts = [set(part.tolist()) for part in (split.train, split.test, split.validation)]
+    assert sum(map(len, parts)) == len(set.union(*parts))
+    assert parts[1] | parts[2] == set(whole.test.tolist())
+    np.testing.assert_array_equal(split.train, whole.train)
+
+
+@pytest.mark.parametrize(("dataset", "name"), CASES, ids=IDS)
+def test_validation_examples_follow_from_the_data_seed(dataset, name):
+    first, again, other = (split_dataset(dataset, name, seed=seed, validation_size=5) for seed in (3, 3, 4))
+    np.testing.assert_array_equal(first.validation, again.validation)
+    assert first.validation.tolist() != other.validation.tolist()
+
+
+def test_without_validation_examples_there_are_none():
+    assert len(split_dataset(own(), "random", seed=0).validation) == 0
+
+
+def test_the_test_examples_of_a_test_size_do_not_depend_on_the_validation_size():
+    plain = split_dataset(own(), "random", seed=0, test_size=12)
+    for size in (1, 5, 8):
+        split = split_dataset(own(), "random", seed=0, test_size=12, validation_size=size)
+        np.testing.assert_array_equal(split.test, plain.test)
+        assert not set(split.test.tolist()) & set(split.validation.tolist())
+
+
+@pytest.mark.parametrize(
+    ("test_size", "size", "words"),
+    [
+        (None, 20, "has 20 test examples, and one is kept for the test set; allowed: 0 to 19"),
+        (12, 9, "has 20 test examples, and test_size=12 of them are tested on; allowed: 0 to 8"),
+    ],
+)
+def test_too_large_a_validation_size_is_refused(test_size, size, words):
+    with pytest.raises(ValueError, match=f"validation_size={size}, but .* {words}"):
+        split_dataset(own(), "random", seed=0, test_size=test_size, validation_size=size)

@@ -56,7 +56,7 @@ def test_the_design_has_its_columns():
     """
     assert set(text.split()) <= set(BY_NAME)
     assert STATUSES == ("ok", "diverged", "failed", "stopped")
-    assert set(POPULATIONS) == {"train", "test", "validation"}
+    assert POPULATIONS == ("train", "test", "validation")
     assert "host" in PROVENANCE
     assert "distortion_nats" not in PROVENANCE
 

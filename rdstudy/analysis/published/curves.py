@@ -15,7 +15,7 @@ import pandas as pd
 
 from rdstudy.analysis.published.betas import inferred_betas
 from rdstudy.errors import UserError
-from rdstudy.storage.schema import POPULATIONS
+from rdstudy.storage.schema import TEST, TRAIN
 
 DEPTHS = {"shallow": 1, "deep": 3}
 """Hidden layers of the paper's two networks."""
@@ -95,7 +95,7 @@ def _point(row: dict[str | None, object], where: str) -> dict[str, object]:
     texts = {name: str(row[name] or "").strip() for name in COLUMNS}
     if None in row:
         raise UserError(f"{where}: more values than the header has columns")
-    allowed = {"network": tuple(DEPTHS), "split": POPULATIONS, "star": ("0", "1")}
+    allowed = {"network": tuple(DEPTHS), "split": (TRAIN, TEST), "star": ("0", "1")}
     for name, values in allowed.items():
         if texts[name] not in values:
             raise UserError(f"{where}: {name} is {texts[name]!r}; allowed are {', '.join(values)}")

@@ -6,7 +6,7 @@ table -> outcomes -> `Search.advance` -> the next batch of cells
 from rdstudy.analysis.search_tables import SearchTables
 from rdstudy.execution.search.outcome import Outcome, outcomes
 from rdstudy.execution.search.search import Search
-from rdstudy.execution.search.summary import summarise
+from rdstudy.execution.search.summary import chosen_on, summarise
 from rdstudy.execution.search.warm_start import begin, load_outcomes
 
-__all__ = ["Outcome", "Search", "SearchTables", "begin", "load_outcomes", "outcomes", "summarise"]
+__all__ = ["Outcome", "Search", "SearchTables", "begin", "chosen_on", "load_outcomes", "outcomes", "summarise"]

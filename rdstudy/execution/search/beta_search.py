@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import optuna
@@ -36,10 +37,11 @@ minimum, and can be separated from noise only with several points."""
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A point of a curve: a beta and a seed."""
+    """A point of a curve: a beta and a replicate, which is a seed with a data seed."""
 
     beta: float
     seed: int
+    data_seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,48 +59,66 @@ def feature_of(spec: SearchSpec) -> Feature:
     return crossing(SATURATED_SHARE) if spec.goal == "saturation" else lowest
 
 
+class Judged(NamedTuple):
+    """Test value at a beta: posterior median and 95% interval, nats."""
+
+    nats: float
+    low: float
+    high: float
+
+
 class Curve:
     """The search for one setting's beta."""
 
-    def __init__(self, spec: SearchSpec, seeds: Sequence[int], study: optuna.Study, number: int) -> None:
+    def __init__(
+        self, spec: SearchSpec, seeds: Sequence[int], data_seeds: Sequence[int], study: optuna.Study, number: int
+    ) -> None:
         """
         Args:
             spec: the goal and beta's range.
-            seeds: replicates to choose from.
+            seeds, data_seeds: replicates to choose from, each of one with each of the other.
             study: an Optuna study without trials.
             number: of the setting, which seeds its random numbers.
         """
         assert spec.beta is not None
-        self.spec, self.seeds, self.study = spec, list(seeds), study
+        self.spec, self.study, self.data_seeds = spec, study, list(data_seeds)
+        self.replicates = [(seed, data_seed) for seed in seeds for data_seed in data_seeds]
         self.low, self.high = spec.beta.low, spec.beta.high
         self.study.sampler = sampler(spec, feature_of(spec), seed=_seed_of(spec.seed, number))
         self._number = number
         self._asked: dict[Point, Trial | None] = {}
         self._observations: dict[Point, float] = {}
+        self._tested: dict[Point, float] = {}
         self._estimate: BetaEstimate | None = None
         for k in range(FIRST):
             self.study.enqueue_trial({BETA: self._beta(k / (FIRST - 1))})
 
     def ask(self) -> Point | None:
-        """The next point; None if every nearby beta was asked for with every seed."""
+        """The next point; None if every nearby beta was asked for with every replicate."""
         trial = self.study.ask({BETA: FloatDistribution(self.low, self.high, log=True)})
         point = self._free(trial.params[BETA])
         if point is None:
             self.study.tell(trial, state=TrialState.FAIL)
             return None
         trial.set_user_attr(BETA, point.beta)
-        trial.set_user_attr(SEED, point.seed)
+        trial.set_user_attr(SEED, self._replicate(point))
         self._asked[point] = trial
         return point
 
-    def tell(self, point: Point, value: float | None) -> None:
-        """Add the value at a point, asked for or known before; None if its cell failed."""
+    def tell(self, point: Point, value: float | None, tested: float | None = None) -> None:
+        """Add the value at a point, asked for or known before; None if its cell failed.
+
+        Args:
+            point: where it was measured.
+            value: by which a beta is chosen.
+            tested: by which it is judged.
+        """
         trial = self._asked.get(point)
         if trial is None:
             self._asked[point] = None
             if value is not None:
                 distribution = {BETA: FloatDistribution(self.low, self.high, log=True)}
-                attributes = {BETA: point.beta, SEED: point.seed}
+                attributes = {BETA: point.beta, SEED: self._replicate(point)}
                 self.study.add_trial(
                     optuna.create_trial(
                         value=value, params={BETA: point.beta}, distributions=distribution, user_attrs=attributes
@@ -110,6 +130,8 @@ class Curve:
             self.study.tell(trial, value)
         if value is not None:
             self._observations[point] = value
+        if tested is not None:
+            self._tested[point] = tested
 
     def estimate(self) -> BetaEstimate | None:
         """The estimate from all values so far; None with fewer than `MIN_POINTS`."""
@@ -123,14 +145,31 @@ class Curve:
 
     def posterior(self) -> tuple[Float[np.ndarray, " points"], Curves]:
         """Betas, and curves over them drawn from the posterior."""
-        return self.low * (self.high / self.low) ** AXIS, self._surrogate().draw(DRAWS, self._rng())
+        return self._betas(), self._surrogate().draw(DRAWS, self._rng())
 
-    def _surrogate(self) -> GaussianProcess:
-        points = sorted(self._observations, key=lambda point: (point.beta, point.seed))
+    def judged(self, beta: float) -> Judged | None:
+        """The test value at a beta, from the test values of all cells; None with fewer than `MIN_POINTS`."""
+        if len(self._tested) < MIN_POINTS:
+            return None
+        drawn = self._surrogate(self._tested).draw(DRAWS, self._rng())
+        nearest = int(np.abs(np.log(self._betas() / beta)).argmin())
+        low, median, high = np.quantile(drawn[:, nearest], [0.025, 0.5, 0.975])
+        return Judged(float(median), float(low), float(high))
+
+    def _betas(self) -> Float[np.ndarray, " points"]:
+        return np.asarray(self.low * (self.high / self.low) ** AXIS)
+
+    def _surrogate(self, observations: Mapping[Point, float] | None = None) -> GaussianProcess:
+        values = self._observations if observations is None else observations
+        points = sorted(values, key=lambda point: (point.beta, self._replicate(point)))
         span = math.log(self.high / self.low)
         x = np.array([math.log(point.beta / self.low) / span for point in points])
-        y = np.array([self._observations[point] for point in points])
-        return GaussianProcess(x, y, np.array([point.seed for point in points]))
+        y = np.array([values[point] for point in points])
+        return GaussianProcess(x, y, np.array([self._replicate(point) for point in points]))
+
+    def _replicate(self, point: Point) -> int:
+        """A number for the point's seed and data seed; the seed itself where there is one data seed."""
+        return point.seed * len(self.data_seeds) + self.data_seeds.index(point.data_seed)
 
     def _rng(self) -> np.random.Generator:
         return np.random.default_rng([_seed_of(self.spec.seed, self._number), len(self._observations)])
@@ -140,19 +179,19 @@ class Curve:
 
     def _free(self, beta: float) -> Point | None:
         """The nearest point that was not asked for yet; seeds are used in blocks, then evenly."""
-        uses = {seed: sum(point.seed == seed for point in self._asked) for seed in self.seeds}
+        uses = {each: sum((point.seed, point.data_seed) == each for point in self._asked) for each in self.replicates}
 
-        def turn(seed: int) -> tuple[int, int]:
-            if 0 < uses[seed] < BLOCK:
-                return 0, -uses[seed]
-            return 1, uses[seed]
+        def turn(replicate: tuple[int, int]) -> tuple[int, int]:
+            if 0 < uses[replicate] < BLOCK:
+                return 0, -uses[replicate]
+            return 1, uses[replicate]
 
-        order = sorted(self.seeds, key=turn)
+        order = sorted(self.replicates, key=turn)
         for away in (0, 1, -1, 2, -2, 3, -3):
             near = rounded(min(self.high, max(self.low, beta * 1.02**away)))
-            for seed in order:
-                if Point(near, seed) not in self._asked:
-                    return Point(near, seed)
+            for replicate in order:
+                if Point(near, *replicate) not in self._asked:
+                    return Point(near, *replicate)
         return None
 
 

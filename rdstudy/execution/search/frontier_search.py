@@ -1,4 +1,7 @@
-"""The lower frontier of test rate and test distortion, by Optuna's samplers for two objectives."""
+"""The lower frontier of rate and distortion, by Optuna's samplers for two objectives.
+
+Rate and distortion are of the test set, or of the validation examples where there are some.
+"""
 
 from __future__ import annotations
 
@@ -32,9 +35,13 @@ class Frontier:
         self.record.sampler = sampler(spec, None, seed=spec.seed)
         self.space = {name: _distribution(name, axis) for name, axis in spec.space.items()}
         self.fixed = {
-            name: values[0] for name, values in study.grid.listed().items() if name not in (*spec.space, "seed")
+            name: values[0]
+            for name, values in study.grid.listed().items()
+            if name not in (*spec.space, "seed", "data_seed")
         }
-        self.seeds = list(study.grid.seed)
+        self.replicates = [
+            {"seed": seed, "data_seed": other} for seed in study.grid.seed for other in study.values_of("data_seed")
+        ]
         self.reached = ""
         self.observations: list[tuple[Cell, float, float]] = []
         self._asked: dict[str, Trial | None] = {}
@@ -87,8 +94,8 @@ class Frontier:
         return [hypervolume(points[:n, 0], points[:n, 1], worst) for n in range(1, len(points) + 1)]
 
     def _free(self, point: dict[str, Any]) -> Cell | None:
-        for seed in self.seeds:
-            cell = self.study.cell(**self.fixed, **point, seed=seed)
+        for replicate in self.replicates:
+            cell = self.study.cell(**self.fixed, **point, **replicate)
             if cell.id not in self._asked:
                 return cell
         return None

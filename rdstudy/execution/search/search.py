@@ -14,7 +14,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import optuna
@@ -31,9 +31,13 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 logging.getLogger("optuna").setLevel(logging.ERROR)
 
 
+NOT_SETTINGS = ("beta", "seed", "data_seed")
+"""Axes along a curve, and those that number its replicates."""
+
+
 @dataclass(frozen=True)
 class Setting:
-    """The axes of a cell without the searched ones and the seed."""
+    """The axes of a cell without the searched ones and the seeds."""
 
     axes: tuple[tuple[str, Any], ...]
 
@@ -119,13 +123,19 @@ class Curves:
         spec = study.search
         assert spec is not None
         self.study, self.spec = study, spec
-        axes = [(name, values) for name, values in study.grid.listed().items() if name not in ("beta", "seed")]
+        axes = [(name, values) for name, values in study.grid.listed().items() if name not in NOT_SETTINGS]
         self.settings = [
             Setting(tuple(zip((name for name, _ in axes), point, strict=True)))
             for point in itertools.product(*(values for _, values in axes))
         ]
         self.curves = {
-            setting: Curve(spec, study.grid.seed, new_record(spec, f"{study.name}: {setting}", ["minimize"]), number)
+            setting: Curve(
+                spec,
+                study.grid.seed,
+                study.values_of("data_seed"),
+                new_record(spec, f"{study.name}: {setting}", ["minimize"]),
+                number,
+            )
             for number, setting in enumerate(self.settings)
         }
         self._at: dict[str, tuple[Setting, Point]] = {}
@@ -140,8 +150,7 @@ class Curves:
         """Add a cell that was in the table before the search began."""
         for setting in self.settings:
             if all(getattr(cell, name) == value for name, value in setting.axes):
-                self.curves[setting].tell(Point(cell.beta, cell.seed), outcome.criterion(self.spec))
-                self._observations[setting].append(outcome)
+                self._tell(setting, Point(cell.beta, cell.seed, cell.data_seed), outcome)
 
     def ask(self, n: int) -> list[Cell]:
         """The next `n` cells, in turns from the settings whose interval is still too wide."""
@@ -164,7 +173,7 @@ class Curves:
             if point is None:
                 exhausted.add(setting)
                 continue
-            cell = self.study.cell(**dict(setting.axes), beta=point.beta, seed=point.seed)
+            cell = self.study.cell(**dict(setting.axes), **asdict(point))
             self._at[cell.id] = (setting, point)
             cells.append(cell)
         if not cells:
@@ -173,8 +182,10 @@ class Curves:
 
     def tell(self, cell: Cell, outcome: Outcome) -> None:
         """Add the outcome of a cell that was asked for."""
-        setting, point = self._at[cell.id]
-        self.curves[setting].tell(point, outcome.criterion(self.spec))
+        self._tell(*self._at[cell.id], outcome)
+
+    def _tell(self, setting: Setting, point: Point, outcome: Outcome) -> None:
+        self.curves[setting].tell(point, outcome.criterion(self.spec), outcome.judged(self.spec))
         self._observations[setting].append(outcome)
 
     def limits(self, cells: Sequence[Cell]) -> dict[str, Limits]:

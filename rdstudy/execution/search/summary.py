@@ -11,7 +11,9 @@ import pandas as pd
 
 from rdstudy.analysis.search_tables import KNOWN, SearchTables
 from rdstudy.execution.search.outcome import Outcome
-from rdstudy.execution.search.search import Curves, Search
+from rdstudy.execution.search.search import NOT_SETTINGS, Curves, Search
+from rdstudy.storage.schema import TEST, VALIDATION
+from rdstudy.study import Study
 
 MIN_FOR_IMPORTANCE = 20
 """With fewer cells, shares of importance would be noise."""
@@ -31,7 +33,7 @@ def summarise(search: Search, outcomes: dict[str, Outcome]) -> SearchTables:
             continue
         row: dict[str, Any] = {"batch": batch_of.get(cell_id, KNOWN), "cell_id": cell_id, "failed": outcome.failed}
         row["stopped"] = outcome.stopped
-        row |= {name: getattr(cell, name) for name in _axes(search)} | {"beta": cell.beta, "seed": cell.seed}
+        row |= {name: getattr(cell, name) for name in (*_axes(search), "beta", "seed", "data_seed")}
         if isinstance(search.seeker, Curves):
             row["value"] = outcome.criterion(search.spec)
         else:
@@ -40,12 +42,25 @@ def summarise(search: Search, outcomes: dict[str, Outcome]) -> SearchTables:
         tried.append(row)
     estimates, curves = _estimates(search)
     of = "saturation" if search.spec.goal == "saturation" else search.spec.metric
-    return SearchTables(pd.DataFrame(tried), estimates, curves, _importance(search), of, search.ended)
+    return SearchTables(
+        tried=pd.DataFrame(tried),
+        estimates=estimates,
+        curves=curves,
+        importance=_importance(search),
+        metric=of,
+        ended=search.ended,
+        chosen_on=chosen_on(search.study),
+    )
+
+
+def chosen_on(study: Study) -> str:
+    """The population on which a search of this study chooses."""
+    return VALIDATION if study.dataset.validation_size else TEST
 
 
 def _axes(search: Search) -> list[str]:
     """Axes that vary within the search, without beta and seed."""
-    listed = [name for name, values in search.study.grid if len(values) > 1 and name not in ("beta", "seed")]
+    listed = [name for name, values in search.study.grid if len(values) > 1 and name not in NOT_SETTINGS]
     return [*listed, *(name for name in search.spec.varied if name != "beta")]
 
 
@@ -58,9 +73,11 @@ def _estimates(search: Search) -> tuple[pd.DataFrame, pd.DataFrame]:
         found = curve.estimate()
         if found is None:
             continue
-        estimates.append(
-            {**names, "beta": found.beta, "beta_low": found.low, "beta_high": found.high, "n_cells": found.points}
-        )
+        row = {**names, "beta": found.beta, "beta_low": found.low, "beta_high": found.high, "n_cells": found.points}
+        judged = curve.judged(found.beta)
+        if judged is not None:
+            row |= {"test_nats": judged.nats, "test_low": judged.low, "test_high": judged.high}
+        estimates.append(row)
         betas, drawn = curve.posterior()
         low, median, high = np.quantile(drawn, [0.025, 0.5, 0.975], axis=0)
         curves.append(pd.DataFrame({**names, "beta": betas, "median": median, "low": low, "high": high}))

@@ -24,7 +24,8 @@ from rdstudy.report.figures.style import (
     new_figure,
     styled,
 )
-from rdstudy.storage.schema import TEST
+from rdstudy.storage.schema import TEST, VALIDATION
+from rdstudy.study.axes import AXES
 
 UNRELIABLE = "nll_unreliable"
 """Column of the frontier: the NLL of this point has unreliable importance weights."""
@@ -62,7 +63,7 @@ def criterion(
     rough = np.zeros(len(points), dtype=bool)
     if name == "nll_nats" and UNRELIABLE in points.columns:
         rough = points[UNRELIABLE].to_numpy(dtype=bool)
-    points = points.assign(rough=rough)
+    points = points.assign(rough=rough, choose=_chosen_by(frontier, points, name))
     for mark, curve in curves(points, marks):
         curve = curve.sort_values("beta")
         x, y = positions(curve["beta"].to_numpy()), curve[name].to_numpy(dtype=np.float64)
@@ -70,7 +71,7 @@ def criterion(
         hollow = curve["rough"].to_numpy(dtype=bool)
         axes.plot(x[hollow], y[hollow], color=mark.colour, marker=mark.marker, markerfacecolor=PAPER, linestyle="none")
         axes.fill_between(x, *ends(curve, stem), color=mark.colour, alpha=0.2, linewidth=0)
-        best = int(np.argmin(y))
+        best = int(np.argmin(curve["choose"].to_numpy(dtype=np.float64)))
         axes.plot(x[best], y[best], marker="o", markersize=8, markerfacecolor="none", color=INK, linestyle="none")
         if mark.label:
             handles.append(Line2D([], [], color=mark.colour, marker=mark.marker, label=mark.label))
@@ -84,6 +85,14 @@ def criterion(
         handles.append(hollow_mark)
     legend_above(axes, [*handles, ring, *dropped_note(dropped)], title)
     return figure_of(axes)
+
+
+def _chosen_by(frontier: pd.DataFrame, points: pd.DataFrame, name: str) -> np.ndarray:
+    """Values by which the best beta of these points was chosen: those of the validation examples, if there are any."""
+    by = [*(name for name, axis in AXES.items() if axis.setting and name in points.columns), "beta"]
+    validation = frontier[frontier["population"] == VALIDATION]
+    found = points[by].merge(validation[[*by, name]], on=by, how="left")[name].to_numpy(dtype=np.float64)
+    return np.where(np.isfinite(found).any(), np.nan_to_num(found, nan=np.inf), points[name].to_numpy(np.float64))
 
 
 @styled

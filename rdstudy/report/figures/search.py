@@ -14,6 +14,9 @@ from rdstudy.report.figures.style import INK, axes_for, figure_of, legend_above,
 
 BLUE, ORANGE = "#0072b2", "#d55e00"  # Okabe & Ito 2008
 LABELS = {
+    "validation_distortion": "validation distortion (nats per example)",
+    "validation_elbo": "validation -ELBO (nats per example)",
+    "validation_nll": "validation NLL (nats per example)",
     "test_distortion": "test distortion (nats per example)",
     "test_elbo": "test -ELBO (nats per example)",
     "test_nll": "test NLL (nats per example)",
@@ -37,7 +40,7 @@ def search_curve(
         tried: `beta`, `value`, `stopped` of the setting's cells; of those that were stopped early, the last value.
         posterior: `beta median low high` of the curve.
         estimate: `beta beta_low beta_high`.
-        of: what the values are: a search's `metric`.
+        of: what the values are: a search's `metric`, or with `validation` for `test` that of the validation examples.
         ax: to draw into.
         title: of the panel.
     """

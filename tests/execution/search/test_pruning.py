@@ -90,7 +90,7 @@ def test_a_cell_is_stopped_at_the_first_step_at_which_it_is_above():
     assert first_above(outcome(400.0, 80.0).course, limits) is None
     assert first_above(outcome(400.0, 80.5).course, limits) == 400
     assert first_above(outcome(400.5, 80.5).course, limits) == 150
-    reason = limits[400].reason(Measured(80.54, None), 1000, 4000)
+    reason = limits[400].reason(Measured(80.54, None), 1000, 4000, "test")
     assert reason == (
         "stopped at step 1,000 of 4,000: test distortion 80.5 nats, above 80.0, halfway between the best and the worst "
         "of 5 cells there"
