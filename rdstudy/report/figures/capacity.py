@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from rdstudy.report.figures.against_beta import CRITERION_LABELS
 from rdstudy.report.figures.beta_axis import positions, set_beta_axis
 from rdstudy.report.figures.drawable import drawable, dropped_note
-from rdstudy.report.figures.style import FAINT, INK, axes_for, error_bars, figure_of, legend_above, styled
+from rdstudy.report.figures.style import FAINT, INK, PAPER, axes_for, error_bars, figure_of, legend_above, styled
 from rdstudy.report.figures.verdict_map import VERDICT_MARKS
 
 
@@ -35,8 +35,8 @@ def capacity(rows: pd.DataFrame, name: str = "distortion_nats", *, ax: Axes | No
         chosen = (points["verdict"] == verdict).to_numpy()
         if not chosen.any():
             continue
-        look = {"color": colour, "marker": marker, "markersize": 6, "linestyle": "none"}
-        look["markerfacecolor"] = "white" if verdict == "open" else colour
+        look = {"color": colour, "marker": marker, "markersize": 6, "linestyle": "none", "zorder": 3}
+        look["markerfacecolor"] = PAPER if verdict == "open" else colour
         axes.plot(x[chosen], y[chosen], **look)
         handles.append(Line2D([], [], label=f"deep {verdict.replace('_', ' ')}", **look))
     set_beta_axis(axes, points["beta"].to_numpy())
