@@ -224,8 +224,8 @@ def best_beta(table: pd.DataFrame | Sequence[Replicates]) -> pd.DataFrame:
 
 
 def _may_be_best(
-    curves: Sequence[tuple[Float[np.ndarray, " betas"], Float[np.ndarray, "seeds betas"]]],
-) -> list[Bool[np.ndarray, " betas"]]:
+    curves: Sequence[tuple[Float[np.ndarray, " _"], Float[np.ndarray, "_ _"]]],
+) -> list[Bool[np.ndarray, " _"]]:
     """Which betas of each setting are not shown to be worse than the best of the others."""
     kept = [np.ones(len(betas), dtype=bool) for betas, _ in curves]
     for beta in {float(beta) for betas, _ in curves for beta in betas}:

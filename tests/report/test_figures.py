@@ -61,7 +61,7 @@ def _all_figures(table: pd.DataFrame) -> dict[str, partial[Figure]]:
         "capacity": partial(figures.capacity, analysis.capacity(table), title="checkerboard, 81,920 examples"),
         "latent_rates": partial(figures.latent_rates, {1.0: np.arange(10.0), 0.1: np.arange(10.0) ** 2}, title="x"),
         "traversal_grid": partial(
-            figures.traversal_grid, {v: images for v in (-2.5, 0.0, 2.5)}, ["z1: 10.2 nats"] * 4, title="x, beta = 0.01"
+            figures.traversal_grid, dict.fromkeys((-2.5, 0.0, 2.5), images), ["z1: 10.2 nats"] * 4, title="x"
         ),
         "two_studies": partial(figures.two_studies, {"one": points, "other": points[points["depth"] == 1]}, title="x"),
         "convergence": partial(figures.convergence, analysis.convergence(table)),
