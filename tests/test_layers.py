@@ -100,8 +100,11 @@ def test_a_heavy_library_is_imported_in_one_folder_only(library, home):
     assert all(module.startswith(f"rdstudy.{home}") for module in users)
 
 
-def test_analysis_and_report_never_need_torch_or_ray():
-    assert not reached("analysis", "report", at_once=False) & {"torch", "torchvision", "ray", "optuna"}
+def test_analysis_and_report_never_need_ray_and_only_the_latents_torch():
+    assert not reached("analysis", "report", at_once=False) & {"torchvision", "ray", "optuna"}
+    assert not reached("analysis", "report", at_once=True) & {"torch"}
+    users = {module for module in MODULES if "torch" in {name.split(".")[0] for name in imports(module)}}
+    assert {module for module in users if room(module) in ("analysis", "report")} == {"rdstudy.report.latents"}
 
 
 def test_commands_load_heavy_libraries_only_when_they_need_them():

@@ -9,6 +9,7 @@ from rdstudy.execution import machine
 from rdstudy.execution.costs import EFFICIENCY, STEP_SECONDS, Costs, makespan
 from rdstudy.execution.executors import memory_here
 from rdstudy.execution.packing import Workers, packs_of
+from rdstudy.execution.power import Power, study_power
 from rdstudy.execution.status import StudyStatus, study_status
 from rdstudy.storage.paths import StoragePath
 from rdstudy.storage.table import load_measurements
@@ -56,6 +57,7 @@ class StudyPlan:
         status: which cells are finished and which are missing.
         packs: what would be trained.
         estimate: of its cost; None if nothing is missing.
+        power: what it will be able to decide; None for a search, and for a grid with nothing to compare.
     """
 
     study: Study
@@ -63,6 +65,7 @@ class StudyPlan:
     status: StudyStatus
     packs: Sequence[Pack]
     estimate: Estimate | None
+    power: Power | None
 
     def __str__(self) -> str:
         text = f"{self.study.name}: {self.status}, {len(self.packs)} packs"
@@ -96,7 +99,7 @@ def plan_study(study: Study, results: StoragePath) -> StudyPlan:
     if packs:
         costs = Costs(study, pixels, n_test, "cuda" if gpus else "cpu")
         estimate = _estimate(costs, packs, status, n, gpus, finished_rate(results, costs, status.cells))
-    return StudyPlan(study, results, status, packs, estimate)
+    return StudyPlan(study, results, status, packs, estimate, study_power(study))
 
 
 def _estimate(

@@ -2,7 +2,8 @@
 
     rdstudy report results/full
 
-Needs neither torch nor Ray nor the machine that trained, and works on a study that is not finished.
+Works on a study that is not finished. Needs neither Ray nor the machine that trained; torch only for the figure of the
+latents, where weights are stored.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from rdstudy.analysis import CRITERIA, setting_label
+from rdstudy.analysis.verdicts import NOT_MEASURABLE
 from rdstudy.report import sentences
 from rdstudy.report.analyses import Analyses
 from rdstudy.report.chosen import best_beta_chosen, search_chosen
@@ -32,7 +33,7 @@ def answer(analyses: Analyses) -> list[str]:
         lines[-1] = f"{lines[-1]} {chosen}".strip()
     if several:
         lines.append(_trade(analyses))
-    lines += [_effects(analyses), _trust(analyses)]
+    lines += [_effects(analyses), _trust(analyses, several)]
     return [line for line in lines if line]
 
 
@@ -120,7 +121,7 @@ def _effects(analyses: Analyses) -> str:
     rows = main_criterion(analyses.claims)
     rows = rows[rows["claim"] == "lowering_beta"]
     parts = []
-    if len(rows):
+    if (rows["verdict"] != NOT_MEASURABLE).any():
         start = rows["reference_beta"].dropna().unique()
         parts.append(f"lowering beta{f' from {start[0]:g}' if len(start) == 1 else ''} is {counts_text(rows)}")
     depth = main_criterion(analyses.capacity)
@@ -129,10 +130,10 @@ def _effects(analyses: Analyses) -> str:
     return f"By test distortion, {'; '.join(parts)}." if parts else ""
 
 
-def _trust(analyses: Analyses) -> str:
-    """What limits the numbers: training that may not have converged, and unreliable NLLs."""
+def _trust(analyses: Analyses, several: bool) -> str:
+    """What limits the numbers: training that may not have converged, which other betas show, and unreliable NLLs."""
     parts = []
-    if len(analyses.convergence):
+    if several and len(analyses.convergence):
         parts.append(sentences.convergence_counts(analyses))
     marked = analyses.frontier["nll_unreliable"]
     if marked.any():

@@ -234,4 +234,4 @@ def priors_sentence(analyses: Analyses) -> str:
 
 def setting_names(analyses: Analyses, frame: pd.DataFrame) -> list[str]:
     """One name per row, in the columns that tell the study's settings apart."""
-    return [setting_label(row, analyses.names) or "the setting" for _, row in frame.iterrows()]
+    return [setting_label(row, analyses.names) or "this study" for _, row in frame.iterrows()]

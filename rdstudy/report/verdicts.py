@@ -6,6 +6,7 @@ import pandas as pd
 
 from rdstudy.analysis import CRITERIA, SETTING
 from rdstudy.analysis.verdicts import VERDICTS
+from rdstudy.report.formatting import joined
 
 CLAIM_NAMES = {
     "lowering_beta": "lowering β",
@@ -41,9 +42,9 @@ def counts(rows: pd.DataFrame) -> dict[str, int]:
 
 
 def counts_text(rows: pd.DataFrame) -> str:
-    """ "better in 1, open in 1 of 2 settings"."""
+    """ "better in 1 and open in 1 of 2 settings"."""
     parts = [f"{verdict.replace('_', ' ')} in {n}" for verdict, n in counts(rows).items() if n]
-    return f"{', '.join(parts)} of {len(rows)} setting{'' if len(rows) == 1 else 's'}"
+    return f"{joined(parts)} of {len(rows)} setting{'' if len(rows) == 1 else 's'}"
 
 
 def asks_the_paper(frontier: pd.DataFrame) -> bool:

@@ -77,13 +77,13 @@ def template(name: str, *, dataset: str, path: str | None = None) -> str:
             "grid",
             {
                 "split": f"[{start.split}]",
-                "beta": "[5, 1, 0.5, 0.1, 0.01, 0.001]",
+                "beta": "[5, 1, 0.1, 0.001]",
                 "depth": "[1, 3]",
                 "width": "[64]",
                 "latent_dim": "[10]",
                 "train_size": str(list(start.train_size)),
                 "prior": "[standard_normal]",
-                "seed": "{count: 3}",
+                "seed": "{count: 5}",
                 **_later_axes(),
             },
             "The product of all lists is the study; each point with its seed is a cell, which is one VAE.\n"

@@ -43,7 +43,7 @@ def test_the_commands_run_in_their_order(quickstart):
         ended = quickstart(*arguments)
         assert ended.code == 0, (line, ended)
         assert ended.err == ""
-    assert rdstudy.load_measurements("results/quickstart")["seed"].nunique() == 5
+    assert rdstudy.load_measurements("results/quickstart")["seed"].nunique() == 8
     assert Path("results/quickstart/report/index.html").exists()
 
 

@@ -58,6 +58,11 @@ def _all_figures(table: pd.DataFrame) -> dict[str, partial[Figure]]:
         "best_beta": partial(figures.best_beta, analysis.best_beta(table)),
         "learning_curves": partial(figures.learning_curves, analysis.learning(shallow)),
         "verdict_map": partial(figures.verdict_map, one, labels, CLAIM_NAMES),
+        "capacity": partial(figures.capacity, analysis.capacity(table), title="checkerboard, 81,920 examples"),
+        "latent_rates": partial(figures.latent_rates, {1.0: np.arange(10.0), 0.1: np.arange(10.0) ** 2}, title="x"),
+        "traversal_grid": partial(
+            figures.traversal_grid, dict.fromkeys((-2.5, 0.0, 2.5), images), ["z1: 10.2 nats"] * 4, title="x"
+        ),
         "two_studies": partial(figures.two_studies, {"one": points, "other": points[points["depth"] == 1]}, title="x"),
         "convergence": partial(figures.convergence, analysis.convergence(table)),
         "reconstruction_grid": partial(figures.reconstruction_grid, images, reconstructions),

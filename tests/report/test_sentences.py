@@ -1,16 +1,21 @@
 """The claims' sentences agree with their table."""
 
+import dataclasses
 import re
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rdstudy.analysis import claims, claims_summary
-from rdstudy.report.claim_sentences import claim_sentence, nats, summary_sentence
+from rdstudy.analysis import capacity, claims, claims_summary
+from rdstudy.report import Analyses
+from rdstudy.report.answer import answer
+from rdstudy.report.claim_sentences import capacity_sentence, claim_sentence, nats, reasons_sentence, summary_sentence
+from rdstudy.report.sentences import best_sentence, convergence_counts, gap_sentence, shape_sentence
 from tests.analysis import PROPERTY
+from tests.analysis.synthetic import Planted, study_table
 from tests.analysis.test_claims import setting
 
 NUMBER = r"(\u2212?\d+(?:\.\d+)?)"
@@ -77,6 +82,89 @@ def test_a_summary_counts_every_setting_and_its_bounds_are_ordered(study):
         text = summary_sentence(row)
         assert text.endswith(".")
         assert ("not in most" in text or "not most" in text) == (row["verdict"] == "contradicted")
+
+
+@PROPERTY
+@given(STUDIES)
+def test_the_sentence_on_depth_has_the_signs_sizes_and_intervals_of_its_table(study):
+    number_, points, seeds, settings, size, noise = study
+    generator = np.random.default_rng(number_)
+    betas = np.array([1.0, 0.5, 0.1, 0.01])[:points]
+    values = 90 + 10**size * generator.standard_normal((settings, 2, 1, points))
+    values = values + 10**noise * generator.standard_normal((settings, 2, seeds, points))
+    made = [
+        dataclasses.replace(one, setting={**one.setting, "depth": depth})
+        for width, pair in enumerate(values)
+        for depth, one in ((depth, setting(curve, betas, width)) for depth, curve in zip((1, 3), pair, strict=True))
+    ]
+    rows = capacity(made)
+    rows = rows[rows["criterion"] == "distortion_nats"]
+    text = capacity_sentence(rows, ["width"])
+    found = list(
+        re.finditer(rf"(?:{NUMBER} nats (higher|lower)|equal)(?: \(95% interval {NUMBER} to {NUMBER}\))?", text)
+    )
+    ends = rows["difference_nats"].max(), rows["difference_nats"].min()
+    assert len(found) == (1 if len(rows) == 1 else 2)
+    for said, end in zip(found, ends, strict=False):
+        signed = {"higher": 1, "lower": -1, None: 0}[said[2]] * number(said[1] or "0")
+        assert signed == pytest.approx(end, abs=0.05 + 1e-9)
+        row = rows[rows["difference_nats"] == end].iloc[0]
+        assert (said[3] is None) == bool(np.isnan(row["low_nats"]))
+        if said[3] is not None:
+            assert number(said[3]) == pytest.approx(row["low_nats"], abs=0.05 + 1e-9)
+            assert number(said[4]) == pytest.approx(row["high_nats"], abs=0.05 + 1e-9)
+    for verdict, count in rows["verdict"].value_counts().items():
+        assert f"{verdict} at {count}" in text
+
+
+@PROPERTY
+@given(STUDIES)
+def test_reasons_are_named_once_and_their_counts_add_up(study):
+    rows = random_claims(study)
+    text = reasons_sentence(rows)
+    reasons = rows.loc[rows["verdict"].isin(["open", "not_measurable"]) & (rows["reason"] != ""), "reason"]
+    assert sum(map(int, re.findall(r"\((\d+)\)(?=[;.])", text))) == len(reasons)
+
+
+FEW = settings(max_examples=15, deadline=None)
+
+
+@FEW
+@given(st.integers(0, 2**32 - 1), st.integers(1, 3), st.integers(1, 4), st.floats(-1, 1))
+def test_the_answer_and_the_captions_have_the_numbers_of_their_tables(seed, settings_, seeds, noise):
+    generator = np.random.default_rng(seed)
+    betas = (5.0, 1.0, 0.3, 0.01)[: 2 + seed % 3]
+    gaps = generator.normal(10, 20, (settings_, len(betas)))
+    planted = [
+        Planted(lambda beta, gap=gap: np.interp(beta, betas[::-1], gap[::-1]), depth=1 + k)
+        for k, gap in enumerate(gaps)
+    ]
+    analyses = Analyses.of(study_table(planted, betas=betas, seeds=seeds, noise=10**noise, generator=generator))
+    lines = answer(analyses)
+    best = analyses.best_beta[analyses.best_beta["criterion"] == "distortion_nats"]
+    if len(best) <= 2:
+        for line, (_, row) in zip(lines, best.iterrows(), strict=False):
+            said = re.search(rf"at beta = (\S+) \({NUMBER} nats\)", line)
+            assert said is not None
+            assert float(said[1]) == row["best_beta"]
+            assert number(said[2]) == pytest.approx(row["best_nats"], abs=0.05 + 1e-9)
+    else:
+        assert f"best beta is {best['best_beta'].max():g}" in best_sentence(analyses)
+    train = analyses.frontier[analyses.frontier["population"] == "train"]
+    [trade] = [line for line in lines if line.startswith("From beta")]
+    for name in ("rate_nats", "distortion_nats"):
+        for end in (train["beta"].max(), train["beta"].min()):
+            values = train.loc[train["beta"] == end, name]
+            assert f"{values.min():.1f}" in trade
+            assert f"{values.max():.1f}" in trade
+    gap = analyses.gaps[analyses.gaps["criterion"] == "distortion_nats"]["gap_nats"]
+    largest, smallest = re.findall(rf"(?:, ){NUMBER} nats", gap_sentence(analyses))
+    assert number(largest) == pytest.approx(gap.max(), abs=0.05 + 1e-9)
+    assert number(smallest) == pytest.approx(gap.min(), abs=0.05 + 1e-9)
+    counts = [int(n) for n in re.findall(r" in (\d+)", shape_sentence(analyses))]
+    assert sum(counts) == settings_
+    numbers = [int(n) for n in re.findall(r"at (\d+)(?: of (?:\d+) points)?", convergence_counts(analyses))]
+    assert sum(numbers) == len(analyses.convergence)
 
 
 def test_undecided_settings_count_either_way():

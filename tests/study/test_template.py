@@ -59,12 +59,12 @@ def test_a_draft_turns_into_a_search_as_its_comment_says():
 def test_a_study_is_begun_and_planned_at_once(command, tmp_path):
     begun = command("init", "mine")
     assert (begun.code, begun.err) == (0, "")
-    assert begun.out.startswith("mine.yaml: 36 cells of tetrominoes")
+    assert begun.out.startswith("mine.yaml: 40 cells of tetrominoes")
     assert "next: rdstudy plan mine.yaml" in begun.out
     assert json.loads((tmp_path / "study.schema.json").read_text()) == study_schema()
     planned = command("plan", "mine.yaml")
     assert (planned.code, planned.err) == (0, "")
-    assert "mine: 36 cells, 0 finished, 36 missing (results/mine)" in planned.out
+    assert "mine: 40 cells, 0 finished, 40 missing (results/mine)" in planned.out
 
 
 @pytest.mark.parametrize(("n", "sizes", "test_size"), [(10, [8], 2), (100, [20, 80], 20), (3000, [500, 2000], 500)])

@@ -8,6 +8,7 @@ from rdstudy.analysis import CRITERIA
 from rdstudy.report.analyses import Analyses
 from rdstudy.report.drawings.capacity import capacity
 from rdstudy.report.drawings.image_grids import image_grids
+from rdstudy.report.drawings.latents import latents
 from rdstudy.report.drawings.over_beta import best_beta, criterion, gap, saturation
 from rdstudy.report.drawings.published import published
 from rdstudy.report.drawings.rate_distortion import rate_distortion
@@ -28,13 +29,14 @@ def figure_specs(analyses: Analyses, results: StoragePath) -> Iterator[FigureSpe
         *(criterion(analyses, name) for name in CRITERIA),
         capacity(analyses),
         *image_grids(analyses, results),
+        latents(analyses, results),
         gap(analyses),
         saturation(analyses),
         best_beta(analyses),
         learning(analyses),
         convergence(analyses),
     )
-    yield from sorted((spec for spec in specs if spec.panels), key=lambda spec: spec.minor)
+    yield from sorted((spec for spec in specs if spec.panels or spec.missing), key=lambda spec: spec.minor)
 
 
 __all__ = ["FigureSpec", "Panel", "RenderedFigure", "figure_specs", "remove_figures", "render"]

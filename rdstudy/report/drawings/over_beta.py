@@ -40,7 +40,8 @@ def criterion(analyses: Analyses, name: str) -> FigureSpec:
     most = MAX_PANELS if name == CRITERIA[0] else MAX_MINOR_PANELS
     panels = []
     for title, rows in evenly(list(spread.rows.items()), most):
-        if rows.loc[rows["population"] == TEST, name].isna().all():
+        measured = rows[(rows["population"] == TEST) & rows[name].notna()]
+        if measured["beta"].nunique() < 2:
             continue
         alt = f"{_CRITERION_CAPTIONS[name]}{of(title)}. {curve_text(rows, name)}"
         panels.append(Panel(partial(figures.criterion, rows, name, marks=spread.marks, title=title), alt))

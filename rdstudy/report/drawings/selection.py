@@ -45,11 +45,12 @@ def curve_text(rows: pd.DataFrame, name: str) -> str:
         curve = curve.sort_values("beta", ascending=False)
         best = curve.iloc[int(np.argmin(curve[name].to_numpy(dtype=np.float64)))]
         label = setting_label(curve.iloc[0], names)
-        texts.append(
-            f"{label + ': ' if label else ''}on the test set {curve[name].iloc[0]:.5g} nats at beta = "
-            f"{curve['beta'].iloc[0]:g}, least {best[name]:.5g} at {best['beta']:g}, "
-            f"{curve[name].iloc[-1]:.5g} at {curve['beta'].iloc[-1]:g}."
-        )
+        text = f"{label + ': ' if label else ''}on the test set {curve[name].iloc[0]:.5g} nats at beta = "
+        text += f"{curve['beta'].iloc[0]:g}"
+        if len(curve) > 1:
+            text += f", least {best[name]:.5g} at {best['beta']:g}, "
+            text += f"{curve[name].iloc[-1]:.5g} at {curve['beta'].iloc[-1]:g}"
+        texts.append(f"{text}.")
     return " ".join(texts)
 
 

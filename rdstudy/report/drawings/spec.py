@@ -23,7 +23,8 @@ class Panel:
 class FigureSpec:
     """A figure of one or more panels, each of one column's width, and a caption that states what they show.
 
-    A minor one is folded away on the page.
+    A minor one is folded away on the page. One without panels is left out, unless
+    its caption says why it has none (`missing`).
     """
 
     name: str
@@ -31,6 +32,7 @@ class FigureSpec:
     caption: str
     panels: Sequence[Panel]
     minor: bool = False
+    missing: bool = False
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,9 @@ class RenderedFigure:
 
 
 def render(spec: FigureSpec, folder: Path) -> RenderedFigure:
-    """Draw each panel once, and write it as SVG, as PNG, and as a page of the figure's one PDF."""
+    """Draw each panel once, if there are any, and write it as SVG, as PNG, and as a page of the figure's one PDF."""
+    if not spec.panels:
+        return RenderedFigure(spec, [], [], [])
     svgs: list[str] = []
     pictures: list[Path] = []
     files = [folder / f"{spec.name}.pdf"]

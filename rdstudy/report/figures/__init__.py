@@ -15,6 +15,7 @@ from rdstudy.report.figures.best_beta import best_beta
 from rdstudy.report.figures.capacity import capacity
 from rdstudy.report.figures.convergence import convergence
 from rdstudy.report.figures.image_grid import cell_grid, reconstruction_grid, sample_grid
+from rdstudy.report.figures.latents import latent_rates, traversal_grid
 from rdstudy.report.figures.learning import learning_curves
 from rdstudy.report.figures.panels import Panels, panels
 from rdstudy.report.figures.published import published_figure
@@ -35,6 +36,7 @@ __all__ = [
     "information",
     "inline_svg",
     "laid_out",
+    "latent_rates",
     "learning_curves",
     "panels",
     "pdf_pages",
@@ -48,6 +50,7 @@ __all__ = [
     "search_curve",
     "search_progress",
     "standalone_svg",
+    "traversal_grid",
     "two_studies",
     "verdict_map",
 ]

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from rdstudy.report.figures.against_beta import CRITERION_LABELS
 from rdstudy.report.figures.beta_axis import positions, set_beta_axis
 from rdstudy.report.figures.drawable import drawable, dropped_note
-from rdstudy.report.figures.style import FAINT, INK, axes_for, error_bars, figure_of, legend_above, styled
+from rdstudy.report.figures.style import FAINT, INK, PAPER, axes_for, error_bars, figure_of, legend_above, styled
 from rdstudy.report.figures.verdict_map import VERDICT_MARKS
 
 
@@ -35,10 +35,10 @@ def capacity(rows: pd.DataFrame, name: str = "distortion_nats", *, ax: Axes | No
         chosen = (points["verdict"] == verdict).to_numpy()
         if not chosen.any():
             continue
-        inside = "white" if verdict == "open" else colour
+        inside = PAPER if verdict == "open" else colour
         label = f"deep {verdict.replace('_', ' ')}"
         handles += axes.plot(
-            x[chosen], y[chosen], marker, color=colour, markersize=6, markerfacecolor=inside, label=label
+            x[chosen], y[chosen], marker, color=colour, markersize=6, markerfacecolor=inside, zorder=3, label=label
         )
     set_beta_axis(axes, points["beta"].to_numpy())
     axes.set_ylabel(f"{CRITERION_LABELS[name]},\ndeep \u2212 shallow (nats)")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import UInt8
@@ -29,7 +29,7 @@ def reconstruction_grid(
     betas = _spread(reconstructions)
     columns = [originals, *(reconstructions[beta] for beta in betas)]
     rows = min(len(column) for column in columns)
-    return _grid([c[:rows] for c in columns], ["input", *(f"{b:g}" for b in betas)], ax, title, "β")
+    return labelled_grid([c[:rows] for c in columns], ["input", *(f"{b:g}" for b in betas)], ax, title, "β")
 
 
 @styled
@@ -37,7 +37,7 @@ def sample_grid(samples: Mapping[float, Images], *, ax: Axes | None = None, titl
     """Samples from the prior, decoded; betas across from large to small."""
     betas = _spread(samples)
     rows = min(len(images) for images in samples.values())
-    return _grid([samples[b][:rows] for b in betas], [f"{b:g}" for b in betas], ax, title, "β")
+    return labelled_grid([samples[b][:rows] for b in betas], [f"{b:g}" for b in betas], ax, title, "β")
 
 
 @styled
@@ -56,7 +56,7 @@ def cell_grid(images: Mapping[str, Images], *, ax: Axes | None = None, title: st
     }
     there = [name for name in names if name in images]
     rows = min(len(images[name]) for name in there)
-    return _grid([images[name][:rows] for name in there], [names[name] for name in there], ax, title, "")
+    return labelled_grid([images[name][:rows] for name in there], [names[name] for name in there], ax, title, "")
 
 
 def _spread(images: Mapping[float, Images]) -> list[float]:
@@ -66,14 +66,23 @@ def _spread(images: Mapping[float, Images]) -> list[float]:
     return [betas[k] for k in chosen]
 
 
-def _grid(columns: list[Images], labels: list[str], ax: Axes | None, title: str, along: str) -> Figure:
+def labelled_grid(
+    columns: list[Images],
+    labels: Sequence[str],
+    ax: Axes | None,
+    title: str,
+    along: str,
+    rows: Sequence[str] = (),
+) -> Figure:
+    """Columns of images with a label under each, and before each row where rows have one."""
     mosaic, side = _mosaic(columns)
     if ax is None:
         height = COLUMN_INCHES * mosaic.shape[0] / mosaic.shape[1] + 0.5
         ax = new_figure(height=height).subplots()
     ax.imshow(mosaic, interpolation="none")
     ax.set_xticks([k * side + (side - _GAP) / 2 for k in range(len(labels))], labels, fontsize=6)
-    ax.set_yticks([])
+    tall = (mosaic.shape[0] + _GAP) / len(columns[0])
+    ax.set_yticks([k * tall + (tall - _GAP) / 2 for k in range(len(rows))], rows, fontsize=6)
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
     ax.set_xlabel(along)

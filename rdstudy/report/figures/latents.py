@@ -1,0 +1,48 @@
+"""The rate of every latent dimension, and images along the most informative ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from rdstudy.report.figures.image_grid import Images, labelled_grid
+from rdstudy.report.figures.style import COLOURS, MARKERS, axes_for, figure_of, legend_above, styled
+
+
+@styled
+def latent_rates(rates: Mapping[float, np.ndarray], *, ax: Axes | None = None, title: str = "") -> Figure:
+    """The rate of each latent dimension, largest first, one curve per beta.
+
+    Args:
+        rates: beta -> nats of each dimension.
+    """
+    axes = axes_for(ax, height=2.2)
+    handles = []
+    for k, (beta, values) in enumerate(rates.items()):
+        look = {"color": COLOURS[k % len(COLOURS)], "marker": MARKERS[k % len(MARKERS)]}
+        axes.plot(np.arange(1, len(values) + 1), -np.sort(-values), **look)
+        handles.append(Line2D([], [], label=f"\u03b2 = {beta:g}", **look))
+    axes.set_ylim(bottom=0)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.set_xlabel("latent dimensions, by their rate")
+    axes.set_ylabel("rate (nats per example)")
+    legend_above(axes, handles, title)
+    return figure_of(axes)
+
+
+@styled
+def traversal_grid(
+    columns: Mapping[float, Images], rows: Sequence[str], *, ax: Axes | None = None, title: str = ""
+) -> Figure:
+    """Decoded images: latents down, their values across.
+
+    Args:
+        columns: value -> the images of all latents at it.
+        rows: a label for each latent.
+    """
+    labels = [f"{value:+.1f}".replace("-", "\u2212") if abs(value) > 1e-9 else "0" for value in columns]
+    return labelled_grid(list(columns.values()), labels, ax, title, "value of the latent", rows)
