@@ -35,10 +35,19 @@ def capacity(rows: pd.DataFrame, name: str = "distortion_nats", *, ax: Axes | No
         chosen = (points["verdict"] == verdict).to_numpy()
         if not chosen.any():
             continue
-        look = {"color": colour, "marker": marker, "markersize": 6, "linestyle": "none", "zorder": 3}
-        look["markerfacecolor"] = PAPER if verdict == "open" else colour
-        axes.plot(x[chosen], y[chosen], **look)
-        handles.append(Line2D([], [], label=f"deep {verdict.replace('_', ' ')}", **look))
+        mark = Line2D(
+            [],
+            [],
+            color=colour,
+            marker=marker,
+            markersize=6,
+            markerfacecolor=PAPER if verdict == "open" else colour,
+            linestyle="none",
+            label=f"deep {verdict.replace('_', ' ')}",
+        )
+        [drawn] = axes.plot(x[chosen], y[chosen], zorder=3)
+        drawn.update_from(mark)
+        handles.append(mark)
     set_beta_axis(axes, points["beta"].to_numpy())
     axes.set_ylabel(f"{CRITERION_LABELS[name]},\ndeep \u2212 shallow (nats)")
     legend_above(axes, [*handles, *dropped_note(dropped)], title)
