@@ -105,9 +105,9 @@ def _rates(mean: np.ndarray, std: np.ndarray) -> np.ndarray:
 
 def measured_rates(table: pd.DataFrame, cell_id: str) -> Float[np.ndarray, " latent_dim"] | None:
     """The rates of all latents on the test set that the table has of a cell; None where it has none."""
-    if "latent_rates" not in table.columns:
+    if "latent_rates_nats" not in table.columns:
         return None
     rows = table[(table["cell_id"] == cell_id) & (table["population"] == TEST) & table["is_final"].astype(bool)]
-    known = [value for value in rows["latent_rates"] if isinstance(value, list | np.ndarray)]
+    known = [value for value in rows["latent_rates_nats"] if isinstance(value, list | np.ndarray)]
     found = np.asarray(known[-1] if known else [], dtype=np.float64)
     return found if len(found) and np.isfinite(found).all() else None

@@ -12,7 +12,7 @@ from rdstudy.models.vae import VAE
 from rdstudy.report import Analyses
 from rdstudy.report.drawings import figure_specs
 from rdstudy.report.drawings.latents import latents
-from rdstudy.report.latents import STEPS, has_weights, traverse
+from rdstudy.report.latents import STEPS, has_weights, measured_rates, traverse
 from rdstudy.storage.images import save_images
 from rdstudy.storage.weights import save_model
 from tests.analysis.synthetic import Planted, study_table, u_shaped
@@ -64,6 +64,15 @@ def test_rates_of_the_table_come_first(folder, tmp_path):
     found = traverse(tmp_path, "a", np.array([0.1, 0.3, 0.2]))
     assert found is not None
     assert (found.latents.tolist(), found.examples) == ([1, 2, 0], 0)
+
+
+def test_the_rates_that_the_table_has_are_those_of_the_last_test_rows():
+    table = study_table([Planted(u_shaped(best=0.3))], betas=(1.0,), seeds=1)
+    known = [[0.5, 0.25]] * len(table)
+    found = measured_rates(table.assign(latent_rates_nats=known), table["cell_id"].iloc[0])
+    assert found is not None
+    assert found.tolist() == [0.5, 0.25]
+    assert measured_rates(table.assign(latent_rates_nats=None), table["cell_id"].iloc[0]) is None
 
 
 def test_a_prior_that_does_not_divide_into_latents_is_traversed_in_the_spread_of_its_codes(folder, tmp_path):
