@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rdstudy.analysis.claims import COLUMNS, Question, judge
+from rdstudy.analysis.claims import COLUMNS, Question, judge, unreliable
 from rdstudy.analysis.paired import Differences
 from rdstudy.analysis.replicates import CRITERIA, SETTING, TEST, Replicates, replicates
 from rdstudy.analysis.verdicts import MARGIN_NATS
@@ -31,8 +31,8 @@ def capacity(
     Returns:
         One row per setting (without its depth), criterion and beta: the setting's columns with the depth of the deep
         network, `reference_depth`, `criterion beta`; `difference_nats low_nats high_nats`, deep minus shallow,
-        positive where the deep network is worse; `margin_nats verdict look looks seeds reason`. No rows where
-        only one depth was trained.
+        positive where the deep network is worse; `margin_nats verdict look looks seeds reason`, not measurable
+        where either NLL is unreliable. No rows where only one depth was trained.
     """
     rows: list[dict[str, Any]] = []
     pairs = _pairs(replicates(table))
@@ -41,14 +41,14 @@ def capacity(
         for shallow, deep in pairs:
             for beta, gained in _gains(shallow, deep, criterion):
                 found = Differences([beta], gained[:, None])
-                questions.append(Question(deep, criterion, margin_nats, beta, found, beta))
+                why = unreliable(deep, criterion, [beta]) or unreliable(shallow, criterion, [beta])
+                questions.append(Question(deep, criterion, margin_nats, beta, found, beta, unasked=why))
                 depths.append(shallow.setting["depth"])
                 betas.append(beta)
-        for row, depth in zip(judge(questions, planned_seeds), depths, strict=True):
-            gained, low, high = row["difference_nats"], row["low_nats"], row["high_nats"]
-            rows.append(
-                {**row, "reference_depth": depth, "difference_nats": -gained, "low_nats": -high, "high_nats": -low}
-            )
+        for row, depth, beta in zip(judge(questions, planned_seeds), depths, betas, strict=True):
+            gained, low, high = (row.get(name, np.nan) for name in ("difference_nats", "low_nats", "high_nats"))
+            row |= {"beta": beta, "reference_depth": depth}
+            rows.append({**row, "difference_nats": -gained, "low_nats": -high, "high_nats": -low})
     columns = [name for name in COLUMNS if name not in (*SETTING, "reference_beta", "chosen_on")]
     return pd.DataFrame(rows, columns=[*SETTING, "reference_depth", *columns])
 

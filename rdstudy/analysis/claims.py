@@ -155,8 +155,8 @@ def _below(setting: Replicates, criterion: str, margin: float, start: int) -> Qu
     if not found.points:
         why = f"no seed was measured both at beta = {beta:g} and at a smaller one"
         return Question(setting, criterion, margin, beta, unasked=why)
-    unreliable = _unreliable(setting, criterion, [beta, *found.points])
-    return Question(setting, criterion, margin, beta, found, unasked=unreliable)
+    why = unreliable(setting, criterion, [beta, *found.points])
+    return Question(setting, criterion, margin, beta, found, unasked=why)
 
 
 def _underfitting(setting: Replicates, margin: float, reference: float, deficit: float) -> Question:
@@ -216,7 +216,7 @@ def _nearest(setting: Replicates, among: Sequence[int] | np.ndarray, beta: float
     return int(among[int(np.argmin(distance))])
 
 
-def _unreliable(setting: Replicates, criterion: str, betas: Sequence[float]) -> str:
+def unreliable(setting: Replicates, criterion: str, betas: Sequence[float]) -> str:
     """Why the NLL may not be judged at these betas; empty where it may."""
     if criterion != "nll_nats":
         return ""

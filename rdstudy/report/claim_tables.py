@@ -45,7 +45,7 @@ def capacity_table(analyses: Analyses) -> Shown:
             "beta": lambda r: short(r["beta"]),
             "deep minus shallow (nats)": lambda r: with_interval(r["difference_nats"], r["low_nats"], r["high_nats"]),
             "verdict": lambda r: verdict_words(r["verdict"]),
-            "seeds": lambda r: str(r["seeds"]),
+            "seeds": lambda r: str(r["seeds"]) if r["seeds"] else NOTHING,
         },
         text=("criterion", "depths", "verdict"),
         names=[name for name in analyses.names if name != "depth"],

@@ -5,7 +5,6 @@ Needs the weights of the cells (`resources.save_models`) and torch, which only t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,7 +47,9 @@ def has_weights(results: StoragePath, cell_id: str) -> bool:
     return cell_id.isalnum() and all(path.is_file() for path in paths)
 
 
-def traverse(results: StoragePath, cell_id: str, measured: Sequence[float] | None = None) -> Traversal | None:
+def traverse(
+    results: StoragePath, cell_id: str, measured: Float[np.ndarray, " latent_dim"] | None = None
+) -> Traversal | None:
     """Decode the first stored test image with one latent at a time set to `STEPS`, the others at its posterior mean.
 
     The rate of a latent is KL(q(z_d|x) || N(0, 1)) under a standard normal prior. Other priors do not divide into
@@ -83,7 +84,7 @@ def traverse(results: StoragePath, cell_id: str, measured: Sequence[float] | Non
         standard = model.shape.prior == STANDARD_NORMAL
         rates = _rates(mean, std) if standard else 0.5 * np.log1p(mean.var(axis=0) / (std**2).mean(axis=0))
         if measured is not None and len(measured) == len(rates):
-            rates, examples = np.asarray(measured, dtype=np.float64), 0
+            rates, examples = measured, 0
         else:
             examples = len(seen)
         latents = np.argsort(-rates, kind="stable")[:MAX_LATENTS]
@@ -102,10 +103,11 @@ def _rates(mean: np.ndarray, std: np.ndarray) -> np.ndarray:
     return np.asarray((0.5 * (mean**2 + std**2 - 1) - np.log(std)).mean(axis=0))
 
 
-def measured_rates(table: pd.DataFrame, cell_id: str) -> Sequence[float] | None:
+def measured_rates(table: pd.DataFrame, cell_id: str) -> Float[np.ndarray, " latent_dim"] | None:
     """The rates of all latents on the test set that the table has of a cell; None where it has none."""
-    if "latent_rates" not in table.columns:
+    if "latent_rates_nats" not in table.columns:
         return None
     rows = table[(table["cell_id"] == cell_id) & (table["population"] == TEST) & table["is_final"].astype(bool)]
-    found = [value for value in rows["latent_rates"] if isinstance(value, (list, np.ndarray)) and len(value)]
-    return found[-1] if found and np.isfinite(np.asarray(found[-1], dtype=np.float64)).all() else None
+    known = [value for value in rows["latent_rates_nats"] if isinstance(value, list | np.ndarray)]
+    found = np.asarray(known[-1] if known else [], dtype=np.float64)
+    return found if len(found) and np.isfinite(found).all() else None

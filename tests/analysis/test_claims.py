@@ -225,5 +225,16 @@ def test_capacity_compares_deep_with_shallow_at_the_same_beta_and_seed():
     assert (rows["low_nats"] <= rows["difference_nats"]).all()
 
 
+def test_networks_whose_nll_is_unreliable_are_not_compared_by_it():
+    table = study_table([Planted(u_shaped(best=0.9)), Planted(falling(), depth=3)], seeds=4, betas=(1.0, 0.1))
+    table["nll_unreliable_share"] = 0.5 * ((table["beta"] == 0.1) & (table["depth"] == 1))
+    found = capacity(table).set_index(["criterion", "beta"])
+    assert found.loc[("nll_nats", 0.1), "verdict"] == "not_measurable"
+    assert "unreliable at beta = 0.1" in found.loc[("nll_nats", 0.1), "reason"]
+    assert np.isnan(found.loc[("nll_nats", 0.1), "difference_nats"])
+    assert found.loc[("nll_nats", 1.0), "verdict"] != "not_measurable"
+    assert found.loc[("distortion_nats", 0.1), "verdict"] != "not_measurable"
+
+
 def test_one_depth_has_no_capacity_contrast():
     assert capacity(study_table([Planted()], seeds=3)).empty

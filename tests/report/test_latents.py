@@ -12,7 +12,7 @@ from rdstudy.models.vae import VAE
 from rdstudy.report import Analyses
 from rdstudy.report.drawings import figure_specs
 from rdstudy.report.drawings.latents import latents
-from rdstudy.report.latents import STEPS, has_weights, traverse
+from rdstudy.report.latents import STEPS, has_weights, measured_rates, traverse
 from rdstudy.storage.images import save_images
 from rdstudy.storage.weights import save_model
 from tests.analysis.synthetic import Planted, study_table, u_shaped
@@ -32,13 +32,12 @@ def folder(tmp_path):
         save_images(tmp_path, cell_id, {"test_images": IMAGES[:2], "train_images": IMAGES[2:]}, SHAPE)
         return model
 
-    made.path = tmp_path
     return made
 
 
-def test_rates_of_the_latents_sum_to_the_rate(folder):
+def test_rates_of_the_latents_sum_to_the_rate(folder, tmp_path):
     model = folder()
-    found = traverse(folder.path, "a")
+    found = traverse(tmp_path, "a")
     assert found is not None
     with torch.no_grad():
         posterior = model.encode(torch.from_numpy(IMAGES / 255.0))
@@ -48,9 +47,9 @@ def test_rates_of_the_latents_sum_to_the_rate(folder):
     assert found.examples == 4
 
 
-def test_each_column_is_the_posterior_mean_with_one_latent_changed(folder):
+def test_each_column_is_the_posterior_mean_with_one_latent_changed(folder, tmp_path):
     model = folder()
-    found = traverse(folder.path, "a")
+    found = traverse(tmp_path, "a")
     assert found is not None
     assert found.images.shape == (3, len(STEPS), *SHAPE)
     with torch.no_grad():
@@ -60,35 +59,44 @@ def test_each_column_is_the_posterior_mean_with_one_latent_changed(folder):
     assert np.array_equal(found.images[1, 5].ravel(), (255 * image[0].numpy()).round().astype(np.uint8))
 
 
-def test_rates_of_the_table_come_first(folder):
+def test_rates_of_the_table_come_first(folder, tmp_path):
     folder()
-    found = traverse(folder.path, "a", [0.1, 0.3, 0.2])
+    found = traverse(tmp_path, "a", np.array([0.1, 0.3, 0.2]))
     assert found is not None
     assert (found.latents.tolist(), found.examples) == ([1, 2, 0], 0)
 
 
-def test_a_prior_that_does_not_divide_into_latents_is_traversed_in_the_spread_of_its_codes(folder):
+def test_the_rates_that_the_table_has_are_those_of_the_last_test_rows():
+    table = study_table([Planted(u_shaped(best=0.3))], betas=(1.0,), seeds=1)
+    known = [[0.5, 0.25]] * len(table)
+    found = measured_rates(table.assign(latent_rates_nats=known), table["cell_id"].iloc[0])
+    assert found is not None
+    assert found.tolist() == [0.5, 0.25]
+    assert measured_rates(table.assign(latent_rates_nats=None), table["cell_id"].iloc[0]) is None
+
+
+def test_a_prior_that_does_not_divide_into_latents_is_traversed_in_the_spread_of_its_codes(folder, tmp_path):
     folder("mixture(2)")
-    found = traverse(folder.path, "a")
+    found = traverse(tmp_path, "a")
     assert found is not None
     assert (found.rates_nats >= 0).all()
 
 
-def test_weights_that_are_absent_or_cannot_be_read_are_told_apart(folder):
-    assert not has_weights(folder.path, "a")
+def test_weights_that_are_absent_or_cannot_be_read_are_told_apart(folder, tmp_path):
+    assert not has_weights(tmp_path, "a")
     folder()
-    assert has_weights(folder.path, "a")
-    (folder.path / "models" / "a.safetensors").write_bytes(b"no weights")
+    assert has_weights(tmp_path, "a")
+    (tmp_path / "models" / "a.safetensors").write_bytes(b"no weights")
     with pytest.raises(UserError, match="not a model of rdstudy"):
-        traverse(folder.path, "a")
+        traverse(tmp_path, "a")
 
 
 @pytest.fixture
-def study(folder):
+def study(folder, tmp_path):
     table = study_table([Planted(u_shaped(best=0.3))], betas=(1.0, 0.3, 0.1), seeds=3)
     for cell_id in table.loc[table["seed"] == 0, "cell_id"].unique():
         folder(cell_id=cell_id)
-    return Analyses.of(table), folder.path
+    return Analyses.of(table), tmp_path
 
 
 def test_the_best_beta_and_the_next_larger_one_are_drawn(study):

@@ -15,7 +15,7 @@ from rdstudy.report.answer import answer
 from rdstudy.report.claim_sentences import capacity_sentence, claim_sentence, nats, reasons_sentence, summary_sentence
 from rdstudy.report.sentences import best_sentence, convergence_counts, gap_sentence, shape_sentence
 from tests.analysis import PROPERTY
-from tests.analysis.synthetic import Planted, study_table
+from tests.analysis.synthetic import Gap, Planted, study_table
 from tests.analysis.test_claims import setting
 
 NUMBER = r"(\u2212?\d+(?:\.\d+)?)"
@@ -126,6 +126,15 @@ def test_reasons_are_named_once_and_their_counts_add_up(study):
     assert sum(map(int, re.findall(r"\((\d+)\)(?=[;.])", text))) == len(reasons)
 
 
+def through(betas: tuple[float, ...], values: np.ndarray) -> Gap:
+    """A gap with these values at these betas."""
+
+    def gap(beta: np.ndarray) -> np.ndarray:
+        return np.asarray(np.interp(beta, betas[::-1], values[::-1]))
+
+    return gap
+
+
 FEW = settings(max_examples=15, deadline=None)
 
 
@@ -135,10 +144,7 @@ def test_the_answer_and_the_captions_have_the_numbers_of_their_tables(seed, sett
     generator = np.random.default_rng(seed)
     betas = (5.0, 1.0, 0.3, 0.01)[: 2 + seed % 3]
     gaps = generator.normal(10, 20, (settings_, len(betas)))
-    planted = [
-        Planted(lambda beta, gap=gap: np.interp(beta, betas[::-1], gap[::-1]), depth=1 + k)
-        for k, gap in enumerate(gaps)
-    ]
+    planted = [Planted(through(betas, gap), depth=1 + k) for k, gap in enumerate(gaps)]
     analyses = Analyses.of(study_table(planted, betas=betas, seeds=seeds, noise=10**noise, generator=generator))
     lines = answer(analyses)
     best = analyses.best_beta[analyses.best_beta["criterion"] == "distortion_nats"]

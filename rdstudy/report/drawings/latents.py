@@ -45,7 +45,7 @@ def latents(analyses: Analyses, results: StoragePath) -> FigureSpec:
     over = f"the {examples} stored images" if examples else "the test set"
     caption = (
         "The best beta by test distortion and the next larger one, of the first seed. Curves: the rate of each latent "
-        "dimension, KL(q(z|x) || p(z)) or, under another prior than the standard normal, half "
+        "dimension, KL(q(z|x) || p(z)) or, under a prior that does not divide into latents, half "
         f"log(1 + Var[mean] / E[std\u00b2]); mean over {over}, largest first. Images: one test example "
         "decoded with one latent at a time set to the value "
         "below, in standard deviations of the prior, the others at its posterior mean."

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from rdstudy.report.figures.image_grid import Images, labelled_grid
 from rdstudy.report.figures.style import COLOURS, MARKERS, axes_for, figure_of, legend_above, styled
@@ -23,11 +24,11 @@ def latent_rates(rates: Mapping[float, np.ndarray], *, ax: Axes | None = None, t
     axes = axes_for(ax, height=2.2)
     handles = []
     for k, (beta, values) in enumerate(rates.items()):
-        look = {"color": COLOURS[k % len(COLOURS)], "marker": MARKERS[k % len(MARKERS)]}
-        axes.plot(np.arange(1, len(values) + 1), -np.sort(-values), **look)
-        handles.append(Line2D([], [], label=f"\u03b2 = {beta:g}", **look))
+        colour, marker = COLOURS[k % len(COLOURS)], MARKERS[k % len(MARKERS)]
+        axes.plot(np.arange(1, len(values) + 1), -np.sort(-values), color=colour, marker=marker)
+        handles.append(Line2D([], [], color=colour, marker=marker, label=f"\u03b2 = {beta:g}"))
     axes.set_ylim(bottom=0)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("latent dimensions, by their rate")
     axes.set_ylabel("rate (nats per example)")
     legend_above(axes, handles, title)
