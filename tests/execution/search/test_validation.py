@@ -8,8 +8,8 @@ import pytest
 
 from rdstudy.execution.search import Search, chosen_on, outcomes, summarise
 from rdstudy.execution.search.beta_search import Point
-from rdstudy.execution.search.outcome import Final
 from rdstudy.execution.search.frontier_search import Frontier
+from rdstudy.execution.search.outcome import Final
 from rdstudy.execution.search.search import Curves
 from rdstudy.storage.schema import OK, TEST, TRAIN, VALIDATION
 from rdstudy.study.early_stopping import Measured
