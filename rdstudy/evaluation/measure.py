@@ -21,7 +21,7 @@ class Measure(MeasureSpec):
 
     @abstractmethod
     def compute(self, population: EncodedPopulation, rng: np.random.Generator) -> dict[str, Value]:
-        """The value of every column in `columns`.
+        """The value of every column of the measure.
 
         Args:
             population: the examples with their posteriors, rates and distortions, and the model.

@@ -50,10 +50,10 @@ class MeasureSpec(Strict):
         columns: of the table, in their order.
         effort: names of the columns that tell how well it was estimated, the most important first. Of several
             estimates of one cell, an analysis takes that of the most effort.
-        stream: the purpose that names its random draws, and the key of its settings in `Evaluation.identity`; empty:
-            its name.
-        added: whether it came after the first release. Its settings then enter `Evaluation.identity` only where they
-            differ from their defaults, and rows of older versions have null in its columns.
+        stream: the purpose that names its random draws, and the key of its settings in the evaluation's identity;
+            empty: its name.
+        added: whether it came after the first release. Its settings then enter the evaluation's identity only where
+            they differ from their defaults, and rows of older versions have null in its columns.
     """
 
     columns: ClassVar[tuple[MeasuredColumn, ...]]

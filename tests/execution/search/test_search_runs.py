@@ -62,11 +62,11 @@ def test_a_search_trains_what_it_chooses_and_says_why_it_ended(command, tmp_path
     assert rdstudy.load_measurements(results)["cell_id"].nunique() == 40
     assert command("report", results, "--format", "html,md").code == 0
     page = (results / "report" / "index.html").read_text()
-    for words in ("The search", "What the search believes", "It ended by search.stop_when.cells"):
+    for words in ("The search", "estimates", "The search ended by search.stop_when.cells"):
         assert words in page
     tried = pd.read_parquet(results / "report" / "analyses" / "search_tried.parquet")
     assert tried["cell_id"].nunique() == 40
-    assert "What the search believes" in (results / "report" / "index.md").read_text()
+    assert "The search ended by search.stop_when.cells" in (results / "report" / "index.md").read_text()
 
 
 def test_a_frontier_is_searched_and_reported(command, tmp_path):
