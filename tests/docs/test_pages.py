@@ -28,7 +28,8 @@ MODULES = {
     for file in sorted((ROOT / "rdstudy").rglob("*.py"))
 }
 HTML = "html head title meta body main nav section div footer h1 h2 h3 h4 h5 h6 p ul ol li pre code span a em strong "
-HTML += "blockquote input label img wbr script style table thead tbody tr th td br svg path details summary hr link dl dt dd"
+HTML += "blockquote input label img wbr script style table thead tbody tr th td br svg path details summary hr link "
+HTML += "dl dt dd"
 FILE_NAMES = ("html", "json", "md", "pdf", "png", "py", "svg", "yaml")
 
 
