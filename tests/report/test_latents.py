@@ -3,6 +3,7 @@
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -68,7 +69,7 @@ def test_rates_of_the_table_come_first(folder, tmp_path):
 
 def test_the_rates_that_the_table_has_are_those_of_the_last_test_rows():
     table = study_table([Planted(u_shaped(best=0.3))], betas=(1.0,), seeds=1)
-    known = [[0.5, 0.25]] * len(table)
+    known = pd.Series([[0.5, 0.25]] * len(table), index=table.index)
     found = measured_rates(table.assign(latent_rates_nats=known), table["cell_id"].iloc[0])
     assert found is not None
     assert found.tolist() == [0.5, 0.25]
