@@ -50,7 +50,7 @@ def frontier(table: pd.DataFrame | Sequence[Replicates]) -> pd.DataFrame:
     >>> import rdstudy
     >>> points = frontier(rdstudy.load_measurements("results/quickstart"))
     >>> points.query("population == 'test' and depth == 1")["beta"].tolist()
-    [5.0, 1.0, 0.5, 0.1, 0.01, 0.001]
+    [5.0, 1.0, 0.1, 0.001]
     """
     rows = [row for setting in replicates(table) for row in _points(setting)]
     columns = [*SETTING, "population", "beta", "n_seeds"]

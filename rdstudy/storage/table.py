@@ -213,7 +213,7 @@ def load_measurements(results: str | StoragePath, *, columns: Iterable[str] | No
     >>> import rdstudy
     >>> table = rdstudy.load_measurements("results/quickstart", columns=["beta", "population", "is_final"])
     >>> sorted(table["beta"].unique().tolist())
-    [0.001, 0.01, 0.1, 0.5, 1.0, 5.0]
+    [0.001, 0.1, 1.0, 5.0]
     """
     folder = storage_path(results) / "measurements"
     if not folder.is_dir() and not (folder.parent / "study.json").exists():

@@ -219,7 +219,7 @@ def load_study(path: str | Path, *, overrides: Sequence[str] = ()) -> Study:
     >>> import rdstudy
     >>> study = rdstudy.load_study("studies/quickstart.yaml", overrides=["grid.depth=[1]"])
     >>> study.n_cells, study.grid.beta
-    (18, [5.0, 1.0, 0.5, 0.1, 0.01, 0.001])
+    (20, [5.0, 1.0, 0.1, 0.001])
     """
     try:
         text = Path(path).read_text(encoding="utf-8")

@@ -15,7 +15,7 @@ from rdstudy.report.published import by_setup, of_setup, published_outcome
 CAPTION = (
     "Distortion over rate on the checkerboard split: this study's curves (blue circles, with 95% intervals over seeds) "
     "over those read off the paper's figure (orange squares, no replicates). Test solid and filled, train dashed and "
-    "hollow, stars at beta = 1."
+    "hollow, stars at beta = 1; an arrowhead marks an interval that ends outside the panel."
 )
 
 

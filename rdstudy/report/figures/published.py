@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from rdstudy.report.figures.far_points import limits, name_far_points
+from rdstudy.report.figures.rate_distortion import arrows
 from rdstudy.report.figures.style import (
     COLOURS,
     DASHED,
@@ -58,6 +59,7 @@ def published_figure(
     axes.set_ylim(*limits(both["distortion_nats"].to_numpy()))
     rate, distortion = (ours[name].to_numpy(dtype=float) for name in ("rate_nats", "distortion_nats"))
     name_far_points(axes, rate, distortion, _OURS["color"])
+    arrows(axes, ours, _OURS["color"], 1.0)
     _name_betas(axes, ours)
     axes.set_xlabel("rate (nats per example)")
     axes.set_ylabel("distortion (nats per example)")

@@ -90,7 +90,7 @@ def rate_distortion(
         _thumbnails(axes, drawn[0][1], drawn[0][0].colour, reconstructions, scale)
     _iso_lines(axes)
     for mark, curve in drawn:
-        _arrows(axes, curve, mark.colour, scale)
+        arrows(axes, curve, mark.colour, scale)
         rate, distortion = (curve[name].to_numpy(dtype=np.float64) * scale for name in ("rate_nats", "distortion_nats"))
         name_far_points(axes, rate, distortion, mark.colour, top)
     legend_above(axes, handles, title)
@@ -125,7 +125,7 @@ def two_studies(frontiers: Mapping[str, pd.DataFrame], *, ax: Axes | None = None
         _frame(axes, [points for _, points in drawn], 1.0)
         _iso_lines(axes)
         for mark, points in drawn:
-            _arrows(axes, points, mark.colour, 1.0)
+            arrows(axes, points, mark.colour, 1.0)
     legend_above(axes, [*handles, *dropped_note(dropped)], title, columns=2)
     return figure_of(axes)
 
@@ -185,7 +185,7 @@ def _frame(axes: Axes, tables: list[pd.DataFrame], scale: float) -> None:
         set_limits(*(wide if wide[1] - wide[0] <= STRETCH * (narrow[1] - narrow[0]) else narrow))
 
 
-def _arrows(axes: Axes, curve: pd.DataFrame, colour: str, scale: float) -> None:
+def arrows(axes: Axes, curve: pd.DataFrame, colour: str, scale: float) -> None:
     """An arrowhead at the edge of the panel for every interval that ends beyond it."""
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
     rate, *rates = _triple(curve, "rate", scale)
