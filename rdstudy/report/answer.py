@@ -26,10 +26,12 @@ _SOUGHT = {
 def answer(analyses: Analyses) -> list[str]:
     """The study's findings in short sentences, the most asked first."""
     several = analyses.frontier["beta"].nunique() > 1
-    lines = [*_search(analyses), *(_best_beta(analyses) if several else _one_beta(analyses))]
-    if several:
-        lines.append(_trade(analyses))
-    lines += [_effects(analyses), _trust(analyses, several)]
+    trade = _trade(analyses) if several else ""
+    if analyses.search is not None:  # its cells were chosen for one question, which its own lines answer
+        lines = [*_search(analyses), trade, _trust(analyses, several)]
+    else:
+        best = _best_beta(analyses) if several else _one_beta(analyses)
+        lines = [*best, trade, _effects(analyses), _trust(analyses, several)]
     return [line for line in lines if line]
 
 
