@@ -26,7 +26,7 @@ class Power:
     """Power of a planned study.
 
     Attributes:
-        seeds: planned seeds of every setting.
+        seeds: planned replicates of every setting: data seeds, where there are several, else seeds.
         comparisons: differences that share the rate of errors: settings, or settings and betas where depths are
             compared.
         compared: `betas` or `depths`, between which every seed has a difference.
@@ -59,7 +59,8 @@ def study_power(study: Study) -> Power | None:
         return None
     apart = {"betas": "beta", "depths": "depth"}[compared]
     counts = [len(values) for name, values in lists.items() if name != apart and (name not in AXES or _tells(name))]
-    comparisons, seeds = math.prod(counts), len(lists["seed"])
+    comparisons = math.prod(counts)
+    seeds = len(lists["data_seed"]) if len(lists["data_seed"]) > 1 else len(lists["seed"])
     table = pd.concat([power_table(sd, seeds, comparisons, EFFECTS) for sd in ASSUMED_SDS], ignore_index=True)
     return Power(seeds, comparisons, compared, table)
 

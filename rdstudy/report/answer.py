@@ -27,13 +27,15 @@ _SOUGHT = {
 def answer(analyses: Analyses) -> list[str]:
     """The study's findings in short sentences, the most asked first."""
     several = analyses.frontier["beta"].nunique() > 1
-    lines = [*_search(analyses), *(_best_beta(analyses) if several else _one_beta(analyses))]
     chosen = best_beta_chosen(analyses) or search_chosen(analyses)
-    if lines and chosen:
-        lines[-1] = f"{lines[-1]} {chosen}".strip()
-    if several:
-        lines.append(_trade(analyses))
-    lines += [_effects(analyses), _trust(analyses, several)]
+    trade = _trade(analyses) if several else ""
+    if analyses.search is not None:  # its cells were chosen for one question, which its own lines answer
+        found, effects = _search(analyses), ""
+    else:
+        found, effects = _best_beta(analyses) if several else _one_beta(analyses), _effects(analyses)
+    if found and chosen:
+        found = [*found[:-1], f"{found[-1]} {chosen}"]
+    lines = [*found, trade, effects, _trust(analyses, several)]
     return [line for line in lines if line]
 
 
