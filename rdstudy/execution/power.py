@@ -60,7 +60,8 @@ def study_power(study: Study) -> Power | None:
     apart = {"betas": "beta", "depths": "depth"}[compared]
     counts = [len(values) for name, values in lists.items() if name != apart and (name not in AXES or _tells(name))]
     comparisons = math.prod(counts)
-    seeds = len(lists["data_seed"]) if len(lists["data_seed"]) > 1 else len(lists["seed"])
+    data_seeds = len(lists.get("data_seed", ()))
+    seeds = data_seeds if data_seeds > 1 else len(lists["seed"])
     table = pd.concat([power_table(sd, seeds, comparisons, EFFECTS) for sd in ASSUMED_SDS], ignore_index=True)
     return Power(seeds, comparisons, compared, table)
 
