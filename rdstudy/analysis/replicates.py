@@ -195,7 +195,7 @@ def _mean(values: np.ndarray, axis: int) -> np.ndarray:
     there = np.isfinite(values)
     count = there.sum(axis=axis)
     total = np.where(there, values, 0.0).sum(axis=axis)
-    return np.divide(total, count, where=count > 0, out=np.full_like(total, np.nan))
+    return np.asarray(np.divide(total, count, where=count > 0, out=np.full_like(total, np.nan)))
 
 
 def _matrices(

@@ -31,7 +31,7 @@ class StudyData:
     @property
     def pixels(self) -> int:
         """Numbers per image."""
-        return next(iter(self.datasets.values())).images.shape[1]
+        return int(next(iter(self.datasets.values())).images.shape[1])
 
     @property
     def fingerprints(self) -> dict[int, str]:

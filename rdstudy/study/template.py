@@ -173,7 +173,7 @@ def _keys(model: Any, values: Mapping[str, Any], indent: str = "  ") -> list[str
 def _later_axes() -> dict[str, str]:
     """Lists of the grid that a study seldom needs, as comments: each with the value that it has anyway."""
     values = {axis.name: axis.default for axis in listed_axes() if axis.added}
-    sections = {"training": Training, "dataset": DatasetSpec}
+    sections: dict[str, type[BaseModel]] = {"training": Training, "dataset": DatasetSpec}
     values |= {a.name: sections[a.section].model_fields[a.key].default for a in listed_axes() if a.section}
     return {f"# {name}": f"[{value}]" for name, value in (values | {"steps": 1000, "epochs": 20}).items()}
 

@@ -81,8 +81,8 @@ def test_a_cell_has_the_same_bits_with_and_without_other_data_seeds_and_validati
     both, one = (load_measurements(tmp_path / name) for name in ("all", "one"))
     both = both[(both["data_seed"] == 3) & (both["population"] != "validation")]
     order, values = ["beta", "step", "population"], ["distortion_nats", "rate_nats", "mi_nats", "nll_nats"]
-    both, one = (table.sort_values(order)[values].to_numpy(dtype=float) for table in (both, one))
-    np.testing.assert_array_equal(both, one)
+    found = [table.sort_values(order)[values].to_numpy(dtype=float) for table in (both, one)]
+    np.testing.assert_array_equal(*found)
 
 
 def test_too_large_a_validation_size_is_one_message_and_code_2(study, command):

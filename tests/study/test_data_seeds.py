@@ -91,8 +91,6 @@ def test_sizes_are_checked_for_every_data_seed():
 
 def test_too_large_a_validation_size_names_its_setting():
     wanted = study("dataset.validation_size=23")
-    with pytest.raises(
-        SettingError, match="validation_size=23, .* has 32 test examples, .* allowed: 0 to 22"
-    ) as caught:
+    with pytest.raises(SettingError, match=r"validation_size=23, .* 32 test examples, .* allowed: 0 to 22") as caught:
         check_sizes(wanted, outline(wanted))
     assert tuple(caught.value.setting) == ("dataset", "validation_size")

@@ -1,4 +1,4 @@
-"""A search chooses on the validation examples where there are some, and reports the test value; data seeds replicate."""
+"""A search chooses on validation examples where there are some, and reports the test value; data seeds replicate."""
 
 import math
 from dataclasses import replace
@@ -8,6 +8,7 @@ import pytest
 
 from rdstudy.execution.search import Search, chosen_on, outcomes, summarise
 from rdstudy.execution.search.beta_search import Point
+from rdstudy.execution.search.frontier_search import Frontier
 from rdstudy.execution.search.outcome import Final
 from rdstudy.execution.search.search import Curves
 from rdstudy.storage.schema import OK, TEST, TRAIN, VALIDATION
@@ -31,8 +32,7 @@ def planted(cell):
     truth = 20 + 3 * math.log10(cell.beta / BEST) ** 2
     test = 18 + 3 * math.log10(cell.beta / LUCKY) ** 2
     chosen, on = (truth, VALIDATION) if cell.validation_size else (test, TEST)
-    found = replace(trained(cell), distortion=chosen, test=Final(test, None, None), chosen_on=on)
-    return found
+    return replace(trained(cell), distortion=chosen, test=Final(test, None, None), chosen_on=on)
 
 
 def tables(*settings: str):
@@ -71,8 +71,8 @@ def test_the_outcome_of_a_cell_is_of_its_validation_examples():
         for population, value in ((TEST, 20.0), (VALIDATION, 30.0))
     ]
     found = outcomes(pd.DataFrame(rows))
-    assert (found["a"].distortion, found["a"].chosen_on, found["a"].test.distortion) == (3.0, VALIDATION, 2.0)
-    assert (found["b"].distortion, found["b"].chosen_on, found["b"].test.distortion) == (5.0, TEST, 5.0)
+    assert (found["a"].distortion, found["a"].chosen_on, found["a"].test) == (3.0, VALIDATION, Final(2.0, 1.0, 1.0))
+    assert (found["b"].distortion, found["b"].chosen_on, found["b"].test) == (5.0, TEST, Final(5.0, 1.0, 1.0))
     assert found["a"].course == {5: Measured(30.0, 1.0)}
 
 
@@ -90,6 +90,7 @@ def test_a_search_takes_data_seeds_as_replicates_and_not_as_settings():
 def test_a_frontier_tries_a_point_on_every_data_seed():
     text = "search={goal: frontier, stop_when: {cells: 4}, space: {beta: {low: 0.1, high: 1}, width: [64, 512]}}"
     search = Search(study("grid={split: [random], train_size: [1000], data_seed: [1, 2]}", text))
+    assert isinstance(search.seeker, Frontier)
     assert search.seeker.replicates == [{"seed": 0, "data_seed": 1}, {"seed": 0, "data_seed": 2}]
     play(search, trained)
     assert {cell.data_seed for cell in search.cells.values()} <= {1, 2}
