@@ -57,7 +57,11 @@ def data(
     study_file: StudyFile,
     settings: Settings = None,
     json_wanted: Annotated[
-        bool, as_json("dataset, examples, height, width, channels, splits (name, train, test, validation), fingerprint")
+        bool,
+        as_json(
+            "dataset, examples, height, width, channels, splits (name, train, test, validation), fingerprint, "
+            "fingerprints (by data seed)"
+        ),
     ] = False,
 ) -> None:
     """Load or generate a study's data set, and show its size, splits and fingerprint."""

@@ -53,7 +53,9 @@ class PackProgress:
 class Datasets(Protocol):
     """The data set of each data seed of a study."""
 
-    def of(self, data_seed: int) -> Dataset: ...
+    def of(self, data_seed: int) -> Dataset:
+        """The data set of this data seed."""
+        ...
 
 
 @dataclass(frozen=True)
