@@ -53,7 +53,7 @@ def content_of(
         rendered: the figures, in their order.
     """
     unfinished = sentences.running(analyses, study)
-    notices = [sentences.seeds(analyses), sentences.not_measured(analyses)]
+    notices = [sentences.data_seeds(analyses), sentences.seeds(analyses), sentences.not_measured(analyses)]
     if unfinished:
         notices.insert(0, "The study is not finished: everything here is about the cells that have finished.")
     by_name = {figure.spec.name: figure for figure in rendered}
@@ -79,7 +79,7 @@ def content_of(
 
 
 def _method(analyses: Analyses, paper: bool) -> str:
-    parts = [RULES, sentences.INTERVALS]
+    parts = [RULES, sentences.data_seeds(analyses) or sentences.INTERVALS]
     if paper:
         parts.append(sentences.priors_sentence(analyses))
     return " ".join(parts)

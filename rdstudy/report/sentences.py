@@ -73,15 +73,27 @@ def _stopped(analyses: Analyses) -> int:
     return len(analyses.search.stopped & set(marked))
 
 
+def data_seeds(analyses: Analyses) -> str:
+    """What counts as a replicate, where a data set has several data seeds; empty where none has."""
+    counts = analyses.table.groupby("dataset", dropna=False)["data_seed"].nunique()
+    if counts.max() < 2:
+        return ""
+    return (
+        f"The replicates are the {counts.max()} data seeds: the seeds of each are averaged and count once, and every "
+        "count of seeds below is one of data seeds. Intervals say what other training and test sets would give."
+    )
+
+
 def seeds(analyses: Analyses) -> str:
     """What follows from too few seeds, where every setting has too few."""
     most = int(analyses.frontier["n_seeds"].max()) if len(analyses.frontier) else 0
     if most >= MIN_SEEDS:
         return ""
-    have = "one seed" if most == 1 else f"{most} seeds"
+    unit = "data seed" if data_seeds(analyses) else "seed"
+    have = f"one {unit}" if most == 1 else f"{most} {unit}s"
     return (
         f"No setting has more than {have}: every verdict is open, and what intervals there are say little. "
-        f"At least {MIN_SEEDS} seeds are needed."
+        f"At least {MIN_SEEDS} {unit}s are needed."
     )
 
 
