@@ -22,7 +22,7 @@ from rdstudy.errors import UserError
 from tests.analysis.published_studies import CURVES, copied, curves_file, flat
 
 HEADER = "network,split,order_high_to_low_beta,rate_nats,distortion_nats,star\n"
-PUBLISHED = Path(__file__).parents[2].parent / "shared" / "data" / "published_rd_curves.csv"
+PUBLISHED = Path(__file__).parents[2] / "studies" / "published_rd_curves.csv"
 
 
 @pytest.fixture
@@ -38,7 +38,6 @@ def _verdicts(table, published):
 # Reading
 
 
-@pytest.mark.skipif(not PUBLISHED.exists(), reason="shared/data/published_rd_curves.csv is not here")
 def test_the_curves_of_these_tests_are_the_ones_that_were_published(tmp_path):
     pd.testing.assert_frame_equal(published_curves(PUBLISHED), published_curves(curves_file(tmp_path)))
 
