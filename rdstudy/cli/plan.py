@@ -127,14 +127,14 @@ def _print_power(console: Console, power: Power) -> None:
     where = "settings" if power.compared == "betas" else "settings and betas"
     what = "one smaller beta against the reference" if power.compared == "betas" else "deep against shallow"
     console.print(
-        f"verdicts, {seeds}: chance to find a true difference of test distortion, {what}, if all "
-        f"{power.comparisons} {where} have it; sd: between seeds, of a difference within a seed",
+        f"power with {seeds}: the chance that a true difference in test distortion, {what}, gets a verdict when all "
+        f"{power.comparisons} {where} have it, by its size and its standard deviation (sd) over seeds",
         soft_wrap=True,
     )
     console.print(rows)
     console.print(
-        "The sd is assumed. Seen with 64 units: 0.7 (one hidden layer) and 4 (three) on 8,000 images; 3 and 15 after "
-        "1,000 steps on 500.",
+        "The sd is assumed. Networks 64 units wide had 0.7 (one hidden layer) and 4 (three) on 8,000 images, 3 and 15 "
+        "after 1,000 steps on 500.",
         soft_wrap=True,
     )
 

@@ -61,7 +61,7 @@ def test_power_takes_less_than_a_second():
 
 def test_the_plan_says_it_in_words_and_as_json(command, study_file):
     three = ("--set", "grid.seed={count: 3}")
-    assert "chance to find a true difference" in command("plan", study_file, *three).out
+    assert "power with" in command("plan", study_file, *three).out
     assert "all stay open with 1 seed;" in command("plan", study_file, "--set", "grid.seed={count: 1}").out
     power = json.loads(command("plan", study_file, *three, "--json").out)["power"]
     assert power["seeds"] == 3
