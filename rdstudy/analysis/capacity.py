@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -34,7 +33,7 @@ def capacity(
         positive where the deep network is worse; `margin_nats verdict look looks seeds reason`, not measurable
         where either NLL is unreliable. No rows where only one depth was trained.
     """
-    rows: list[dict[str, Any]] = []
+    rows: list[dict[str, object]] = []
     pairs = _pairs(replicates(table))
     for criterion in CRITERIA:
         questions, depths, betas = [], [], []
@@ -55,7 +54,7 @@ def capacity(
 
 def _pairs(settings: Sequence[Replicates]) -> list[tuple[Replicates, Replicates]]:
     """The shallowest and the deepest setting of those that differ in depth alone."""
-    alike: dict[tuple[Any, ...], list[Replicates]] = {}
+    alike: dict[tuple[object, ...], list[Replicates]] = {}
     for one in settings:
         key = tuple(str(one.setting[name]) for name in SETTING if name != "depth")
         alike.setdefault(key, []).append(one)

@@ -12,7 +12,6 @@ than the exact binomial interval, as a bootstrap of few groups would be.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -54,7 +53,7 @@ def claims_summary(found: pd.DataFrame, *, draws: int = _DRAWS) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def _summary(group: pd.DataFrame, draws: int) -> dict[str, Any]:
+def _summary(group: pd.DataFrame, draws: int) -> dict[str, object]:
     verdicts = group["verdict"].to_numpy()
     counts = {name: int((verdicts == name).sum()) for name in VERDICTS}
     names = [name for name in GROUPS if name in group.columns]

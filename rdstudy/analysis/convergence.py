@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -50,7 +49,7 @@ def convergence(table: pd.DataFrame | Sequence[Replicates], *, margin_nats: floa
         otherwise, and with fewer than three seeds.
     """
     settings = [_curve(setting) for setting in replicates(table)]
-    regrets: dict[tuple[int, float], dict[str, Any]] = {}
+    regrets: dict[tuple[int, float], dict[str, object]] = {}
     for beta in sorted({float(beta) for one in settings for beta in one.betas}, reverse=True):
         asked = [(k, _regret(one, beta)) for k, one in enumerate(settings) if beta in one.betas]
         usable = [(k, one) for k, one in asked if one.points]
@@ -75,7 +74,7 @@ def convergence(table: pd.DataFrame | Sequence[Replicates], *, margin_nats: floa
 
 @dataclass(frozen=True)
 class _Curve:
-    setting: Mapping[str, Any]
+    setting: Mapping[str, object]
     betas: Float[np.ndarray, " betas"]
     distortion: Float[np.ndarray, "seeds betas"]
     rate: Float[np.ndarray, "seeds betas"]
@@ -94,8 +93,8 @@ def _regret(curve: _Curve, beta: float) -> Differences:
 
 
 def _rows(
-    curve: _Curve, number: int, regrets: Mapping[tuple[int, float], dict[str, Any]], smallest: float
-) -> list[dict[str, Any]]:
+    curve: _Curve, number: int, regrets: Mapping[tuple[int, float], dict[str, object]], smallest: float
+) -> list[dict[str, object]]:
     d, r = mean_interval(curve.distortion).mean, mean_interval(curve.rate).mean
     rows = []
     for k, beta in enumerate(map(float, curve.betas)):

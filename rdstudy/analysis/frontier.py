@@ -9,7 +9,7 @@ seeds would give on this training and test set; they do not cover the drawing of
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -67,7 +67,7 @@ def interval_columns(quantity: str) -> tuple[str, str, str]:
     return quantity, f"{stem}_low", f"{stem}_high"
 
 
-def _points(setting: Replicates) -> list[dict[str, Any]]:
+def _points(setting: Replicates) -> list[dict[str, object]]:
     rows = []
     for population in POPULATIONS:
         means = {quantity: mean_interval(setting.of(population, quantity)) for quantity in DRAWN}

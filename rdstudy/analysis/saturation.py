@@ -9,7 +9,6 @@ examples. Once the estimate is there, a larger rate only moves R - I, which is t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -88,7 +87,7 @@ def saturation(table: pd.DataFrame | Sequence[Replicates], *, deficit_nats: floa
     return pd.DataFrame(rows, columns=[*SETTING, "population", *_COLUMNS])
 
 
-def _saturation(setting: Replicates, population: str, deficit: float) -> dict[str, Any]:
+def _saturation(setting: Replicates, population: str, deficit: float) -> dict[str, object]:
     deficits = deficits_of(setting, population)
     if not np.isfinite(deficits).any():
         return {"n_seeds": 0, "saturates": NOT_MEASURED}

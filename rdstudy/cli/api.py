@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from rdstudy.storage.paths import StoragePath, default_results, storage_path
 from rdstudy.study import Study, load_study, located, parse_study
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rdstudy.execution.run import RunResult
     from rdstudy.execution.status import StudyStatus
 
-StudyLike: TypeAlias = str | Path | Study | Mapping[str, Any]
+StudyLike: TypeAlias = str | Path | Study | Mapping[str, object]
 """A study file's path, a `Study`, or a mapping with the keys of a study file."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -223,7 +223,7 @@ def _draw(record: CellRecord, png: Path) -> None:
     atomic_write(png, lambda file: file.write(drawn))
 
 
-def _setting(value: Any) -> str:
+def _setting(value: object) -> str:
     if value is None or value != value:
         return "-"
     if isinstance(value, float):

@@ -7,7 +7,7 @@ import json
 import math
 import numbers
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
     from rdstudy.study import Study
 
 
-def as_json(keys: str) -> Any:
+def as_json(keys: str) -> object:
     """The option `--json` of a command, whose document has these keys."""
     return typer.Option(
         "--json", help=f"Print one JSON document instead, with the keys {keys}; unknown values are null."
     )
 
 
-def print_document(document: Mapping[str, Any]) -> None:
+def print_document(document: Mapping[str, object]) -> None:
     """Print a document."""
     print(json.dumps(plain(document), indent=2, allow_nan=False))
 
 
-def plain(value: Any) -> Any:
+def plain(value: object) -> object:
     """A value for JSON: NaN becomes null, a table a list of mappings, a time ISO 8601, anything else text."""
     if hasattr(value, "to_dict") and hasattr(value, "columns"):  # a data frame
         value = value.to_dict("records")
@@ -55,7 +55,7 @@ STATUS_FIELDS = (
 )
 
 
-def status_document(study: Study, folder: StoragePath, now: StudyStatus) -> dict[str, Any]:
+def status_document(study: Study, folder: StoragePath, now: StudyStatus) -> dict[str, object]:
     """Numbers of cells, and why some failed or were stopped early."""
     return {
         "study": study.name,
@@ -69,18 +69,18 @@ def status_document(study: Study, folder: StoragePath, now: StudyStatus) -> dict
     }
 
 
-def search_document(now: StudyStatus) -> dict[str, Any] | None:
+def search_document(now: StudyStatus) -> dict[str, object] | None:
     """Results of a search so far; None if the study has none."""
     if now.search is None:
         return None
     from rdstudy.execution.search.search import Curves
 
     seeker = now.search.seeker
-    settings: list[dict[str, Any]] = []
+    settings: list[dict[str, object]] = []
     hypervolume: float | None = None
     if isinstance(seeker, Curves):
         for setting, found in seeker.estimates().items():
-            known: dict[str, Any] = {"beta": None, "beta_low": None, "beta_high": None, "cells": 0}
+            known: dict[str, object] = {"beta": None, "beta_low": None, "beta_high": None, "cells": 0}
             if found is not None:
                 known = {"beta": found.beta, "beta_low": found.low, "beta_high": found.high, "cells": found.points}
             settings.append({**dict(setting.axes), **known})

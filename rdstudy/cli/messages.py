@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.text import Text
@@ -25,7 +25,7 @@ def print_status(console: Console, study: Study, folder: StoragePath, now: Study
         )
 
 
-def print_active_run(console: Console, holder: Mapping[str, Any] | None, now: StudyStatus) -> None:
+def print_active_run(console: Console, holder: Mapping[str, object] | None, now: StudyStatus) -> None:
     from rdstudy.storage.lock import name_of
 
     if holder is not None:

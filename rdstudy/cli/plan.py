@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from rich.console import Console
 
@@ -56,11 +56,11 @@ def plan(
         _print_power(console, planned.power)
 
 
-def _document(planned: StudyPlan) -> dict[str, Any]:
+def _document(planned: StudyPlan) -> dict[str, object]:
     from rdstudy.cli.live import kinds_of
 
     names, estimate = [*ESTIMATES.split(", "), "from_finished_packs"], planned.estimate
-    kinds: list[dict[str, Any]] = []
+    kinds: list[dict[str, object]] = []
     if estimate is not None:
         seconds = _seconds(planned.packs, estimate)
         kinds = [
@@ -75,7 +75,7 @@ def _document(planned: StudyPlan) -> dict[str, Any]:
     }
 
 
-def _power_document(power: Power) -> dict[str, Any]:
+def _power_document(power: Power) -> dict[str, object]:
     return {name: getattr(power, name) for name in ("seeds", "comparisons", "compared", "margin_nats", "table")}
 
 

@@ -10,7 +10,7 @@ import typer
 from rdstudy.cli.exit_codes import FAILED
 from rdstudy.cli.json_output import as_json, print_document
 from rdstudy.cli.messages import print_stopped
-from rdstudy.cli.options import Address, ResultsPlace, Settings, UseRay
+from rdstudy.cli.options import Address, AllowPlugins, ResultsPlace, Settings, UseRay
 from rdstudy.cli.terminal import console_for
 from rdstudy.errors import UserError
 
@@ -40,6 +40,7 @@ def remeasure(
         str | None, typer.Option(metavar="M|all", help="Examples per population for the NLL.")
     ] = None,
     settings: Settings = None,
+    allow_plugins: AllowPlugins = False,
     address: Address = None,
     ray: UseRay = True,
     json_wanted: Annotated[

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -68,7 +68,7 @@ def run(
         raise typer.Exit(FAILED)
 
 
-def _document(result: RunResult) -> dict[str, Any]:
+def _document(result: RunResult) -> dict[str, object]:
     status = result.status
     return status_document(result.study, result.results, status) | {
         "diverged": status.diverged,

@@ -8,7 +8,7 @@ import typer
 
 from rdstudy.cli.exit_codes import FAILED
 from rdstudy.cli.json_output import as_json, print_document
-from rdstudy.cli.options import ResultsPlace, Settings
+from rdstudy.cli.options import AllowPlugins, ResultsPlace, Settings
 from rdstudy.cli.terminal import console_for
 
 
@@ -17,6 +17,7 @@ def verify(
     cells: Annotated[int, typer.Option(help="Number of finished cells to train again.")] = 5,
     seed: Annotated[int, typer.Option(help="Seed of the random choice of cells.")] = 0,
     settings: Settings = None,
+    allow_plugins: AllowPlugins = False,
     json_wanted: Annotated[
         bool,
         as_json(

@@ -57,6 +57,7 @@ def decompose_rate(
     draws_per_example: int = 1,
     examples: int | None = None,
     chunk_size: int | None = None,
+    rates: Float[Tensor, " examples"] | None = None,
     log_prior: LogDensity | None = None,
 ) -> RateDecomposition:
     """Split the rate of a population into mutual information and marginal KL, from shared draws.
@@ -87,8 +88,9 @@ def decompose_rate(
         draws_per_example: draws of z from each posterior.
         examples: number of examples whose posteriors are drawn from; default all.
         chunk_size: pairs (z, example) evaluated at once, as in `log_aggregate_posterior`.
+        rates: KL(q(z|x) || p(z)) of every example in closed form, in nats; default: under N(0, I).
         log_prior: log p(z) of float64 draws, for a prior whose rate has no closed form: the rate is then the mean of
-            log q(z|x) - log p(z), the marginal KL that of log q(z) - log p(z). Default: N(0, I), in closed form.
+            log q(z|x) - log p(z), the marginal KL that of log q(z) - log p(z). Default: the closed form is used.
 
     Returns:
         The three estimates in nats and the ceiling. `count` is the number of draws; of the rate, of examples.
@@ -133,7 +135,8 @@ def decompose_rate(
 
     information = estimate(drawn.own - drawn.aggregate, second.own - second.aggregate)
     if log_prior is None:
-        closed = StandardNormal().rate(Posterior(mean, log_std)).mean().item()
+        rates = StandardNormal().rate(Posterior(mean, log_std)) if rates is None else rates.double()
+        closed = rates.mean().item()
         rate = Estimate(closed, 0.0, total)
         marginal = Estimate(closed - information.value, information.standard_error, information.count)
     else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from jaxtyping import UInt8
 from torch import Tensor
@@ -20,7 +19,7 @@ class Evaluator:
     """Measures models as the study's `evaluation` section says, and makes their rows."""
 
     def __init__(
-        self, study: Study, images: UInt8[Tensor, "examples pixels"], provenance: Callable[[], Mapping[str, Any]]
+        self, study: Study, images: UInt8[Tensor, "examples pixels"], provenance: Callable[[], Mapping[str, object]]
     ) -> None:
         """
         Args:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
@@ -95,7 +94,7 @@ class PackRun:
         """Training time of the pack, over all interruptions."""
         return self._seconds_before + time.monotonic() - self._started
 
-    def provenance(self) -> dict[str, Any]:
+    def provenance(self) -> dict[str, object]:
         """Provenance columns of a row made now."""
         return {**self._provenance, "seconds": self.seconds}
 

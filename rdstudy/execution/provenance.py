@@ -7,7 +7,6 @@ import platform
 import socket
 import subprocess
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
@@ -54,7 +53,7 @@ def device_name(device: torch.device) -> str:
     return device.type
 
 
-def provenance(device: torch.device, commit: Commit | None) -> dict[str, Any]:
+def provenance(device: torch.device, commit: Commit | None) -> dict[str, object]:
     """The provenance columns that are the same for every row of a pack."""
     return {
         "device": device_name(device),

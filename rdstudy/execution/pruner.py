@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from rdstudy.execution.rows import empty_final_rows
 from rdstudy.storage.schema import OK, STOPPED, TEST, VALIDATION, Measurement
@@ -23,7 +22,9 @@ class Pruner:
         """
         self.study, self.limits = study, limits
 
-    def stopped_rows(self, cell: Cell, rows: Sequence[Measurement], provenance: Mapping[str, Any]) -> list[Measurement]:
+    def stopped_rows(
+        self, cell: Cell, rows: Sequence[Measurement], provenance: Mapping[str, object]
+    ) -> list[Measurement]:
         """The rows of a cell to be stopped: those up to the step that exceeded its limit, and empty final rows.
 
         Args:

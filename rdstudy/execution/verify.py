@@ -29,6 +29,7 @@ from rdstudy.execution.executors import run_in_process
 from rdstudy.execution.protocols import RunContext
 from rdstudy.execution.results_folder import TableWriter, open_results
 from rdstudy.execution.status import study_status
+from rdstudy.models import parts
 from rdstudy.storage.lists import column_of, spread_lists
 from rdstudy.storage.paths import StoragePath
 from rdstudy.storage.study_record import load_study_record, recorded_fingerprints, recorded_study
@@ -36,6 +37,7 @@ from rdstudy.storage.table import load_measurements
 from rdstudy.study import Cell, Study
 from rdstudy.study.data import load_data
 from rdstudy.study.measures import measure_classes, measured_columns
+from rdstudy.study.registry import PARTS, may_import, require_permission
 from rdstudy.training.packs import Pack, plan_packs
 
 Verdict = Literal["same bits", "within rounding", "different"]
@@ -167,7 +169,8 @@ def draw_cells(recorded: Sequence[Recorded], n: int, seed: int) -> list[tuple[Re
 def contradictions(recorded: Recorded) -> list[str]:
     """Contradictions within a table, found without training.
 
-    Checked: a row's settings belong to its cell_id; -ELBO = D + R; marginal KL = R - I; I is at most its ceiling.
+    Checked: a row's settings belong to its cell_id; -ELBO = D + R; marginal KL = R - I, where R has a closed form and
+    the prior's code may be imported; I is at most its ceiling.
     """
     table = load_measurements(recorded.folder)
     table["numerics"] = table["numerics"].fillna(1)  # tables made before there was the column
@@ -183,9 +186,9 @@ def contradictions(recorded: Recorded) -> list[str]:
     d, r, i = (table[name].astype(float) for name in ("distortion_nats", "rate_nats", "mi_nats"))
     laws = {
         "elbo_nats = -(distortion_nats + rate_nats)": table["elbo_nats"] + d + r,
-        # Of a subsample, R is that of the subsample, which is no column.
+        # Of a subsample, R is that of the subsample, which is no column. By draws, each of the three has its own error.
         "marginal_kl_nats = rate_nats - mi_nats": (table["marginal_kl_nats"] - (r - i)).where(
-            table["mi_examples"] == table["n_examples"]
+            (table["mi_examples"] == table["n_examples"]) & table["prior"].map(_has_closed_rate).astype(bool)
         ),
         "mi_nats <= mi_ceiling_nats": (i - table["mi_ceiling_nats"]).clip(lower=0),
     }
@@ -193,6 +196,10 @@ def contradictions(recorded: Recorded) -> list[str]:
         for row in table[excess.abs() > NOISE * (1 + d.abs() + r.abs())].itertuples():
             found.append(f"cell {row.cell_id}, step {row.step}, {row.population}: not {law}")
     return found
+
+
+def _has_closed_rate(prior: str) -> bool:
+    return may_import(prior) and parts.prior(prior).closed_form
 
 
 def train_again(
@@ -209,9 +216,15 @@ def train_again(
         The table of the new rows.
 
     Raises:
-        UserError: the data are missing, or differ from those of the results folder.
+        UserError: the data are missing, or differ from those of the results folder; or a cell has a part that is a
+            plugin, and plugins were not allowed.
     """
     study = recorded.study
+    for kind, value in sorted({(kind, getattr(cell, kind)) for cell in cells for kind in PARTS}):
+        try:
+            require_permission(kind, value)
+        except ValueError as error:
+            raise UserError(f"{recorded.folder}: {error}") from None
     data = load_data(study, sorted({cell.data_seed for cell in cells}))
     fingerprints = recorded_fingerprints(load_study_record(recorded.folder))
     for seed, fingerprint in data.fingerprints.items():

@@ -55,6 +55,11 @@ class VAE(nn.Module):
         """E[x|z] as intensities in [0, 1], for what `decode` gave."""
         return self._likelihood.mean_image(output)
 
+    @property
+    def rate_in_closed_form(self) -> bool:
+        """Whether `rate` is the KL in closed form, and so does not depend on z."""
+        return self._prior.closed_form
+
     def rate(self, posterior: Posterior, z: Float[Tensor, "*examples latent"]) -> Float[Tensor, "*examples"]:
         """KL(q(z|x) || p(z)) in nats, or where it has no closed form log q(z|x) - log p(z) at these z."""
         stacked = Posterior(posterior.mean[None], posterior.log_std[None])

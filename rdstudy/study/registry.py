@@ -66,16 +66,26 @@ def is_plugin(value: str) -> bool:
     return ":" in value
 
 
+def plugins_allowed() -> bool:
+    """Whether this process may import plugins."""
+    return _Permission.granted
+
+
+def may_import(value: str) -> bool:
+    """Whether the class of a value may be imported: it is in the registry, or plugins were allowed."""
+    return _Permission.granted or not is_plugin(value)
+
+
 def require_permission(kind: str, value: str) -> None:
     """Refuse a plugin unless plugins were allowed.
 
     Raises:
         ValueError: the value is a plugin, and plugins were not allowed.
     """
-    if is_plugin(value) and not _Permission.granted:
+    if not may_import(value):
         raise ValueError(
             f"{kind} {value} is code of your own, which is imported only if you say so: "
-            "rdstudy run --allow-plugins, or rdstudy.study.registry.allow_plugins() in Python"
+            "--allow-plugins, or rdstudy.study.registry.allow_plugins() in Python"
         )
 
 
@@ -140,8 +150,10 @@ def load_class(kind: str, value: str) -> tuple[type, tuple[int | float, ...]]:
     """Import the class of a value, and what it is made with.
 
     Raises:
-        ValueError: as `reference`; or a plugin that cannot be imported, or whose source is not that of the hash.
+        ValueError: as `reference`; or a plugin that is not allowed, that cannot be imported, or whose source is not
+            that of the hash.
     """
+    require_permission(kind, value)
     found = reference(kind, value)
     if found.source_hash is not None and found.source_hash != _source_hash(found):
         raise ValueError(

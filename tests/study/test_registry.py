@@ -2,6 +2,7 @@ import sys
 
 import pytest
 
+from rdstudy.models import parts
 from rdstudy.storage.paths import storage_path
 from rdstudy.storage.table import load_measurements
 from rdstudy.study import StudyError, parse_study
@@ -18,7 +19,7 @@ class Own(StandardNormal):
 @pytest.fixture
 def plugin(tmp_path, monkeypatch):
     """A module `own_priors` that can be imported, and that no other test has imported."""
-    (tmp_path / "own_priors.py").write_text(SOURCE.format('"""A prior of one\'s own."""'))
+    (tmp_path / "own_priors.py").write_text(SOURCE.format(f'"""A prior of {tmp_path.name}."""'))
     monkeypatch.syspath_prepend(str(tmp_path))
     yield "own_priors:Own"
     sys.modules.pop("own_priors", None)
@@ -52,3 +53,20 @@ def test_code_of_ones_own_is_imported_only_where_that_is_allowed(command, study_
     allow_plugins(False)
     with pytest.raises(StudyError, match="--allow-plugins"):
         parse_study(study_file.read_text().replace(plugin, f'"{name}"'))
+
+
+def test_a_table_of_a_plugin_is_verified_only_with_permission_and_obeys_the_laws_of_a_closed_form(
+    command, study_file, plugin
+):
+    text = study_file.read_text() + "\n"
+    study_file.write_text(text.replace("  depth:", f"  prior: [{plugin}, standard_normal]\n  depth:"))
+    assert command("run", study_file, "--no-ray", "--results", "out", "--allow-plugins").code == 0
+    allow_plugins(False)
+    sys.modules.pop("own_priors", None)
+    parts.prior.cache_clear()
+    refused = command("verify", "out", "--cells", "8")
+    assert refused.code == 2
+    assert "--allow-plugins" in refused.err
+    assert "own_priors" not in sys.modules
+    ended = command("verify", "out", "--cells", "8", "--allow-plugins")
+    assert ended.code == 0, ended.out

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -75,7 +74,7 @@ def published_predictions(table: pd.DataFrame | Sequence[Replicates], published:
     return worst[[*names[:at], "statement", *names[at:]]].reset_index(drop=True)
 
 
-def _tested(condition: Condition) -> dict[str, Any]:
+def _tested(condition: Condition) -> dict[str, object]:
     found = mean_interval(condition.effects[:, None], _BOTH_SIDES)
     mean, low, high = (float(part[0]) for part in (found.mean, found.low, found.high))
     n_seeds = int(found.count[0])

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
@@ -25,7 +24,7 @@ CHECKERBOARD, RANDOM = "checkerboard", "random"
 class Setup:
     """The curves of one setup by (split, depth)."""
 
-    names: Mapping[str, Any]
+    names: Mapping[str, object]
     curves: Mapping[tuple[str, int], Replicates]
 
     def values(self, split: str, depth: int, population: str, quantity: str = "distortion_nats") -> pd.DataFrame:
@@ -47,7 +46,7 @@ def setups(settings: Sequence[Replicates]) -> list[Setup]:
         and setting.setting["depth"] in DEPTHS.values()
     ]
     most = max((setting.setting["train_size"] or 0 for setting in usable), default=0)
-    found: dict[tuple[Any, ...], dict[tuple[str, int], Replicates]] = {}
+    found: dict[tuple[object, ...], dict[tuple[str, int], Replicates]] = {}
     for setting in usable:
         if (setting.setting["train_size"] or 0) == most:
             given = (setting.setting[name] for name in SETUP)

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from rdstudy.evaluation.population import EncodedPopulation
 
-STANDARD_NORMAL = "standard_normal"
 FLOP_PER_PAIR = 150.0
 """Cost of one pair of a draw and an example: the operations of a matrix product that takes equally long (measured)."""
 
@@ -77,15 +76,19 @@ class MutualInformation(Scheduled, Measure):
         """The estimates over the first `examples` of the population; the active units over all."""
         from rdstudy.evaluation.gaussian import active_units
         from rdstudy.evaluation.mutual_information import decompose_rate
+        from rdstudy.models.objective import Posterior
 
         model, (mean, log_std) = population.model, population.posterior
         m = examples_of(self.examples, len(population))
+        closed = model.rate_in_closed_form
+        encoded = Posterior(mean[:m].double(), log_std[:m].double())
         split = decompose_rate(
             mean[:m],
             log_std[:m],
             generator=rng,
             draws_per_example=self.draws,
-            log_prior=None if model.shape.prior == STANDARD_NORMAL else model.log_prior,
+            rates=model.rate(encoded, encoded.mean) if closed else None,
+            log_prior=None if closed else model.log_prior,
         )
         return {
             "mi_nats": split.mutual_information.value,

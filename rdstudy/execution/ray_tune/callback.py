@@ -35,7 +35,7 @@ class TuneCallback(Callback):  # type: ignore[misc]  # Ray is untyped
         self.refused = 0
         self.active_trials: set[str] = set()
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         """Nothing: Tune saves its callbacks for its own way of resuming, which is not used."""
         return {}
 

@@ -10,7 +10,6 @@ import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import ray
 
@@ -34,7 +33,7 @@ def cluster(address: str | None, *, object_store_bytes: int, preload: bool = Fal
         UserError: there is no cluster at the address.
     """
     logging.getLogger("ray").setLevel(logging.CRITICAL)  # failures reach the user through the listener
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    quiet: dict[str, object] = {"log_to_driver": False, "logging_level": logging.ERROR}
     address = address or os.environ.get("RAY_ADDRESS")
     files: str | None = None
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import ray
 from ray import tune
@@ -23,7 +22,7 @@ from ray.tune.progress_reporter import TrialProgressCallback
 class _Workers(RayActorManager):  # type: ignore[misc]  # Ray is untyped
     """Tune's workers; one that Ray killed for lack of memory counts as crashed."""
 
-    def _actor_task_failed(self, tracked_actor_task: Any, exception: Exception) -> None:
+    def _actor_task_failed(self, tracked_actor_task: object, exception: Exception) -> None:
         if isinstance(exception, ray.exceptions.OutOfMemoryError):
             exception = ray.exceptions.RayActorError(error_msg=str(exception))
         super()._actor_task_failed(tracked_actor_task, exception)
@@ -37,9 +36,9 @@ class _Classes:
     """
 
     def __init__(self) -> None:
-        self._remote: dict[type, Any] = {}
+        self._remote: dict[type, object] = {}
 
-    def get(self, trainable: type) -> Any:
+    def get(self, trainable: type) -> object:
         """The remote class of a trainable, registered once."""
         if trainable not in self._remote:
             self._remote[trainable] = ray.remote(trainable)
@@ -49,7 +48,7 @@ class _Classes:
 class _Controller(tune_controller.TuneController):  # type: ignore[misc]  # Ray is untyped
     """Tune's loop with constant memory: ended trials are dropped."""
 
-    def __init__(self, *, callbacks: list[tune.Callback], **options: Any) -> None:
+    def __init__(self, *, callbacks: list[tune.Callback], **options: object) -> None:
         # Tune's own reporter prints nothing here, but would keep every trial.
         ours = [callback for callback in callbacks if not isinstance(callback, TrialProgressCallback)]
         super().__init__(callbacks=ours, **options)
@@ -64,7 +63,7 @@ class _Controller(tune_controller.TuneController):  # type: ignore[misc]  # Ray 
         for kept in (self._live_trials, self._stopped_trials, self._failed_trials, self._resetting_trials):
             kept.difference_update(ended)
 
-    def _mark_trial_to_checkpoint(self, trial: Any) -> None:
+    def _mark_trial_to_checkpoint(self, trial: object) -> None:
         """Do nothing, because no trial is saved."""
 
     def checkpoint(self, force: bool = False, wait: bool = False) -> None:
@@ -80,7 +79,7 @@ def in_charge(*, own_machine: bool) -> Iterator[None]:
     Args:
         own_machine: whether Ray was started by this process, so that all workers have its environment.
     """
-    ours: list[tuple[Any, str, Any]] = [
+    ours: list[tuple[object, str, object]] = [
         (tune_controller, "RayActorManager", _Workers),
         (tune.tune, "TuneController", _Controller),
     ]

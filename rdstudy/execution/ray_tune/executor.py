@@ -27,6 +27,7 @@ from rdstudy.execution.ray_tune.searcher import Packs, PackSearcher
 from rdstudy.execution.ray_tune.trainable import FetchedData, PackTrainable
 from rdstudy.storage.files import StorageError
 from rdstudy.storage.paths import absolute
+from rdstudy.study.registry import plugins_allowed
 from rdstudy.training.packs import Pack
 
 _log = logging.getLogger(__name__)
@@ -58,6 +59,7 @@ def run_on_ray(
         commit=context.commit,
         remeasure=context.remeasure,
         versions=Versions.here(),
+        plugins=plugins_allowed(),
         driver=ray.get_runtime_context().get_node_id(),
     )
     trainable = tune.with_resources(trainable, {"cpu": context.study.resources.cpus_per_pack, "gpu": gpus})

@@ -25,6 +25,7 @@ from rdstudy.storage.files import StorageError
 from rdstudy.storage.paths import storage_path
 from rdstudy.study import Cell, Study
 from rdstudy.study.early_stopping import from_json
+from rdstudy.study.registry import allow_plugins
 from rdstudy.training.packs import Pack
 
 REPORT_SECONDS = 10.0
@@ -65,8 +66,10 @@ class PackTrainable(tune.Trainable):  # type: ignore[misc]  # Ray is untyped
         commit: Commit | None,
         remeasure: bool,
         versions: Versions,
+        plugins: bool,
         driver: str,
     ) -> None:
+        allow_plugins(plugins)
         device = Study.model_validate_json(study).resources.device
         elsewhere = ray.get_runtime_context().get_node_id() != driver
         self.fault = complaint(versions, results, None, device) if elsewhere else None
