@@ -62,7 +62,7 @@ def test_a_plan_on_a_busy_machine_says_that_others_slow_it(command, study_file):
             other.wait()
     said = re.search(r"other programs take (\d+)% of this machine's CPU time now; without them about ", planned)
     assert said is not None
-    assert 30 <= int(said[1]) <= 95
+    assert 30 <= int(said[1]) <= 100
 
 
 def test_an_extended_grid_trains_only_the_new_cells(command, study_file, tmp_path):
