@@ -10,6 +10,7 @@ SIDE_BY_SIDE := -n auto --dist loadfile --no-loadscope-reorder
 quickstart: install
 	$(BIN)/rdstudy run studies/quickstart.yaml
 	$(BIN)/rdstudy report results/quickstart
+	@echo "Here rdstudy is $(BIN)/rdstudy and python is $(BIN)/python."
 
 # The committed reference studies' pages and figures, again from their tables.
 reference-report: install

@@ -44,7 +44,7 @@ REDUCED_NATS = 1.0
 with two others on average."""
 
 MAX_UNRELIABLE_SHARE = 0.05
-"""An NLL for which the importance weights of more examples than this are unreliable is not judged."""
+"""An NLL for which the importance weights of more examples than this are unreliable is marked and not judged."""
 
 OTHER_SEEDS, VALIDATION_IMAGES, GIVEN = "other seeds", "validation images of other seeds", "given"
 
@@ -291,5 +291,5 @@ def _why_open(found: Contrasts, at: int, asked: Question, low: float, high: floa
     if low > 0 or high < 0 or (low > -margin and high < margin):
         return "the interval alone would decide, but not at the level left for this look and this many settings"
     if high < margin:
-        return f"no smaller beta is better by {margin:g} nats, but whether all are worse is not decided"
+        return f"a gain of {margin:g} nats is excluded, but a loss is not shown"
     return "the interval is too wide"

@@ -7,6 +7,7 @@ result.measurements()         pandas.DataFrame
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -118,9 +119,30 @@ def write_report(
     Raises:
         UserError: there is no study in the folder, a format is unknown, or the CSV cannot be read.
     """
-    from rdstudy.cli.report import make_report
+    import pandas as pd
 
-    return make_report(storage_path(results), formats=formats, published=published)
+    from rdstudy import report
+    from rdstudy.execution.status import study_status
+    from rdstudy.storage import load_measurements
+    from rdstudy.storage.study_record import load_study_record, recorded_study
+
+    folder = storage_path(results)
+    record = load_study_record(folder)
+    status = study_status(recorded_study(folder), folder)
+    search = None
+    if status.search is not None:
+        from rdstudy.execution.search import load_outcomes, summarise
+
+        search = summarise(status.search, load_outcomes(folder))
+    return report.write_report(
+        folder,
+        load_measurements(folder),
+        record,
+        formats=[name.strip() for name in formats],
+        compare=published,
+        planned=pd.DataFrame([{"cell_id": i, **dataclasses.asdict(cell)} for i, cell in status.cells.items()]),
+        search=search,
+    )
 
 
 def _study(study: StudyLike, settings: Sequence[str]) -> Study:

@@ -306,9 +306,16 @@ def curves_table(curves: pd.DataFrame) -> Group:
     ordered = curves.sort_values([*axes[:-1], "beta"], ascending=[True] * (len(axes) - 1) + [False])
     for _, row in ordered.head(MAX_POINTS).iterrows():
         cells = [f"{row[axis]:g}" if axis == "beta" else str(row[axis]) for axis in axes]
-        table.add(*cells, *(_number(n, float(row[n])) for n in shown))
-    more = len(ordered) - MAX_POINTS
-    return Group(table, *([Text(f"and {more} more: analyses/frontier.csv")] if more > 0 else []))
+        values = [_number(n, float(row[n])) for n in shown]
+        if "nll_nats" in shown and row["nll_unreliable"]:
+            values[-1] += "?"
+        table.add(*cells, *values)
+    notes = []
+    if ordered.loc[ordered["nll_nats"].notna(), "nll_unreliable"].any():
+        notes.append(Text("?: too high, the importance weights of more than 5% of the examples are unreliable"))
+    if len(ordered) > MAX_POINTS:
+        notes.append(Text(f"and {len(ordered) - MAX_POINTS} more: analyses/frontier.csv"))
+    return Group(table, *notes)
 
 
 def _number(name: str, value: float) -> str:

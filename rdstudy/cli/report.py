@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +12,7 @@ from rdstudy.cli.options import ResultsPlace
 from rdstudy.cli.terminal import console_for
 
 if TYPE_CHECKING:
-    from rdstudy.storage.paths import StoragePath
+    pass
 
 
 def report(
@@ -37,6 +35,7 @@ def report(
 
     import pandas as pd
 
+    from rdstudy.cli.api import write_report
     from rdstudy.cli.live import curves_table
     from rdstudy.storage.study_record import recorded_study
 
@@ -52,7 +51,7 @@ def report(
         if open_page:
             webbrowser.open(written[0].resolve().as_uri())
         return
-    paths = make_report(results, formats=formats.split(","), published=published)
+    paths = write_report(results, formats=formats.split(","), published=published)
     folder = paths[0].parent
     curves = pd.read_parquet(folder / "analyses" / "frontier.parquet")
     curves = curves[curves["population"] == "test"]
@@ -69,42 +68,3 @@ def report(
         console.print(f"      rdstudy remeasure {results} --nll-draws 1000", soft_wrap=True)
     if open_page:
         webbrowser.open(paths[0].resolve().as_uri())
-
-
-def make_report(results: StoragePath, *, formats: Sequence[str], published: Path | None) -> list[Path]:
-    """Write the report of the study in a results folder.
-
-    Args:
-        results: the results folder.
-        formats: of the page: `html`, `md` or both.
-        published: a CSV of published curves, drawn behind the study's.
-
-    Returns:
-        The files written, the page first.
-
-    Raises:
-        UserError: there is no study in the folder, a format is unknown, or the CSV cannot be read.
-    """
-    import pandas as pd
-
-    from rdstudy.execution.status import study_status
-    from rdstudy.report import write_report
-    from rdstudy.storage import load_measurements
-    from rdstudy.storage.study_record import load_study_record, recorded_study
-
-    record = load_study_record(results)
-    status = study_status(recorded_study(results), results)
-    search = None
-    if status.search is not None:
-        from rdstudy.execution.search import load_outcomes, summarise
-
-        search = summarise(status.search, load_outcomes(results))
-    return write_report(
-        results,
-        load_measurements(results),
-        record,
-        formats=[name.strip() for name in formats],
-        compare=published,
-        planned=pd.DataFrame([{"cell_id": i, **dataclasses.asdict(cell)} for i, cell in status.cells.items()]),
-        search=search,
-    )

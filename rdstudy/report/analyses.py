@@ -10,15 +10,12 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from rdstudy import analysis
+from rdstudy.analysis.claims import MAX_UNRELIABLE_SHARE
 from rdstudy.analysis.replicates import SETTING, final_measurements, replicates, varying
 from rdstudy.report.text import clean_table
 
 if TYPE_CHECKING:
     from rdstudy.analysis.search_tables import SearchTables
-
-
-MAX_UNRELIABLE_SHARE = 0.05
-"""Share of a point's examples with unreliable importance weights above which its NLL is marked."""
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import pandas as pd
 
 from rdstudy.analysis import CRITERIA, setting_label
-from rdstudy.analysis.verdicts import NOT_MEASURABLE
 from rdstudy.report import sentences
 from rdstudy.report.analyses import Analyses
 from rdstudy.report.chosen import best_beta_chosen, search_chosen
-from rdstudy.report.claim_sentences import capacity_counts, depths
-from rdstudy.report.formatting import beta_range, number, short
-from rdstudy.report.verdicts import counts_text, main_criterion
+from rdstudy.report.claim_sentences import CRITERION_NAMES, by_criterion, capacity_counts, depths
+from rdstudy.report.formatting import beta_range, joined, number, short
+from rdstudy.report.verdicts import measurable
 from rdstudy.storage.schema import TEST, TRAIN, VALIDATION
 
 MAX_LISTED = 2
@@ -119,17 +118,18 @@ def _span(frame: pd.DataFrame, name: str) -> str:
 
 
 def _effects(analyses: Analyses) -> str:
-    """The verdicts on lowering beta, and on depth, by test distortion."""
-    rows = main_criterion(analyses.claims)
-    rows = rows[rows["claim"] == "lowering_beta"]
-    parts = []
-    if (rows["verdict"] != NOT_MEASURABLE).any():
-        start = rows["reference_beta"].dropna().unique()
-        parts.append(f"lowering beta{f' from {start[0]:g}' if len(start) == 1 else ''} is {counts_text(rows)}")
-    depth = main_criterion(analyses.capacity)
-    if len(depth):
-        parts.append(f"{depths(depth)} is {capacity_counts(depth)}")
-    return f"By test distortion, {'; '.join(parts)}." if parts else ""
+    """The verdicts on lowering beta, and on depth, by every criterion that could be judged."""
+    lowering = measurable(analyses.claims[analyses.claims["claim"] == "lowering_beta"])
+    said = []
+    if lowering:
+        start = lowering[0]["reference_beta"].dropna().unique()
+        said.append(f"Lowering beta{f' from {start[0]:g}' if len(start) == 1 else ''} is {by_criterion(lowering)}.")
+    depth = measurable(analyses.capacity)
+    if depth:
+        versus = depths(depth[0])
+        counted = [f"by {CRITERION_NAMES[str(rows['criterion'].iloc[0])]} {capacity_counts(rows)}" for rows in depth]
+        said.append(f"{versus[:1].upper()}{versus[1:]} is {joined(counted)}.")
+    return " ".join(said)
 
 
 def _trust(analyses: Analyses, several: bool) -> str:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from rdstudy.analysis import CLAIMS, CRITERIA
 from rdstudy.report.analyses import Analyses
-from rdstudy.report.claim_sentences import capacity_sentence, claim_sentence, depths, summary_sentence
+from rdstudy.report.claim_sentences import by_criterion, capacity_sentence, claim_sentence, depths, summary_sentence
 from rdstudy.report.claim_tables import capacity_table, claim_table
 from rdstudy.report.published import published_outcome, published_tables
 from rdstudy.report.sentences import setting_names
 from rdstudy.report.tables import Shown
-from rdstudy.report.verdicts import asks_the_paper, counts, main_criterion, setting_verdicts
+from rdstudy.report.verdicts import asks_the_paper, counts, main_criterion, measurable, setting_verdicts
 
 MAX_SENTENCES = 2
 """Settings of which each has a sentence of its own above the table."""
@@ -44,8 +44,8 @@ def claim_articles(analyses: Analyses) -> list[Claim]:
         found += _claims(analyses)
     rows = main_criterion(analyses.capacity)
     if rows["difference_nats"].notna().any():
-        sentence = capacity_sentence(rows, analyses.names)
-        found.append(Claim(f"Depth at each beta: {depths(rows)}", [sentence], [capacity_table(analyses)]))
+        said = [capacity_sentence(one, analyses.names) for one in measurable(analyses.capacity)]
+        found.append(Claim(f"Depth at each beta: {depths(rows)}", said, [capacity_table(analyses)]))
     return found
 
 
@@ -61,6 +61,10 @@ def _claims(analyses: Analyses) -> list[Claim]:
         summary = analyses.claims_summary
         of_claim = summary[(summary["claim"] == claim) & (summary["criterion"] == CRITERIA[0])]
         said = _each(analyses, claim) or [summary_sentence(of_claim.iloc[0])]
+        others = measurable(verdicts[verdicts["claim"] == claim])[1:]
+        if others:
+            text = by_criterion(others)
+            said = [*said, f"{text[:1].upper()}{text[1:]}."]
         found.append(Claim(statement if paper else QUESTIONS[claim], said, [claim_table(analyses, claim)]))
     return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -11,6 +12,7 @@ from rdstudy.analysis import setting_label
 from rdstudy.analysis.claims import OTHER_SEEDS, VALIDATION_IMAGES
 from rdstudy.analysis.verdicts import BETTER, EQUIVALENT, NOT_MEASURABLE, OPEN, VERDICTS, WORSE
 from rdstudy.report.formatting import NOTHING, joined
+from rdstudy.report.verdicts import counts_text
 
 RULES = (
     "A gain is the difference of means over seeds from the reference beta to the smaller beta, taken within seeds; "
@@ -68,7 +70,7 @@ def claim_sentence(row: pd.Series) -> str:
         return f"Not measurable: {row['reason']}."
     name = CRITERION_NAMES[str(row["criterion"])]
     if row["claim"] == "underfitting":
-        name = "test distortion, less what the gap widens,"
+        name = "test distortion minus the rise of the gap"
     difference = float(row["difference_nats"])
     size = nats(abs(difference))
     text = f"From beta = {row['reference_beta']:g} to {row['beta']:g}, {name} "
@@ -88,6 +90,15 @@ def claim_sentence(row: pd.Series) -> str:
     }[verdict]
     seeds = int(row["seeds"])
     return f"{text}; {seeds} seed{'' if seeds == 1 else 's'}."
+
+
+def by_criterion(found: Sequence[pd.DataFrame]) -> str:
+    """ "by test distortion better in 2 of 2 settings and by test -ELBO worse in 1 and open in 1 of 2 settings".
+
+    Args:
+        found: the rows of each criterion, of one claim.
+    """
+    return joined([f"by {CRITERION_NAMES[str(rows['criterion'].iloc[0])]} {counts_text(rows)}" for rows in found])
 
 
 def summary_sentence(row: pd.Series) -> str:

@@ -7,9 +7,10 @@ from typing import Any
 
 import pandas as pd
 
+from rdstudy.analysis.claims import MAX_UNRELIABLE_SHARE
 from rdstudy.analysis.contrasts import MIN_SEEDS
 from rdstudy.analysis.replicates import setting_label
-from rdstudy.report.analyses import MAX_UNRELIABLE_SHARE, Analyses
+from rdstudy.report.analyses import Analyses
 from rdstudy.report.claim_sentences import CRITERION_NAMES
 from rdstudy.report.formatting import joined, number
 from rdstudy.storage.schema import TEST, TRAIN

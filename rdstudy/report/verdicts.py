@@ -5,12 +5,12 @@ from __future__ import annotations
 import pandas as pd
 
 from rdstudy.analysis import CRITERIA, SETTING
-from rdstudy.analysis.verdicts import VERDICTS
+from rdstudy.analysis.verdicts import NOT_MEASURABLE, VERDICTS
 from rdstudy.report.formatting import joined
 
 CLAIM_NAMES = {
     "lowering_beta": "lowering β",
-    "underfitting": "less mutual information",
+    "underfitting": "more mutual information",
     "beyond_saturation": "beyond saturation",
 }
 """The change that a claim is about, in two or three words: the head of its column in the map of verdicts."""
@@ -33,6 +33,12 @@ def setting_verdicts(claims: pd.DataFrame) -> pd.DataFrame:
 def main_criterion(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows by distortion, which every claim is judged by first."""
     return rows[rows["criterion"] == CRITERIA[0]]
+
+
+def measurable(rows: pd.DataFrame) -> list[pd.DataFrame]:
+    """The rows of each criterion by which at least one verdict could be given, distortion first."""
+    found = [rows[rows["criterion"] == criterion] for criterion in CRITERIA]
+    return [one for one in found if (one["verdict"] != NOT_MEASURABLE).any()]
 
 
 def counts(rows: pd.DataFrame) -> dict[str, int]:

@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 from rdstudy.analysis import capacity, claims, claims_summary
 from rdstudy.report import Analyses
 from rdstudy.report.answer import answer
-from rdstudy.report.claim_sentences import capacity_sentence, claim_sentence, nats, reasons_sentence, summary_sentence
+from rdstudy.report.claim_sentences import (
+    CRITERION_NAMES,
+    capacity_sentence,
+    claim_sentence,
+    nats,
+    reasons_sentence,
+    summary_sentence,
+)
 from rdstudy.report.sentences import best_sentence, convergence_counts, gap_sentence, shape_sentence
 from tests.analysis import PROPERTY
 from tests.analysis.synthetic import Gap, Planted, study_table
@@ -171,6 +178,25 @@ def test_the_answer_and_the_captions_have_the_numbers_of_their_tables(seed, sett
     assert sum(counts) == settings_
     numbers = [int(n) for n in re.findall(r"at (\d+)(?: of (?:\d+) points)?", convergence_counts(analyses))]
     assert sum(numbers) == len(analyses.convergence)
+
+
+@FEW
+@given(st.integers(0, 2**32 - 1), st.integers(1, 3), st.integers(3, 5))
+def test_the_answer_counts_the_verdicts_of_every_criterion_that_was_judged(seed, settings_, seeds):
+    """A gain in test distortion beside a loss in -ELBO is never told alone."""
+    generator = np.random.default_rng(seed)
+    betas = (5.0, 1.0, 0.3, 0.01)
+    planted = [Planted(through(betas, generator.normal(10, 20, 4)), depth=1 + k) for k in range(settings_)]
+    analyses = Analyses.of(study_table(planted, betas=betas, seeds=seeds, generator=generator))
+    said = " ".join(answer(analyses))
+    told = said[said.index("Lowering beta") :].partition(". ")[0]
+    for criterion, rows in analyses.claims[analyses.claims["claim"] == "lowering_beta"].groupby("criterion"):
+        counts = rows["verdict"].str.replace("_", " ").value_counts().to_dict()
+        found = re.search(rf"by {CRITERION_NAMES[str(criterion)]} (.*?) of {len(rows)} setting", told)
+        assert (found is not None) == (counts.get("not measurable", 0) < len(rows))
+        if found is not None:
+            words = re.findall(r"(better|worse|equivalent|open|not measurable) in (\d+)", found[1])
+            assert {word: int(n) for word, n in words} == counts
 
 
 def test_undecided_settings_count_either_way():

@@ -16,8 +16,8 @@ MAX_SETTINGS = 16
 _MEANINGS = {
     "lowering_beta": "Lowering \u03b2: from the beta nearest to 1 to the best smaller one.",
     "underfitting": (
-        "Less mutual information, undone: from a beta with little of it to one with most, what test distortion falls "
-        "less what the gap to training distortion widens."
+        "More mutual information: from a beta with little of it to the one with most, the fall of test distortion "
+        "minus the rise of the gap between test and training distortion."
     ),
     "beyond_saturation": "Beyond saturation: from the beta at which it saturates to the best smaller one.",
 }
