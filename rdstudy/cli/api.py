@@ -1,7 +1,7 @@
 """Run, plan, look at and report studies from Python: a notebook, a script, or another program.
 
 result = rdstudy.run("studies/quickstart.yaml", ray=False)
-result.status                 <StudyStatus: 18 cells, 18 finished, 0 missing>
+result.status                 <StudyStatus: 40 cells, 40 finished, 0 missing>
 result.measurements()         pandas.DataFrame
 """
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from rdstudy.cli.json_output import as_json, print_document
 from rdstudy.cli.options import ResultsPlace
 from rdstudy.cli.terminal import console_for
-
-if TYPE_CHECKING:
-    pass
 
 
 def report(
