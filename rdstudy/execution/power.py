@@ -14,10 +14,12 @@ from rdstudy.study import Study
 from rdstudy.study.axes import AXES
 
 ASSUMED_SDS = (1.0, 3.0, 15.0)
-"""Assumed standard deviations between seeds of a difference of test distortion within a seed, nats. Networks of 64 units
-had 0.7 to 1.0 with one hidden layer and 2.8 to 3.5 with three on 8,000 digits after 2,000 steps
+"""Assumed standard deviations between seeds of a difference of test distortion within a seed, nats.
+
+Networks of 64 units had 0.7 to 1.0 with one hidden layer and 2.8 to 3.5 with three on 8,000 digits after 2,000 steps
 (`tests/benchmarks/results/pairing.md`), 2.5 to 2.9 and 10 to 21 on 500 Tetrominoes after 1,000 steps
-(`tests/benchmarks/README.md`)."""
+(`tests/benchmarks/README.md`).
+"""
 
 EFFECTS = (1.0, 2.0, 5.0)
 
