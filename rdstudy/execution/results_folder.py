@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
 from rdstudy.errors import UserError
 from rdstudy.execution.protocols import Listener, PackProgress
@@ -118,7 +117,7 @@ def open_results(
 
 
 def _study_record(study: Study, fingerprints: Mapping[int, str]) -> bytes:
-    record: dict[str, Any] = {
+    record: dict[str, object] = {
         **study.model_dump(mode="json"),
         "n_cells": study.n_cells,
         "numerics": study.numerics,

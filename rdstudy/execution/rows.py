@@ -47,7 +47,7 @@ def measured_row(
 
 
 def empty_final_rows(
-    study: Study, cell: Cell, status: str, message: str, provenance: Mapping[str, Any]
+    study: Study, cell: Cell, status: str, message: str, provenance: Mapping[str, object]
 ) -> list[Measurement]:
     """Final rows without values, one for each population, of a cell that was not trained to its last step."""
     values = Values({}, status, message)

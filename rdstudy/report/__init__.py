@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -33,7 +33,7 @@ FORMATS = ("html", "md")
 def write_report(
     results: StoragePath,
     table: pd.DataFrame,
-    study: Mapping[str, Any],
+    study: Mapping[str, object],
     *,
     out: Path | None = None,
     formats: Sequence[str] = ("html",),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 import pandas as pd
 
@@ -46,7 +45,7 @@ def verdict_words(verdict: str) -> str:
     return verdict.replace("_", " ")
 
 
-def nats(value: Any) -> str:
+def nats(value: float | None) -> str:
     """One decimal, two below one nat; a real minus sign, and none before 0."""
     if pd.isna(value):
         return NOTHING

@@ -98,7 +98,7 @@ def write_comparison(a: Compared, b: Compared, out: Path) -> list[Path]:
     return [page, *rendered.files, csv]
 
 
-def differing_columns(a: Compared, b: Compared) -> dict[str, tuple[Any, Any]]:
+def differing_columns(a: Compared, b: Compared) -> dict[str, tuple[object, object]]:
     """The setting's columns in which each study has one value, and not the same one."""
     found = {}
     for name in SETTING:
@@ -108,7 +108,7 @@ def differing_columns(a: Compared, b: Compared) -> dict[str, tuple[Any, Any]]:
     return found
 
 
-def differences(a: Compared, b: Compared, differing: dict[str, tuple[Any, Any]]) -> pd.DataFrame:
+def differences(a: Compared, b: Compared, differing: dict[str, tuple[object, object]]) -> pd.DataFrame:
     """b - a at equal settings and betas, with the 95% interval of Welch's t over the seeds of both.
 
     Returns:
@@ -164,7 +164,7 @@ def _pairs(a: Compared, b: Compared, names: Sequence[str]) -> Iterator[tuple[Rep
             yield setting, other
 
 
-def _key(setting: Replicates, names: Sequence[str]) -> tuple[Any, ...]:
+def _key(setting: Replicates, names: Sequence[str]) -> tuple[object, ...]:
     return tuple(_known(setting.setting[name]) for name in names)
 
 
@@ -172,7 +172,7 @@ def _known(value: Any) -> Any:
     return None if pd.isna(value) else value
 
 
-def _figure(a: Compared, b: Compared, differing: dict[str, tuple[Any, Any]]) -> FigureSpec:
+def _figure(a: Compared, b: Compared, differing: dict[str, tuple[object, object]]) -> FigureSpec:
     """One panel per setting that both studies have, with the curves of both; all settings where they share none."""
     points = [analysis.frontier(study.settings) for study in (a, b)]
     names = [name for name in SETTING if name not in differing]
@@ -219,7 +219,7 @@ def _table(found: pd.DataFrame, a: Compared, b: Compared) -> Shown:
     )
 
 
-def _answer(found: pd.DataFrame, a: Compared, b: Compared, differing: dict[str, tuple[Any, Any]]) -> list[str]:
+def _answer(found: pd.DataFrame, a: Compared, b: Compared, differing: dict[str, tuple[object, object]]) -> list[str]:
     lines = []
     for name, (x, y) in differing.items():
         line = f"{name.replace('_', ' ')}: {_text(x)} in {a.name}, {_text(y)} in {b.name}."
@@ -236,12 +236,12 @@ def _answer(found: pd.DataFrame, a: Compared, b: Compared, differing: dict[str, 
     return lines
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _page(
-    a: Compared, b: Compared, differing: dict[str, tuple[Any, Any]], found: pd.DataFrame, rendered: RenderedFigure
+    a: Compared, b: Compared, differing: dict[str, tuple[object, object]], found: pd.DataFrame, rendered: RenderedFigure
 ) -> str:
     return render_html(
         "comparison.html.jinja",

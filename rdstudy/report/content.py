@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from rdstudy.report import provenance, sentences, tables
 from rdstudy.report.analyses import Analyses
@@ -42,7 +41,7 @@ class Content:
 
 
 def content_of(
-    analyses: Analyses, study: Mapping[str, Any], *, name: str, rendered: Sequence[RenderedFigure]
+    analyses: Analyses, study: Mapping[str, object], *, name: str, rendered: Sequence[RenderedFigure]
 ) -> Content:
     """Everything that a report of these analyses shows.
 
@@ -85,7 +84,7 @@ def _method(analyses: Analyses, paper: bool) -> str:
     return " ".join(parts)
 
 
-def _planned(study: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _planned(study: Mapping[str, object]) -> list[tuple[str, str]]:
     rows = []
     for part in ("dataset", "grid", "search", "training", "evaluation"):
         found = study.get(part)
@@ -94,7 +93,7 @@ def _planned(study: Mapping[str, Any]) -> list[tuple[str, str]]:
     return rows
 
 
-def _value(value: Any) -> str:
+def _value(value: object) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {_value(part)}" for key, part in value.items())
     if isinstance(value, (list, tuple)):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import Any
 
 import pandas as pd
 
@@ -12,7 +12,7 @@ NOTHING = "\u2013"
 _MAX_PLAIN = 1e6
 
 
-def number(value: Any) -> str:
+def number(value: float | None) -> str:
     """One decimal, a real minus sign, and no minus before 0.0; from a million on in scientific notation."""
     if pd.isna(value):
         return NOTHING
@@ -20,12 +20,12 @@ def number(value: Any) -> str:
     return text.replace("-", "\u2212")
 
 
-def short(value: Any) -> str:
+def short(value: float | None) -> str:
     """Three significant digits."""
     return NOTHING if pd.isna(value) else f"{value:.3g}"
 
 
-def share(value: Any) -> str:
+def share(value: float | None) -> str:
     """A whole percentage."""
     return NOTHING if pd.isna(value) else f"{value:.0%}"
 
@@ -38,9 +38,9 @@ def interval(row: pd.Series, stem: str) -> str:
     return f"{number(mean)} ({number(low)} to {number(high)})"
 
 
-def beta_range(low: Any, high: Any) -> str:
+def beta_range(low: float, high: float) -> str:
     """ "1 to 0.7", from large to small; an end of 0 or infinity lies outside the grid."""
-    if pd.isna(low):
+    if math.isnan(low):
         return NOTHING
     if low == high:
         return {0.0: "never", float("inf"): "everywhere"}.get(float(low), short(low))

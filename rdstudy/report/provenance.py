@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
 
 import pandas as pd
 
@@ -59,7 +58,7 @@ import rdstudy                                   # or analyse again; needs neith
 rdstudy.analysis.claims(rdstudy.load_measurements(".."))"""
 
 
-def facts(analyses: Analyses, study: Mapping[str, Any]) -> list[tuple[str, str]]:
+def facts(analyses: Analyses, study: Mapping[str, object]) -> list[tuple[str, str]]:
     """Versions, devices, times and effort, as name and value; those that the table lacks are left out."""
     table = analyses.table
     finals = table[table["is_final"].astype(bool)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import pandas as pd
 
@@ -31,7 +30,7 @@ UNRELIABLE_MARK = "~"
 """Before an NLL whose importance weights are unreliable."""
 
 
-def state(analyses: Analyses, study: Mapping[str, Any]) -> str:
+def state(analyses: Analyses, study: Mapping[str, object]) -> str:
     """How far the study is: "96 of 120 cells finished, 2 of them diverged; 24 are missing"."""
     counts = analyses.cells["status"].value_counts()
     ok, diverged = int(counts.get("ok", 0)), int(counts.get("diverged", 0))
@@ -47,7 +46,7 @@ def state(analyses: Analyses, study: Mapping[str, Any]) -> str:
     return "; ".join([text, *parts]) + "."
 
 
-def running(analyses: Analyses, study: Mapping[str, Any]) -> bool:
+def running(analyses: Analyses, study: Mapping[str, object]) -> bool:
     """Whether cells of the study are missing from the table."""
     done = int(analyses.cells["status"].isin(["ok", "diverged"]).sum())
     total = len(analyses.planned) if analyses.planned is not None else study.get("n_cells")

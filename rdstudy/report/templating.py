@@ -7,7 +7,6 @@ import hashlib
 import re
 from functools import cache
 from importlib.resources import files
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
@@ -15,7 +14,7 @@ from markupsafe import Markup, escape
 from rdstudy.report import text
 
 
-def render_html(template: str, **values: Any) -> str:
+def render_html(template: str, **values: object) -> str:
     """Fill in a template of `templates/`, with the page's style, its script and the policy that allows only these.
 
     Nothing may be loaded from anywhere, and no other script or style sheet is applied: the policy has their hashes.
@@ -44,7 +43,7 @@ def _html() -> Environment:
     return environment
 
 
-def _clean(value: Any) -> Any:
+def _clean(value: object) -> object:
     return value if isinstance(value, Markup) or not isinstance(value, str) else text.clean(value)
 
 

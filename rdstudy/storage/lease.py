@@ -125,7 +125,7 @@ class Lease:
     def _mine(self) -> bool:
         return list(list_files(self.folder, ".json"))[-1:] == [self.path.name]
 
-    def _text(self, **more: Any) -> bytes:
+    def _text(self, **more: object) -> bytes:
         return json.dumps({**self.me, **more}).encode()
 
     def _age(self, path: UPath) -> float:

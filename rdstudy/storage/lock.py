@@ -23,6 +23,9 @@ from rdstudy.errors import UserError
 from rdstudy.storage.files import StorageError, make_folder, translate_errors
 from rdstudy.storage.paths import StoragePath, in_bucket
 
+Holder = dict[str, Any]
+"""What a lock or a lease says of the process that holds it."""
+
 LOOK_SECONDS = 1.0
 """Seconds to wait for the lock: far longer than `holder` takes."""
 
@@ -43,7 +46,7 @@ def locked(results: StoragePath) -> Iterator[Callable[[], None]]:
         yield check
 
 
-def holder(results: StoragePath) -> dict[str, Any] | None:
+def holder(results: StoragePath) -> Holder | None:
     """The process that is writing to the results: `host`, `pid`, `user`, `since`; None if there is none.
 
     The record is empty if the process has not written its name yet. A folder may be read-only, because nothing is
@@ -71,7 +74,7 @@ def holder(results: StoragePath) -> dict[str, Any] | None:
     return None
 
 
-def name_of(holder: Mapping[str, Any]) -> str:
+def name_of(holder: Mapping[str, object]) -> str:
     """A holder as text for messages."""
     try:
         return "process {pid} of {user} on {host}, since {since}".format(**holder)
@@ -83,7 +86,7 @@ def name_of(holder: Mapping[str, Any]) -> str:
 def _leased(results: Any) -> Iterator[Callable[[], None]]:
     from rdstudy.storage.lease import STALE_SECONDS, Lease
 
-    def refused(holder: Mapping[str, Any]) -> LockedError:
+    def refused(holder: Holder) -> LockedError:
         return LockedError(
             f"{_refusal(results, holder)} If that process died, its lease expires {STALE_SECONDS:.0f} s after the last "
             "renewal: try again then."
@@ -115,7 +118,7 @@ def _flocked(folder: Path) -> Iterator[Callable[[], None]]:
         yield lambda: None  # the operating system keeps the lock for as long as this process lives
 
 
-def _refusal(results: StoragePath, holder: Mapping[str, Any]) -> str:
+def _refusal(results: StoragePath, holder: Mapping[str, object]) -> str:
     return (
         f"{results} is being written by {name_of(holder)}. Wait for it or end it; `rdstudy status {results}` shows its "
         "progress. Another --results location can be used at the same time."
@@ -138,9 +141,9 @@ def _user() -> str:
         return str(os.getuid())
 
 
-def _last_named(path: Path) -> dict[str, Any]:
+def _last_named(path: Path) -> Holder:
     try:
-        holder: dict[str, Any] = json.loads(path.read_text())
+        holder: Holder = json.loads(path.read_text())
     except (OSError, ValueError):
         return {}
     return holder

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
 
 from pydantic import ValidationError
 
 from rdstudy.errors import UserError
 from rdstudy.storage.paths import StoragePath
 from rdstudy.study import Study, parse_study
-from rdstudy.study.renamed_keys import translate
+from rdstudy.study.renamed_keys import Record, translate
 
 _FIX = "Remove it and run the study again: finished cells are not trained again."
 
 
-def load_study_record(results: StoragePath) -> dict[str, Any]:
+def load_study_record(results: StoragePath) -> Record:
     """The keys of the study last run in this folder, with `n_cells` and `data_fingerprint`.
 
     Raises:
@@ -36,7 +35,7 @@ def load_study_record(results: StoragePath) -> dict[str, Any]:
     return translate(record)
 
 
-def recorded_fingerprints(record: dict[str, Any]) -> dict[int, str]:
+def recorded_fingerprints(record: Record) -> dict[int, str]:
     """Fingerprints of the data of a recorded study, by data seed."""
     if "data_fingerprints" in record:
         return {int(seed): fingerprint for seed, fingerprint in record["data_fingerprints"].items()}

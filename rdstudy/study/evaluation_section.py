@@ -10,6 +10,7 @@ from pydantic import Field, create_model
 
 from rdstudy.study.hashing import digest
 from rdstudy.study.measures import MeasureSpec, measure_classes
+from rdstudy.study.renamed_keys import Record
 from rdstudy.study.scalars import Strict
 from rdstudy.study.schedule import LogSpaced, Steps, steps_within
 
@@ -44,7 +45,7 @@ class _Evaluation(Strict):
         return tuple(sorted(wanted))
 
     @property
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> Record:
         """What of this determines the values of a row (not which rows there are)."""
         return {
             "distortion_draws": 1,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field, create_model, field_validator, model_serializer, model_validator
 
 from rdstudy.study.axes import Axis, listed_axes
+from rdstudy.study.renamed_keys import Record
 from rdstudy.study.scalars import NotEmpty, Strict, Unique
 
 Epochs = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
@@ -37,7 +38,7 @@ class _Grid(Strict):
         return self
 
     @model_serializer(mode="wrap")
-    def _what_is_listed(self, plain: Callable[[Any], Any]) -> dict[str, Any]:
+    def _what_is_listed(self, plain: Callable[[Any], Any]) -> Record:
         return {name: values for name, values in plain(self).items() if values}
 
     @field_validator("seed", "data_seed", mode="before", check_fields=False)

@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import Any
 
 _JSON = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
@@ -17,7 +16,7 @@ def encoded(value: str | int | float | None) -> str:
     return _JSON.encode(value)
 
 
-def digest(record: dict[str, Any], n_bytes: int) -> str:
+def digest(record: dict[str, object], n_bytes: int) -> str:
     """Hexadecimal hash of a record: `n_bytes` bytes, the same for equal records everywhere."""
     return _hash(_JSON.encode(record), n_bytes)
 

@@ -66,7 +66,7 @@ def _lines(node: yaml.Node | None, where: str, at: _Path = ()) -> Iterator[tuple
             yield from _lines(value, where, (*at, i))
 
 
-def _parse_yaml(text: str, where: str) -> tuple[Any, dict[_Path, int]]:
+def _parse_yaml(text: str, where: str) -> tuple[object, dict[_Path, int]]:
     try:
         node = yaml.compose(text, Loader=_Loader)
         return yaml.load(text, Loader=_Loader), dict(_lines(node, where))
@@ -248,7 +248,7 @@ def located(path: str | Path, overrides: Sequence[str] = ()) -> Iterator[None]:
         raise StudyError(f"{_locate(error.setting, lines, overridden, str(path))}: {error}") from error
 
 
-def study_schema() -> dict[str, Any]:
+def study_schema() -> dict[str, object]:
     """JSON Schema of a study file, for editors."""
     schema = Study.model_json_schema()
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"

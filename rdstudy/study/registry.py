@@ -14,7 +14,7 @@ import importlib
 import inspect
 import re
 from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 PARTS: dict[str, dict[str, str]] = {
     "prior": {
@@ -163,7 +163,7 @@ def load_class(kind: str, value: str) -> tuple[type, tuple[int | float, ...]]:
     return _class(found), found.arguments
 
 
-def json_schema(kind: str) -> dict[str, Any]:
+def json_schema(kind: str) -> dict[str, object]:
     """JSON Schema of a value."""
     plain = [spelling for spelling in PARTS[kind] if "(" not in spelling]
     calls = [_call(spelling) for spelling in PARTS[kind] if "(" in spelling]

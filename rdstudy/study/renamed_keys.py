@@ -16,8 +16,11 @@ RENAMED = {
 """New name by section and old name."""
 _SAMPLERS = {"design": "variance_reduction"}
 
+Record = dict[str, Any]
+"""A study, or a section of one, as JSON has it."""
 
-def translate(record: dict[str, Any]) -> dict[str, Any]:
+
+def translate(record: Record) -> Record:
     """A recorded study with today's keys; what has no old key is unchanged."""
     record = dict(record)
     for section, renamed in RENAMED.items():
@@ -29,7 +32,7 @@ def translate(record: dict[str, Any]) -> dict[str, Any]:
     return record
 
 
-def with_old_keys(search: dict[str, Any]) -> dict[str, Any]:
+def with_old_keys(search: Record) -> Record:
     """A search section with the keys and sampler that it had before; the inverse of `translate`."""
     old_keys = {new: old for old, new in RENAMED["search"].items()}
     old_samplers = {new: old for old, new in _SAMPLERS.items()}

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from rdstudy.data.split_spec import parse_split
 
 
-def _unique(values: list[Any]) -> list[Any]:
+def _unique(values: list[object]) -> list[object]:
     twice = [value for value, n in Counter(values).items() if n > 1]
     repeated = sorted({f"{value:g}" if isinstance(value, float) else str(value) for value in twice})
     if repeated:

@@ -10,6 +10,7 @@ from pydantic import Field, model_serializer, model_validator
 
 from rdstudy.study.axes import Optimizer, Precision
 from rdstudy.study.grid import Epochs
+from rdstudy.study.renamed_keys import Record
 from rdstudy.study.scalars import LARGEST, NaturalNumber, PositiveFloat, PositiveInt, Strict
 
 
@@ -46,17 +47,17 @@ class DatasetSpec(Strict):
         return self
 
     @model_serializer(mode="wrap")
-    def _without_what_came_later(self, plain: Callable[[Any], Any]) -> dict[str, Any]:
+    def _without_what_came_later(self, plain: Callable[[Any], Any]) -> Record:
         """As it was recorded before there was a validation set, where there is none."""
-        record: dict[str, Any] = plain(self)
+        record: Record = plain(self)
         if not self.validation_size:
             record.pop("validation_size", None)
         return record
 
     @property
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> Record:
         """What of this determines a result: no paths."""
-        found: dict[str, Any] = {"name": self.name, "seed": self.seed, "size": self.size, "test_size": self.test_size}
+        found: Record = {"name": self.name, "seed": self.seed, "size": self.size, "test_size": self.test_size}
         return found | ({"validation_size": self.validation_size} if self.validation_size else {})
 
 
@@ -84,9 +85,9 @@ class Training(Strict):
         return self
 
     @model_serializer(mode="wrap")
-    def _without_what_came_later(self, plain: Callable[[Any], Any]) -> dict[str, Any]:
+    def _without_what_came_later(self, plain: Callable[[Any], Any]) -> Record:
         """As it was recorded before there was a warm-up, where there is none."""
-        record: dict[str, Any] = plain(self)
+        record: Record = plain(self)
         if not self.beta_warmup_steps:
             record.pop("beta_warmup_steps", None)
         return record

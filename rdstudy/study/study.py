@@ -21,6 +21,7 @@ from rdstudy.study.axes import AXES, CellAxes
 from rdstudy.study.evaluation_section import Evaluation
 from rdstudy.study.grid import Grid
 from rdstudy.study.hashing import flat_digest
+from rdstudy.study.renamed_keys import Record
 from rdstudy.study.scalars import Strict
 from rdstudy.study.search_section import GROUPS, NOT_BEFORE, SearchSpec
 from rdstudy.study.sections import DatasetSpec, Resources, Training
@@ -215,7 +216,7 @@ class Study(Strict):
         return [self._section_value(axis) if AXES[axis].section else AXES[axis].default]
 
     @cached_property
-    def _same(self) -> dict[str, Any]:
+    def _same(self) -> Record:
         """What all cells have in common, unless the grid lists it."""
         data = self.dataset
         shared = {name: self._section_value(name) for name, axis in AXES.items() if axis.section}

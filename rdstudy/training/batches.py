@@ -166,8 +166,8 @@ class _Ahead:
         self._host, self._device = host, device
         order, noise = host.memory
         self._arrived = torch.empty_like(order, device=device), torch.empty_like(noise, device=device)
-        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-        self._taken = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        self._stream = torch.cuda.Stream(device)
+        self._taken = torch.cuda.Event()
         self._threads = ThreadPoolExecutor(min(MAX_THREADS, len(os.sched_getaffinity(0))), "draws")
         self._sender = ThreadPoolExecutor(1, "draws-sender")
         self._next: tuple[int, Future[None]] | None = None

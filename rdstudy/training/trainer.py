@@ -145,7 +145,7 @@ class PackTrainer:
         """Member k as a plain module (views of its current weights)."""
         return self.stack.model(k)
 
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    def state(self) -> tuple[dict[str, Tensor], dict[str, object]]:
         """All that training needs to go on: tensors with a leading models axis, and a JSON-able record."""
         tensors = {"rows": self.stack.rows, **self._optimizer.moments}
         record = {

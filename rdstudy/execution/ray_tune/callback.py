@@ -19,7 +19,7 @@ MACHINE_LOST = ("node has died", "node was terminated", "node was preempted", "N
 """Words in Ray's error message that say that a trial's machine was lost, not only its process."""
 
 
-class TuneCallback(Callback):  # type: ignore[misc]  # Ray is untyped
+class TuneCallback(Callback):
     """Passes what trials report to the listener and the queue, and stops the run at the first fatal error.
 
     Attributes:
@@ -44,13 +44,15 @@ class TuneCallback(Callback):  # type: ignore[misc]  # Ray is untyped
         self.active_trials.clear()
         self.queue.all_lost()
 
-    def on_trial_start(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+    def on_trial_start(self, iteration: int, trials: object, trial: Any, **info: object) -> None:
         self.active_trials.add(trial.trial_id)
 
-    def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+    def on_trial_complete(self, iteration: int, trials: object, trial: Any, **info: object) -> None:
         self.active_trials.discard(trial.trial_id)
 
-    def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any) -> None:
+    def on_trial_result(
+        self, iteration: int, trials: object, trial: Any, result: dict[str, Any], **info: object
+    ) -> None:
         work = self.queue.running[trial.trial_id]
         refusal = StorageError(result["refused"]) if "refused" in result else None
         try:
@@ -89,7 +91,7 @@ class TuneCallback(Callback):  # type: ignore[misc]  # Ray is untyped
         print(f"rdstudy: {error} Its pack is given to another machine.", file=sys.stderr)
         self.queue.lost(worker)
 
-    def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+    def on_trial_error(self, iteration: int, trials: object, trial: Any, **info: object) -> None:
         self.active_trials.discard(trial.trial_id)
         message = str(trial.get_error() or "")
         if any(words in message for words in MACHINE_LOST):

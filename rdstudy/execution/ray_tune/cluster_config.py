@@ -22,9 +22,11 @@ GPU_MACHINES = {
 }
 """Machine types that have a GPU. On GCP others can be given one by `guestAccelerators`."""
 MACHINES = {"aws": r"[a-z][\w-]*\.\w+", "gcp": r"[a-z]\w*-[\w-]+"}
+Cluster = dict[str, Any]
+"""A cluster file as YAML has it."""
 
 
-def load_cluster(path: Path) -> dict[str, Any]:
+def load_cluster(path: Path) -> Cluster:
     """Read a cluster file.
 
     Raises:
@@ -41,7 +43,7 @@ def load_cluster(path: Path) -> dict[str, Any]:
     return cluster
 
 
-def faults(cluster: dict[str, Any]) -> list[str]:
+def faults(cluster: Cluster) -> list[str]:
     """All faults of a cluster file, each with its fix."""
     found = list(_of_schema(cluster))
     for check in (_of_placeholders, _of_versions, _of_security, _of_machines, _of_own_machines):
@@ -49,7 +51,7 @@ def faults(cluster: dict[str, Any]) -> list[str]:
     return found
 
 
-def _of_schema(cluster: dict[str, Any]) -> Iterator[str]:
+def _of_schema(cluster: Cluster) -> Iterator[str]:
     logging.getLogger("ray.autoscaler").setLevel(logging.ERROR)
     try:
         validate_config(prepare_config(cluster))
@@ -60,14 +62,14 @@ def _of_schema(cluster: dict[str, Any]) -> Iterator[str]:
         yield f"Ray refuses it: {error}"
 
 
-def _of_placeholders(cluster: dict[str, Any]) -> Iterator[str]:
+def _of_placeholders(cluster: Cluster) -> Iterator[str]:
     text = yaml.safe_dump(cluster)
     for placeholder in PLACEHOLDERS:
         if re.search(rf"{re.escape(placeholder)}(?!\d)", text):
             yield f"it still contains {placeholder}: fill in the lines marked with <-"
 
 
-def _images(cluster: dict[str, Any]) -> Iterator[str]:
+def _images(cluster: Cluster) -> Iterator[str]:
     docker = cluster.get("docker") or {}
     for name in ("image", "head_image", "worker_image"):
         if docker.get(name):
@@ -76,13 +78,13 @@ def _images(cluster: dict[str, Any]) -> Iterator[str]:
         yield from (image for name, image in (kind.get("docker") or {}).items() if name.endswith("image"))
 
 
-def _commands(cluster: dict[str, Any]) -> str:
+def _commands(cluster: Cluster) -> str:
     names = ("setup_commands", "head_setup_commands", "worker_setup_commands")
     starts = ("head_start_ray_commands", "worker_start_ray_commands")
     return "\n".join(str(line) for name in (*names, *starts) for line in cluster.get(name) or [])
 
 
-def _of_versions(cluster: dict[str, Any]) -> Iterator[str]:
+def _of_versions(cluster: Cluster) -> Iterator[str]:
     for image in _images(cluster):
         if "ray-ml" in image:
             yield f"image {image}: ray-ml images ended with Ray 2.50: use rayproject/ray:{ray.__version__}-py311-gpu"
@@ -100,7 +102,7 @@ def _of_versions(cluster: dict[str, Any]) -> Iterator[str]:
         yield "setup_commands do not install rdstudy: see cluster/gpu.yaml"
 
 
-def _of_security(cluster: dict[str, Any]) -> Iterator[str]:
+def _of_security(cluster: Cluster) -> Iterator[str]:
     commands = _commands(cluster)
     if "RAY_AUTH_MODE=token" not in commands:
         yield "nothing sets RAY_AUTH_MODE=token: anyone who can reach the cluster's ports could run programs on it"
@@ -112,7 +114,7 @@ def _of_security(cluster: dict[str, Any]) -> Iterator[str]:
         yield "nothing sets RDSTUDY_RESULTS, where results go: see cluster/gpu.yaml"
 
 
-def _of_machines(cluster: dict[str, Any]) -> Iterator[str]:
+def _of_machines(cluster: Cluster) -> Iterator[str]:
     provider = cluster["provider"].get("type")
     if provider not in MACHINES:
         return
@@ -151,7 +153,7 @@ def _of_spot(name: str, config: dict[str, Any], provider: str, *, is_head: bool)
         yield f"{name}: the head is a spot machine, and if it is lost the driver is lost: make it on demand"
 
 
-def _of_own_machines(cluster: dict[str, Any]) -> Iterator[str]:
+def _of_own_machines(cluster: Cluster) -> Iterator[str]:
     provider = cluster["provider"]
     if provider.get("type") != "local" or "coordinator_address" in provider:
         return

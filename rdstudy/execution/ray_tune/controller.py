@@ -19,7 +19,7 @@ from ray.tune.execution import tune_controller
 from ray.tune.progress_reporter import TrialProgressCallback
 
 
-class _Workers(RayActorManager):  # type: ignore[misc]  # Ray is untyped
+class _Workers(RayActorManager):
     """Tune's workers; one that Ray killed for lack of memory counts as crashed."""
 
     def _actor_task_failed(self, tracked_actor_task: object, exception: Exception) -> None:
@@ -45,7 +45,7 @@ class _Classes:
         return self._remote[trainable]
 
 
-class _Controller(tune_controller.TuneController):  # type: ignore[misc]  # Ray is untyped
+class _Controller(tune_controller.TuneController):
     """Tune's loop with constant memory: ended trials are dropped."""
 
     def __init__(self, *, callbacks: list[tune.Callback], **options: object) -> None:

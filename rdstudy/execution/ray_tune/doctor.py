@@ -6,9 +6,8 @@ import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
-from rdstudy.execution.ray_tune.cluster_config import faults, load_cluster
+from rdstudy.execution.ray_tune.cluster_config import Cluster, faults, load_cluster
 from rdstudy.execution.ray_tune.node_checks import Versions, complaint
 from rdstudy.storage.paths import StoragePath, absolute
 
@@ -40,7 +39,7 @@ def diagnose(cluster_file: Path | None, results: StoragePath, device: str) -> li
     return found
 
 
-def _machines(cluster: dict[str, Any]) -> list[str]:
+def _machines(cluster: Cluster) -> list[str]:
     """Faults of one's own machines, checked in parallel."""
     provider = cluster["provider"]
     addresses = [provider.get("head_ip"), *(provider.get("worker_ips") or [])]
@@ -48,7 +47,7 @@ def _machines(cluster: dict[str, Any]) -> list[str]:
         return [fault for fault in pool.map(lambda ip: _machine(str(ip), cluster), addresses) if fault]
 
 
-def _machine(address: str, cluster: dict[str, Any]) -> str | None:
+def _machine(address: str, cluster: Cluster) -> str | None:
     auth = cluster.get("auth") or {}
     key = ["-i", str(Path(auth["ssh_private_key"]).expanduser())] if auth.get("ssh_private_key") else []
     options = ("BatchMode=yes", "StrictHostKeyChecking=no", f"ConnectTimeout={SSH_SECONDS}", "LogLevel=ERROR")

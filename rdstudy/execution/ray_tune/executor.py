@@ -84,7 +84,7 @@ def run_on_ray(
     return None
 
 
-def _fit(trainable: Any, callback: TuneCallback, room: Callable[[int], int]) -> None:
+def _fit(trainable: object, callback: TuneCallback, room: Callable[[int], int]) -> None:
     """One Tune experiment over the remaining packs, with its files in a temporary folder."""
     files = Path(tempfile.mkdtemp(prefix="rdstudy-ray-"))
     try:

@@ -15,7 +15,7 @@ from rdstudy.execution.ray_tune.callback import TuneCallback
 from rdstudy.study.early_stopping import to_json
 
 
-class PackSearcher(Searcher):  # type: ignore[misc]  # Ray is untyped
+class PackSearcher(Searcher):
     """Gives Tune the queue's packs, one per trial, up to a limit of packs at once."""
 
     def __init__(self, callback: TuneCallback, limit: Callable[[int], int]) -> None:
@@ -36,11 +36,11 @@ class PackSearcher(Searcher):  # type: ignore[misc]  # Ray is untyped
             return {"pack": work.pack.id, "cells": cells, "resumed": work.pack.resumed, "limits": limits}
         return None if self.queue else self.FINISHED
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         """Nothing: Tune saves its searcher for its own way of resuming, which is not used."""
         return {}
 
-    def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
+    def on_trial_complete(self, trial_id: str, result: object = None, error: bool = False) -> None:
         """Do nothing: the callback handles the end of a trial."""
 
     def save(self, checkpoint_path: str) -> None:
@@ -48,7 +48,7 @@ class PackSearcher(Searcher):  # type: ignore[misc]  # Ray is untyped
         Path(checkpoint_path).touch()
 
 
-class Packs(SearchGenerator):  # type: ignore[misc]  # Ray is untyped
+class Packs(SearchGenerator):
     """Tells Tune that there are no more packs whenever none waits, although a running pack may be queued again.
 
     Otherwise Tune would keep an idle worker, and with it a rented machine.

@@ -54,12 +54,12 @@ class FetchedData:
         return dataset
 
 
-class PackTrainable(tune.Trainable):  # type: ignore[misc]  # Ray is untyped
+class PackTrainable(tune.Trainable):
     """Trains, or remeasures, one pack; a step takes up to `REPORT_SECONDS`."""
 
     def setup(
         self,
-        config: dict[str, Any],
+        config: dict[str, object],
         data: FetchedData,
         study: str,
         results: str,
@@ -86,7 +86,7 @@ class PackTrainable(tune.Trainable):  # type: ignore[misc]  # Ray is untyped
         use_threads(self.context.study)
         self._start(config)
 
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
+    def reset_config(self, new_config: dict[str, object]) -> bool:
         """Take the next pack in the same process, which saves starting a new one."""
         self._start(new_config)
         return True
@@ -97,7 +97,7 @@ class PackTrainable(tune.Trainable):  # type: ignore[misc]  # Ray is untyped
             pack = Pack(cells, resumed=config["resumed"], limits=from_json(config["limits"]))
             self.progress: Iterator[PackProgress] = work(pack, self.context)
 
-    def step(self) -> dict[str, Any]:
+    def step(self) -> dict[str, object]:
         """Work until the next report is due or the pack ends."""
         if self.fault is not None:
             return self._refuse(self.fault, [])
@@ -115,7 +115,7 @@ class PackTrainable(tune.Trainable):  # type: ignore[misc]  # Ray is untyped
             return self._refuse(str(error), events)
         return {"events": events, "done": True}
 
-    def _refuse(self, why: str, events: list[dict[str, Any]]) -> dict[str, Any]:
+    def _refuse(self, why: str, events: list[dict[str, object]]) -> dict[str, object]:
         """Return the pack; after a pause if there are other machines, which then take it instead of this one."""
         if machines() > 1:
             time.sleep(REFUSE_SECONDS)

@@ -5,8 +5,6 @@ Rate and distortion are of the test set, or of the validation examples where the
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -93,7 +91,7 @@ class Frontier:
         worst = (float(points[:, 0].max()), float(points[:, 1].max()))
         return [hypervolume(points[:n, 0], points[:n, 1], worst) for n in range(1, len(points) + 1)]
 
-    def _free(self, point: dict[str, Any]) -> Cell | None:
+    def _free(self, point: dict[str, object]) -> Cell | None:
         for replicate in self.replicates:
             cell = self.study.cell(**self.fixed, **point, **replicate)
             if cell.id not in self._asked:
@@ -101,7 +99,7 @@ class Frontier:
         return None
 
 
-def _rounded(value: Any) -> Any:
+def _rounded(value: object) -> object:
     return rounded(value) if isinstance(value, float) else value
 
 

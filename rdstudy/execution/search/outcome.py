@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -114,7 +114,7 @@ def outcomes(table: pd.DataFrame) -> dict[str, Outcome]:
     return found
 
 
-def _final(row: dict[Hashable, Any]) -> Final:
+def _final(row: dict[Hashable, object]) -> Final:
     return Final(*(_number(row[name]) for name in ("distortion_nats", "elbo_nats", "nll_nats")))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import Any
 
 import numpy as np
 import optuna
@@ -48,7 +47,7 @@ def sampler(spec: SearchSpec, feature: Feature | None, *, seed: int) -> BaseSamp
         return optuna.samplers.RandomSampler(seed=seed)
 
 
-class VarianceReductionSampler(BaseSampler):  # type: ignore[misc]  # Optuna is untyped here
+class VarianceReductionSampler(BaseSampler):
     """Proposes the point that most reduces the variance of the feature's place, given finished and pending points.
 
     The curve is a `GaussianProcess` in log beta. With fewer than `MIN_POINTS` finished points it proposes the middle of
@@ -67,7 +66,7 @@ class VarianceReductionSampler(BaseSampler):  # type: ignore[misc]  # Optuna is 
 
     def sample_relative(
         self, study: OptunaStudy, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
+    ) -> dict[str, object]:
         return {}
 
     def sample_independent(

@@ -15,7 +15,6 @@ import itertools
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import optuna
 
@@ -39,7 +38,7 @@ NOT_SETTINGS = ("beta", "seed", "data_seed")
 class Setting:
     """The axes of a cell without the searched ones and the seeds."""
 
-    axes: tuple[tuple[str, Any], ...]
+    axes: tuple[tuple[str, object], ...]
 
     def __str__(self) -> str:
         return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in self.axes)

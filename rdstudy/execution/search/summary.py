@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
 
 import numpy as np
 import optuna
@@ -31,7 +30,7 @@ def summarise(search: Search, outcomes: dict[str, Outcome]) -> SearchTables:
         outcome = search.known[cell_id][1] if cell_id in search.known else search.seen(cell_id, outcomes)
         if outcome is None:
             continue
-        row: dict[str, Any] = {"batch": batch_of.get(cell_id, KNOWN), "cell_id": cell_id, "failed": outcome.failed}
+        row: dict[str, object] = {"batch": batch_of.get(cell_id, KNOWN), "cell_id": cell_id, "failed": outcome.failed}
         row["stopped"] = outcome.stopped
         row |= {name: getattr(cell, name) for name in (*_axes(search), "beta", "seed", "data_seed")}
         if isinstance(search.seeker, Curves):

@@ -22,7 +22,7 @@ from rdstudy.storage.table import load_measurements
 from rdstudy.study import Cell, Study
 from rdstudy.study.axes import listed_axes
 from rdstudy.study.hashing import digest
-from rdstudy.study.renamed_keys import with_old_keys
+from rdstudy.study.renamed_keys import Record, with_old_keys
 from rdstudy.study.search_section import Range
 
 AXES = tuple(axis.name for axis in listed_axes() if axis.column)
@@ -75,7 +75,7 @@ def _course(study: Study) -> str:
     return digest(record, 8)
 
 
-def _read(path: StoragePath) -> dict[str, Any] | None:
+def _read(path: StoragePath) -> Record | None:
     try:
         record = json.loads(path.read_text())
         if isinstance(record, dict) and isinstance(record["known"], list):
@@ -103,10 +103,10 @@ def _fitting(study: Study, results: StoragePath) -> dict[str, tuple[Cell, Outcom
     return found
 
 
-def _fits(study: Study, axes: dict[str, Any]) -> bool:
+def _fits(study: Study, axes: Record) -> bool:
     spec = study.search
     assert spec is not None
-    ranges: dict[str, Any] = dict(spec.space) if spec.space else {"beta": spec.beta}
+    ranges: Record = dict(spec.space) if spec.space else {"beta": spec.beta}
     for name, value in axes.items():
         if name in ranges:
             span = ranges[name]

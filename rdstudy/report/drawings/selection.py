@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -59,7 +59,7 @@ def of(title: str) -> str:
     return f", {title}" if title else ""
 
 
-def evenly(items: Sequence[Item] | range, most: int) -> list[Any]:
+def evenly(items: Sequence[Item], most: int) -> list[Item]:
     """The items, or so many of them, evenly spread from the first to the last."""
     if len(items) <= most:
         return list(items)

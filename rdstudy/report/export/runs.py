@@ -42,7 +42,7 @@ class Run:
     """What tells it from the others, with the first digits of its id: `beta=0.1,seed=0,1f2e3d4c`."""
     status: str
     message: str | None
-    settings: Mapping[str, Any]
+    settings: Mapping[str, object]
     points: tuple[Point, ...]
     """By step; no value that is null."""
 
@@ -98,5 +98,5 @@ def _setting(value: Any) -> Any:
     return None if value is None or pd.isna(value) else value
 
 
-def _word(value: Any) -> str:
+def _word(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value).replace("/", "-")

@@ -24,7 +24,7 @@ class Mark:
     label: str
 
 
-Capacity = tuple[Any, ...]
+Capacity = tuple[object, ...]
 Marks = Mapping[Capacity, Mark]
 
 

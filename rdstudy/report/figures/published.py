@@ -16,6 +16,7 @@ from rdstudy.report.figures.style import (
     DASHED,
     INK,
     PAPER,
+    Look,
     axes_for,
     error_bars,
     figure_of,
@@ -28,8 +29,8 @@ _NETWORKS = {1: "shallow (1 hidden layer)", 3: "deep (3 hidden layers)"}
 _MAX_STRETCH = 1.3
 """Our points at more than this times the largest published rate are outside of the panels, and named at the edge."""
 
-_OURS: dict[str, Any] = {"color": COLOURS[0], "marker": "o", "linewidth": 1.2}
-_THEIRS: dict[str, Any] = {"color": COLOURS[1], "marker": "s", "linewidth": 2.4, "markersize": 5.0}
+_OURS: Look = {"color": COLOURS[0], "marker": "o", "linewidth": 1.2}
+_THEIRS: Look = {"color": COLOURS[1], "marker": "s", "linewidth": 2.4, "markersize": 5.0}
 """The published curves are behind ours and wider, so that both are seen where they are the same."""
 
 
@@ -67,7 +68,7 @@ def published_figure(
     return figure_of(axes)
 
 
-def _curves(axes: Axes, curves: pd.DataFrame, look: dict[str, Any], zorder: float) -> None:
+def _curves(axes: Axes, curves: pd.DataFrame, look: Look, zorder: float) -> None:
     colour = look["color"]
     for population in (TRAIN, TEST):
         points = curves[curves["population"] == population].dropna(subset=["rate_nats", "distortion_nats"])
@@ -109,7 +110,7 @@ def _name_betas(axes: Axes, ours: pd.DataFrame) -> None:
     for k in (0, -1) if len(test) > 1 else ():
         end = test.iloc[k]
         at = (float(end["rate_nats"]), float(end["distortion_nats"]))
-        look: dict[str, Any] = {"ha": "right" if k == 0 else "left", "va": "top" if k == 0 else "bottom", "fontsize": 6}
+        look: Look = {"ha": "right" if k == 0 else "left", "va": "top" if k == 0 else "bottom", "fontsize": 6}
         axes.annotate(
             f"β {end['beta']:g}",
             at,

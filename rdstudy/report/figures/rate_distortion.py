@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,6 +23,7 @@ from rdstudy.report.figures.style import (
     INK,
     MARKERS,
     PAPER,
+    Look,
     axes_for,
     error_bars,
     figure_of,
@@ -148,7 +148,7 @@ def _curve(axes: Axes, points: pd.DataFrame, scale: float, mark: Mark, populatio
         elinewidth=0.7,
     )
     star = points["beta"].to_numpy(dtype=np.float64) == 1.0
-    look: dict[str, Any] = {"color": mark.colour, "markerfacecolor": face, "linestyle": "none", "zorder": 5}
+    look: Look = {"color": mark.colour, "markerfacecolor": face, "linestyle": "none", "zorder": 5}
     axes.plot(rate[star], distortion[star], marker="*", markersize=10, **look)
 
 
@@ -161,7 +161,7 @@ def _behind(axes: Axes, published: pd.DataFrame, scale: float) -> Line2D:
     for (_, population), curve in published.groupby(["depth", "population"]):
         points = curve.sort_values("beta", ascending=False)
         rate, distortion = points["rate_nats"] * scale, points["distortion_nats"] * scale
-        line: Any = "-" if population == TEST else DASHED
+        line: object = "-" if population == TEST else DASHED
         axes.plot(rate, distortion, color=FAINT, linestyle=line, linewidth=0.9, marker=".", zorder=1)
         star = points["beta"] == 1
         axes.plot(rate[star], distortion[star], color=FAINT, marker="*", markersize=7, linestyle="none", zorder=1)
@@ -191,7 +191,7 @@ def arrows(axes: Axes, curve: pd.DataFrame, colour: str, scale: float) -> None:
     rate, *rates = _triple(curve, "rate", scale)
     distortion, *distortions = _triple(curve, "distortion", scale)
     inside = (rate >= left) & (rate <= right) & (distortion >= bottom) & (distortion <= top)
-    look: dict[str, Any] = {"color": colour, "markersize": 4, "linestyle": "none", "clip_on": False}
+    look: Look = {"color": colour, "markersize": 4, "linestyle": "none", "clip_on": False}
     for marker, beyond, x, y in (
         ("<", rates[0] < left, np.full_like(rate, left), distortion),
         (">", rates[1] > right, np.full_like(rate, right), distortion),
@@ -258,5 +258,5 @@ def _thumbnails(axes: Axes, curve: pd.DataFrame, colour: str, images: Mapping[fl
         box.set_zorder(0.5)
         axes.add_artist(box)
         ground = {"facecolor": PAPER, "edgecolor": "none", "pad": 0.6}  # no line runs through the words
-        look: dict[str, Any] = {"ha": "center", "va": "top", "fontsize": 5.5, "bbox": ground}
+        look: Look = {"ha": "center", "va": "top", "fontsize": 5.5, "bbox": ground}
         axes.text(float(place), 0.845, f"β {point['beta']:g}", transform=axes.transAxes, **look)

@@ -20,6 +20,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -35,6 +36,9 @@ FAINT = "#8a8f98"  # readable on white and on black alike
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 DASHED = (0, (3, 1.5))
+
+Look = dict[str, Any]
+"""Keywords of a line or a text of matplotlib."""
 
 STYLE: Any = {
     "font.size": 8,
@@ -105,7 +109,7 @@ def figure_of(axes: Axes) -> Figure:
     return figure
 
 
-def legend_above(axes: Axes, handles: Sequence[Any], title: str = "", columns: int = 3) -> Legend:
+def legend_above(axes: Axes, handles: Sequence[Artist], title: str = "", columns: int = 3) -> Legend:
     """A legend over the axes, where it can hide no data; its title is the panel's."""
     return axes.legend(
         handles=list(handles),

@@ -72,7 +72,9 @@ def test_the_best_beta_of_shallow_and_deep_is_found():
     search = Search(study("search.stop_when.cells=96"))
     play(search)
     for setting, found in believed(search).items():
-        best = BEST[dict(setting.axes)["depth"]]
+        depth = dict(setting.axes)["depth"]
+        assert isinstance(depth, int)
+        best = BEST[depth]
         assert found.low <= best <= found.high
         assert found.points == 48
 
