@@ -2,8 +2,11 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-# A file's tests in one process; those that start Ray first, beside the many quick ones.
-SIDE_BY_SIDE := -n auto --dist loadfile --no-loadscope-reorder
+# Bytecode is kept: without it every process that the tests start compiles torch anew.
+export PYTHONDONTWRITEBYTECODE :=
+# A file's tests in one process; those that start Ray first, beside the many quick ones. One process more than there
+# are cores, because tests of killed runs and of slow servers wait.
+SIDE_BY_SIDE := -n $(shell expr $$(nproc) + 1) --dist loadfile --no-loadscope-reorder
 
 .PHONY: quickstart reference-report install install-dev test test-quick simulations cluster-test gpu-test check format docs bench gpu-bench exactly-once clean
 
