@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rdstudy.analysis import capacity, claims, final_measurements
+from rdstudy.analysis import capacity, claims, claims_summary, final_measurements
 from rdstudy.analysis.replicates import SETTING, Replicates
 from tests.analysis.synthetic import GRID, Planted, constant_test, fail, falling, rising, study_table, u_shaped
 
@@ -181,6 +181,13 @@ def test_a_study_planned_for_more_seeds_is_judged_at_its_looks_alone():
     pd.testing.assert_series_equal(planned, verdict(claims(first, planned_seeds=20), "lowering_beta"))
 
 
+def test_depths_of_a_study_planned_for_more_seeds_are_compared_at_its_looks_alone():
+    table = study_table([Planted(u_shaped()), Planted(falling(), depth=3)], betas=(1.0, 0.1), seeds=7, nll=False)
+    planned = capacity(table, planned_seeds=20)
+    assert set(zip(planned["look"], planned["looks"], planned["seeds"], strict=True)) == {(2, 4, 6)}
+    pd.testing.assert_frame_equal(planned, capacity(table[table["seed"] < 6], planned_seeds=20))
+
+
 def test_the_first_of_four_looks_decides_only_what_is_beyond_doubt():
     small, large = (study_table([Planted(falling(height))], seeds=3, noise=0.4) for height in (12.0, 76.0))
     assert verdict(claims(small), "lowering_beta")["verdict"] == "better"
@@ -210,6 +217,50 @@ def test_a_noisy_small_beta_cannot_contradict_a_better_one():
     for _ in range(20):
         values = np.array([90.0, 89.5, 88.0, 90.0, 90.0]) + noise * generator.standard_normal((3, 5))
         assert verdict(claims([setting(values, betas)]), "lowering_beta")["verdict"] in ("better", "open")
+
+
+def test_settings_that_are_equally_noisy_lend_each_other_their_noise():
+    """A gain of 2 nats, differences of sd 0.8, 3 seeds: found in nearly all of 40 settings, alone in two thirds."""
+    generator = np.random.default_rng(0)
+    betas = np.array([1.0, 0.1])
+    made = [setting(np.array([90.0, 88.0]) + generator.normal(0, 0.55, (3, 2)), betas, k) for k in range(40)]
+    alone = [verdict(claims([one]), "lowering_beta")["verdict"] for one in made]
+    assert (claims(made).query("claim == 'lowering_beta'")["verdict"] == "better").sum() >= 36
+    assert alone.count("better") <= 28
+
+
+def test_one_of_many_settings_needs_more_than_a_setting_alone():
+    """A paired t of 3.5 with 5 degrees of freedom is enough alone; among 100 settings some are as large by chance."""
+    betas = np.array([1.0, 0.1])
+    spread = np.array([-1.0, 1.0, -1.0, 1.0, -1.0, 1.0])  # of mean 0 and sd 1.095
+    made = [
+        setting(np.stack([90 + gain + spread, np.full(6, 90.0)], axis=1), betas, k)
+        for k, gain in enumerate([1.5, *[0.0] * 99])
+    ]
+    assert verdict(claims(made[:1]), "lowering_beta")["verdict"] == "better"
+    assert verdict(claims(made), "lowering_beta")["verdict"] == "open"
+
+
+def judged(verdicts: list[str], splits: list[str]) -> pd.Series:
+    """The summary of settings of one data set with these verdicts and splits."""
+    rows = pd.DataFrame({"verdict": verdicts, "split": splits, "dataset": "tetrominoes"})
+    same = {"claim": "lowering_beta", "criterion": "distortion_nats", "difference_nats": 3.0, "margin_nats": 2.0}
+    return claims_summary(rows.assign(**same, seeds=3, look=1, looks=1, reason="")).iloc[0]
+
+
+def test_settings_that_share_their_images_count_less_than_as_many_that_do_not():
+    """30 better and 10 worse of 40: most, if they are independent; not if each split is of one mind."""
+    verdicts = ["better"] * 30 + ["worse"] * 10
+    assert judged(verdicts, [f"holdout({k})" for k in range(40)])["verdict"] == "supported"
+    together = judged(verdicts, [f"holdout({k // 10})" for k in range(40)])
+    assert together["verdict"] == "open"
+    assert together["share_low"] == together["share_high"] == 0.75
+
+
+def test_a_few_settings_do_not_speak_for_most_however_much_they_agree():
+    """Resampling settings that all agree gives no spread; of 5 that agree, the true share may be 0.48."""
+    assert judged(["better"] * 5, ["random"] * 5)["verdict"] == "open"
+    assert judged(["better"] * 6, ["random"] * 6)["verdict"] == "supported"
 
 
 def test_capacity_compares_deep_with_shallow_at_the_same_beta_and_seed():

@@ -49,14 +49,15 @@ def test_the_bracket_of_saturation_holds_the_beta_in_93_percent(betas, seeds):
     assert coverage(betas, seeds, 2000, np.random.default_rng(4)) >= 0.93
 
 
-def test_a_smaller_beta_that_is_better_is_not_called_worse_for_the_noise_of_the_others():
-    """Sd 0.6 near beta 1 to 8 at the smallest, one smaller beta better by 1 nat: a soft minimum over all of them
-    "contradicted" the gain in 10 to 35% of studies."""
+@pytest.mark.parametrize("seeds", [3, 5, 10])
+def test_a_smaller_beta_that_is_better_is_not_called_worse_for_the_noise_of_the_others(seeds):
+    """Sd 0.6 near beta 1 to 8 at the smallest; one smaller beta is better by 1 nat, the others are worse by 1. A soft
+    minimum over all of them "contradicted" the gain in 14% of studies of 3 seeds, and in 56% of 10."""
     generator = np.random.default_rng(0)
     sd = np.geomspace(0.6, 8, 8)
-    gains = np.r_[1.0, np.zeros(7)]
-    reference = 0.6 * generator.standard_normal((2000, 1, 3, 1))
-    found = contrasts(gains + reference - sd * generator.standard_normal((2000, 1, 3, 8)))
+    gains = np.r_[1.0, -np.ones(7)]
+    reference = 0.6 * generator.standard_normal((2000, 1, seeds, 1))
+    found = contrasts(gains + reference - sd * generator.standard_normal((2000, 1, seeds, 8)))
     assert (found.p_below(0.5) <= 0.025).mean() <= 0.03
     low, high = found.interval()
     assert ((low <= 1) & (high >= 1)).mean() >= 0.95

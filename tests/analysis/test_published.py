@@ -1,5 +1,6 @@
 """The paper's own curves: how they are read, how far a study is from them, and when it reproduces them."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,8 @@ from rdstudy.analysis.published.conditions import Condition, _rise_and_minimum
 from rdstudy.analysis.published.interpolation import monotone_interpolation
 from rdstudy.analysis.published.predictions import _tested
 from rdstudy.errors import UserError
+from rdstudy.study import load_study
+from rdstudy.study.examples import packaged_studies
 from tests.analysis.published_studies import CURVES, copied, curves_file, flat
 
 HEADER = "network,split,order_high_to_low_beta,rate_nats,distortion_nats,star\n"
@@ -173,6 +176,16 @@ def test_distances_depend_on_rates_and_not_on_betas(published):
     np.testing.assert_allclose(found["difference_nats"], 0, atol=1e-9)
 
 
+@pytest.mark.parametrize("beta", [3.0, 0.7, 0.005])
+def test_a_beta_that_the_study_lacks_moves_the_distance_of_no_other_point(published, beta):
+    """As the deep training curve lacks a point: aligned by index, every point after it would be shifted by one."""
+    table = copied(published, seeds=3)
+    found = published_distances(table[table["beta"] != beta], published)
+    trained = found[found["beta"] != beta]
+    assert (trained["place"] == "inside").all()
+    np.testing.assert_allclose(trained["difference_nats"], 0, atol=1e-9)
+
+
 def test_a_shift_is_the_distance_and_seed_noise_its_interval(published):
     """2 nats above, and seeds 1 nat apart: mean 2, half width t(2) / sqrt(3)."""
     shift = {0: 1.0, 1: 2.0, 2: 3.0}
@@ -212,6 +225,21 @@ def test_a_study_with_the_published_values_reproduces_every_prediction(published
     assert parts["deep - shallow at beta 1"] == pytest.approx(32.5)
     assert parts["deep - shallow at beta 0.001"] == pytest.approx(-12.7)
     assert parts["shallow training D(0.001)"] == pytest.approx(55.6)
+
+
+def test_the_shipped_studies_have_the_cells_and_seeds_that_every_prediction_needs(published):
+    """One seed would leave all of them open: here every cell of the studies has 90 nats."""
+    studies = packaged_studies()
+    cells = [
+        cell
+        for name in ("published_figure", "published_figure_random")
+        for cell in load_study(studies[name]).cells.values()
+    ]
+    rows = pd.DataFrame([dataclasses.asdict(cell) | {"cell_id": cell.id} for cell in cells])
+    rows = rows.assign(step=rows["steps"], is_final=True, status="ok", distortion_nats=90.0, rate_nats=20.0)
+    found = published_predictions(pd.concat([rows.assign(population=one) for one in ("train", "test")]), published)
+    assert set(found["verdict"]) == {"reproduced", "not reproduced"}
+    assert (found["n_seeds"] >= 3).all()
 
 
 def test_a_flat_study_fails_all_but_the_control(published):

@@ -63,6 +63,15 @@ def test_one_seed_has_a_bracket_one_beta_wider():
     assert bracket(betas, deficits, 0.1) == (0.1, 2.0)
 
 
+def test_a_beta_whose_mean_is_on_one_side_by_chance_alone_is_in_the_bracket():
+    """Mean deficits of 0.08 and 0.15 nats, seeds 0.08 apart: neither is shown to be above 0.1, nor not to be."""
+    betas = np.array([2.0, 1.0, 0.5, 0.1])
+    apart = np.array([-0.08, 0.0, 0.08])[:, None]
+    deficits = np.array([2.0, 0.15, 0.08, 0.0]) + apart * [1, 1, 1, 0]
+    assert bracket(betas, deficits, 0.1) == (0.1, 2.0)
+    assert bracket(betas, deficits - 0.95 * apart * [1, 1, 1, 0], 0.1) == (0.5, 1.0)
+
+
 @PROPERTY
 @given(arrays(np.float64, st.tuples(st.integers(1, 4), st.integers(1, 6)), elements=st.floats(0, 9)))
 def test_the_bracket_is_ordered_and_made_of_betas_of_the_grid(deficits):

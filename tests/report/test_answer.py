@@ -7,7 +7,7 @@ from rdstudy.report import Analyses
 from rdstudy.report.answer import answer
 from rdstudy.report.content import content_of
 from rdstudy.report.tables import tables
-from tests.analysis.synthetic import Planted, study_table, u_shaped
+from tests.analysis.synthetic import Planted, falling, study_table, u_shaped
 
 BETAS = (5.0, 1.0, 0.3, 0.1, 0.01)
 ONE = [Planted(u_shaped(best=0.3), saturates_at=0.5)]
@@ -59,3 +59,17 @@ def test_the_answer_of_a_search_opens_with_the_beta_it_found_and_its_interval():
     lines = answer(analyses)
     assert "0.31 (95% interval 0.5 to 0.2)" in lines[0]
     assert len(lines) <= 5
+
+
+def test_a_study_of_which_more_seeds_are_planned_is_judged_at_the_looks_of_its_plan():
+    """3 of 20 seeds: the same numbers decide where 3 were planned, and seldom where 17 more will be looked at."""
+    settings = [Planted(falling(height=12.0)), Planted(falling(height=12.0), depth=3)]
+    table = study_table(settings, betas=BETAS, seeds=3, noise=0.4, mi=False, nll=False)
+    planned = pd.DataFrame({"cell_id": [f"{k}" for k in range(20)], "seed": range(20)})
+    early, whole = Analyses.of(table, planned=planned), Analyses.of(table, planned=planned.head(3))
+    for found in (early.claims, early.capacity):
+        judged = found[found["verdict"] != "not_measurable"]
+        assert set(zip(judged["look"], judged["looks"], strict=True)) == {(1, 4)}
+    asked = "claim == 'lowering_beta' and criterion == 'distortion_nats'"
+    assert set(whole.claims.query(asked)["verdict"]) == {"better"}
+    assert set(early.claims.query(asked)["verdict"]) == {"open"}

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from rdstudy.analysis import capacity, claims, claims_summary
 from rdstudy.report import Analyses
 from rdstudy.report.answer import answer
+from rdstudy.report.claim_articles import claim_articles
 from rdstudy.report.claim_sentences import (
     CRITERION_NAMES,
     capacity_sentence,
@@ -20,9 +21,10 @@ from rdstudy.report.claim_sentences import (
     reasons_sentence,
     summary_sentence,
 )
+from rdstudy.report.drawings.over_beta import best_beta
 from rdstudy.report.sentences import best_sentence, convergence_counts, gap_sentence, shape_sentence
 from tests.analysis import PROPERTY
-from tests.analysis.synthetic import Gap, Planted, study_table
+from tests.analysis.synthetic import Gap, Planted, falling, study_table, u_shaped
 from tests.analysis.test_claims import setting
 
 NUMBER = r"(\u2212?\d+(?:\.\d+)?)"
@@ -200,12 +202,12 @@ def test_the_answer_counts_the_verdicts_of_every_criterion_that_was_judged(seed,
 
 
 def test_undecided_settings_count_either_way():
-    """5 better and 7 open of 12: the share is 42% or more, and not "in most" because 5 of 5 decided are better."""
+    """6 better and 8 open of 14: the share is 43% or more, and not "in most" because 6 of 6 decided are better."""
     row: dict[str, object] = {"claim": "lowering_beta", "criterion": "distortion_nats", "dataset": "d", "split": "s"}
     row |= {"difference_nats": 3.0, "margin_nats": 2.0, "seeds": 3, "look": 1, "looks": 1, "reason": ""}
-    found = pd.DataFrame([{**row, "verdict": word} for word in ["better"] * 5 + ["open"] * 7])
+    found = pd.DataFrame([{**row, "verdict": word} for word in ["better"] * 6 + ["open"] * 8])
     summary = claims_summary(found).iloc[0]
-    assert (summary["share_low"], summary["share_high"]) == (pytest.approx(5 / 12), 1.0)
+    assert (summary["share_low"], summary["share_high"]) == (pytest.approx(6 / 14), 1.0)
     assert summary["verdict"] == "open"
 
 
@@ -214,3 +216,29 @@ def test_undecided_settings_count_either_way():
 )
 def test_nats_are_written_with_a_real_minus_and_none_before_0(value, text):
     assert nats(value) == text
+
+
+def test_a_verdict_that_depends_on_the_training_steps_is_told_for_each_budget():
+    """Lowering beta helps after 4,000 steps and harms after 24,000: only the budget tells the settings apart."""
+    betas = (1.0, 0.1, 0.01)
+    short = study_table([Planted(falling())], betas=betas, seeds=3, steps=(4000,), noise=0.1, nll=False)
+    long = study_table([Planted(u_shaped(rise=20.0))], betas=betas, seeds=3, steps=(24000,), noise=0.1, nll=False)
+    analyses = Analyses.of(pd.concat([short, long.assign(cell_id="long" + long["cell_id"])], ignore_index=True))
+    rows = analyses.claims.query("claim == 'lowering_beta' and criterion == 'distortion_nats'").set_index("steps")
+    assert rows["verdict"].to_dict() == {4000: "better", 24000: "worse"}
+    said = [sentence for article in claim_articles(analyses) for sentence in article.sentences]
+    assert any(re.match("4,000 steps: .*: better;", one) for one in said)
+    assert any(re.match("24,000 steps: .*: worse;", one) for one in said)
+    assert [panel.alt.startswith("4,000 steps") for panel in best_beta(analyses).panels] == [True, False]
+
+
+def test_deep_networks_are_compared_with_shallow_ones_in_the_answer_and_among_the_claims():
+    """As published: at beta 1 the deep network is far worse on the test set, at small betas a little better."""
+    planted = [Planted(u_shaped(best=0.9)), Planted(falling(), depth=3)]
+    analyses = Analyses.of(study_table(planted, betas=(1.0, 0.3, 0.01), seeds=3, noise=0.1, mi=False, nll=False))
+    [article] = [one for one in claim_articles(analyses) if "depth 3 against depth 1" in one.statement]
+    rows = analyses.capacity[analyses.capacity["criterion"] == "distortion_nats"]
+    assert f"{nats(rows['difference_nats'].max())} nats higher" in article.sentences[0]
+    assert rows.sort_values("difference_nats")["beta"].iloc[-1] == 1.0
+    assert len(article.tables[0].rows) == len(analyses.capacity)
+    assert "Depth 3 against depth 1 is" in " ".join(answer(analyses))

@@ -326,6 +326,17 @@ def test_steps_are_the_same_for_every_data_size_and_epochs_are_not():
     assert {(c.train_size, c.steps) for c in study.cells.values()} == {(100, 10), (1000, 100)}
 
 
+def test_steps_can_be_an_axis_so_that_more_data_is_not_always_fewer_epochs():
+    study = parse_study(TEXT, overrides=["grid.steps=[500, 5000]"])
+    assert study.n_cells == 2 * parse_study(TEXT).n_cells
+    assert {(cell.train_size, cell.steps) for cell in study.cells.values()} == {
+        (100, 500),
+        (100, 5000),
+        (1000, 500),
+        (1000, 5000),  # as many epochs as 500 steps of 100 examples
+    }
+
+
 @pytest.mark.parametrize("final", [1, 2, 7, 1000, 160_000])
 def test_log_spaced_steps_rise_to_the_final_one(final):
     steps = Evaluation.model_validate({"steps": {"log_spaced": 12}}).steps_of(final)

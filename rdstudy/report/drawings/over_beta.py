@@ -101,7 +101,7 @@ def best_beta(analyses: Analyses) -> FigureSpec:
     record = analyses.best_beta
     record = record[record["criterion"] == CRITERIA[0]]
     betas = list(record["best_beta"])
-    by_panel = [name for name in varying(record) if name not in (*CAPACITY, "train_size", "steps")]
+    by_panel = [name for name in varying(record) if name not in (*CAPACITY, "train_size")]
     panels = []
     if len(record) > 1:
         groups = [((), record)] if not by_panel else list(record.groupby(by_panel, dropna=False, sort=True))
