@@ -174,9 +174,11 @@ def _underfitting(setting: Replicates, margin: float, reference: float, deficit:
     end = int(within[0]) if len(within) else int(np.nanargmin(np.where(usable, deficits, np.nan)))
     reduced = [int(k) for k in np.flatnonzero(usable) if deficits[k] >= REDUCED_NATS and k < end]
     if not reduced:
+        above = deficits[:end][usable[:end]]
+        most = f" (at most {above.max():.2f})" if len(above) else ""
         why = (
-            f"the mutual information is nowhere {REDUCED_NATS:g} nats or more below its ceiling (at most "
-            f"{np.nanmax(np.where(usable, deficits, np.nan)):.2f}) at a beta above {setting.betas[end]:g}"
+            f"the mutual information is nowhere {REDUCED_NATS:g} nats or more below its ceiling{most} at a beta above "
+            f"{setting.betas[end]:g}"
         )
         return Question(setting, criterion, margin, unasked=why)
     start = _nearest(setting, reduced, reference)

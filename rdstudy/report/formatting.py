@@ -45,7 +45,7 @@ def beta_range(low: float, high: float) -> str:
     if low == high:
         return {0.0: "never", float("inf"): "everywhere"}.get(float(low), short(low))
     if low == 0:
-        return "or never" if high == float("inf") else f"{short(high)} or less, or never"
+        return "any, or never" if high == float("inf") else f"{short(high)} or less, or never"
     return f"{short(low)} or more" if high == float("inf") else f"{short(high)} to {short(low)}"
 
 

@@ -8,11 +8,11 @@ import pandas as pd
 
 from rdstudy.analysis.claims import MAX_UNRELIABLE_SHARE
 from rdstudy.analysis.contrasts import MIN_SEEDS
-from rdstudy.analysis.replicates import setting_label
+from rdstudy.analysis.replicates import SETTING, setting_label
 from rdstudy.report.analyses import Analyses
 from rdstudy.report.claim_sentences import CRITERION_NAMES
 from rdstudy.report.formatting import joined, number
-from rdstudy.storage.schema import TEST, TRAIN
+from rdstudy.storage.schema import TEST, TRAIN, VALIDATION
 
 QUESTION = "Does regularizing the rate of a variational autoencoder improve how it generalizes?"
 OWN_QUESTION = "How do rate and distortion depend on beta?"
@@ -142,18 +142,25 @@ def saturation_sentence(saturation: pd.DataFrame) -> str:
     """In how many settings the mutual information saturates within the grid, and between which betas.
 
     Args:
-        saturation: what `rdstudy.analysis.saturation` returns; training rows are preferred.
+        saturation: what `rdstudy.analysis.saturation` returns; of each setting, its training row counts, else its
+            test row.
     """
     measured = saturation[saturation["saturates"] != "not measured"]
-    rows = measured[measured["population"] == TRAIN]
-    rows = measured if rows.empty else rows
+    place = measured["population"].map({name: k for k, name in enumerate((TRAIN, TEST, VALIDATION))})
+    rows = measured.assign(_place=place).sort_values("_place", kind="stable")
+    rows = rows.drop_duplicates([name for name in SETTING if name in rows.columns])
     if rows.empty:
         return ""
     parts = []
-    within = rows[rows["saturates"] == "at"]
-    if len(within):
-        low, high = within["beta_low"].min(), within["beta_high"].max()
-        parts.append(f"saturates at a beta {_range(low, high)} in {len(within)}")
+    bracketed, below = (
+        rows[(rows["saturates"] == "at") & shown] for shown in (rows["beta_low"] > 0, rows["beta_low"] == 0)
+    )
+    if len(bracketed):
+        low, high = bracketed["beta_low"].min(), bracketed["beta_high"].max()
+        between = f"of {low:g} or more" if high == float("inf") else f"between {low:g} and {high:g}"
+        parts.append(f"saturates at a beta {between} in {len(bracketed)}")
+    if len(below):
+        parts.append(f"saturates below beta = {below['beta_high'].max():g}, if at all, in {len(below)}")
     for word, text in (
         ("everywhere", "is saturated at every beta in"),
         ("never", "is saturated at none in"),
@@ -164,12 +171,6 @@ def saturation_sentence(saturation: pd.DataFrame) -> str:
         if count:
             parts.append(f"{text} {count}")
     return f"The mutual information {joined(parts)} of {len(rows)} setting{'' if len(rows) == 1 else 's'}."
-
-
-def _range(low: float, high: float) -> str:
-    if low == 0:
-        return f"below {high:.2g}"
-    return f"of {low:.2g} or more" if high == float("inf") else f"between {low:.2g} and {high:.2g}"
 
 
 def reliability_sentence(analyses: Analyses, criterion: str) -> str:

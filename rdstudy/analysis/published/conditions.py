@@ -133,15 +133,21 @@ def _no_rise(shallow: pd.DataFrame) -> Iterator[Condition]:
 
 
 def _above_best(values: pd.DataFrame, beta: float, inside: Sequence[float]) -> Float[np.ndarray, " seeds"]:
-    """Each seed's value at `beta` less its value at the beta that is best for the other seeds; of one seed its own."""
-    candidates = values[list(inside)].to_numpy(dtype=np.float64)
-    others = np.repeat(candidates[None], len(candidates), axis=0)
-    if len(candidates) > 1:
-        others = others[~np.eye(len(candidates), dtype=bool)].reshape(len(candidates), -1, candidates.shape[1])
-    best = others.mean(axis=1).argmin(axis=1)
-    own: Float[np.ndarray, " seeds"] = candidates[np.arange(len(candidates)), best]
-    at: Float[np.ndarray, " seeds"] = values[beta].to_numpy(dtype=np.float64) - own
-    return at
+    """Each seed's value at `beta` less its value at the beta that is best for the other seeds; of one seed its own.
+
+    Best is what gains most on `beta` within the other seeds, of the betas that the seed has: NaN where there is none.
+    """
+    gains = values[[beta]].to_numpy(dtype=np.float64) - values[list(inside)].to_numpy(dtype=np.float64)
+    there = np.isfinite(gains)
+    known = np.where(there, gains, 0.0)
+    count, total = there.sum(axis=0) - there, known.sum(axis=0) - known
+    if there.any(axis=1).sum() == 1:
+        count, total = there.astype(int), known
+    mean = np.divide(total, count, where=there & (count > 0), out=np.full(gains.shape, -np.inf))
+    best = mean.argmax(axis=1)
+    rows = np.arange(len(gains))
+    found: Float[np.ndarray, " seeds"] = np.where(np.isfinite(mean[rows, best]), gains[rows, best], np.nan)
+    return found
 
 
 def _betas(values: pd.DataFrame) -> list[float]:

@@ -104,10 +104,28 @@ def _verdict(condition: Condition, low: float, high: float, n_seeds: int) -> tup
     bound, opposite = (low, high) if at_least else (high, low)
     words = ("at least", "at most") if at_least else ("at most", "at least")
     if bound >= condition.threshold if at_least else _within(condition, bound):
-        return REPRODUCED, f"{condition.says} is {words[0]} {bound:.1f} with 95% confidence; {needed}"
+        return (
+            REPRODUCED,
+            f"{condition.says} is {words[0]} {beside(bound, condition.threshold)} with 95% confidence; {needed}",
+        )
     if opposite < condition.threshold if at_least else not _within(condition, opposite):
-        return NOT_REPRODUCED, f"{condition.says} is {words[1]} {opposite:.1f} with 95% confidence; {needed}"
-    return OPEN, f"{condition.says} is {low:.1f} to {high:.1f} (90% interval); {needed}"
+        return (
+            NOT_REPRODUCED,
+            f"{condition.says} is {words[1]} {beside(opposite, condition.threshold)} with 95% confidence; {needed}",
+        )
+    ends = f"{beside(low, condition.threshold)} to {beside(high, condition.threshold)}"
+    return OPEN, f"{condition.says} is {ends} (90% interval); {needed}"
+
+
+def beside(value: float, threshold: float) -> str:
+    """The value with one decimal, or with as many as it takes to see on which side of the threshold it lies.
+
+    >>> beside(2.46, 3.0), beside(2.96, 3.0), beside(-0.01, 3.0)
+    ('2.5', '2.96', '0.0')
+    """
+    side = np.sign(value - threshold)
+    digits = next((n for n in range(1, 9) if np.sign(round(value, n) - threshold) == side), 9)
+    return f"{round(value, digits) + 0.0:.{digits}f}"
 
 
 def _within(condition: Condition, value: float) -> bool:
