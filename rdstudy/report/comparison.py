@@ -188,24 +188,27 @@ def _figure(a: Compared, b: Compared, differing: dict[str, tuple[object, object]
         alt = f"Distortion over rate{of(title)}, of {' and '.join(n for n, rows in curves.items() if len(rows))}."
         panels.append(Panel(partial(figures.two_studies, curves, title=title), alt))
     caption = (
-        "Distortion over rate of both studies, one panel per setting, test solid and training dashed; bars are 95% "
-        f"intervals over seeds.{left_out(len(keys), MAX_PANELS, 'settings')}"
+        "Distortion over rate of both studies, one panel per setting, test solid and filled, training dashed and "
+        f"hollow; the star is beta = 1. Bars are 95% intervals over {_unit(a, b)}; an arrowhead marks one that ends "
+        "outside the panel, a number a point that lies outside. Along a grey line -ELBO = distortion + rate is "
+        f"constant; the grey number is its value in nats.{left_out(len(keys), MAX_PANELS, 'settings')}"
     )
     return FigureSpec("comparison", "Rate and distortion", caption, panels)
 
 
 def difference_table(found: pd.DataFrame, a: Compared, b: Compared) -> Shown:
     """The difference of every quantity at every common point."""
+    unit = _unit(a, b)
     measured = [name for name in CRITERIA if found[name].notna().any()]
     labels = {"rate_nats": "rate", "distortion_nats": "distortion", "negative_elbo_nats": "-ELBO", "nll_nats": "NLL"}
     columns: dict[str, Callable[[pd.Series], str]] = {
         "population": lambda r: r["population"],
         "beta": lambda r: short(r["beta"]),
         **{labels[name]: partial(interval, stem=name.removesuffix("_nats")) for name in measured},
-        "seeds": lambda r: f"{r['seeds_a']}, {r['seeds_b']}",
+        unit: lambda r: f"{r['seeds_a']}, {r['seeds_b']}",
     }
     note = (
-        f"{b.name} minus {a.name}, nats per example: the difference of the means over seeds with its 95% interval "
+        f"{b.name} minus {a.name}, nats per example: the difference of the means over {unit} with its 95% interval "
         "(Welch). Negative: the second study has less."
     )
     ordered = found.sort_values("population", kind="stable")  # test first
@@ -215,9 +218,15 @@ def difference_table(found: pd.DataFrame, a: Compared, b: Compared) -> Shown:
         note,
         ordered,
         columns,
-        text=("population", "seeds"),
+        text=("population",),
         names=analysis.varying(found),
     )
+
+
+def _unit(a: Compared, b: Compared) -> str:
+    """What is counted as a replicate, as `Analyses.unit`."""
+    found = {setting.unit for study in (a, b) for setting in study.settings}
+    return found.pop() if len(found) == 1 else "replicates"
 
 
 def answer_of(found: pd.DataFrame, a: Compared, b: Compared, differing: dict[str, tuple[object, object]]) -> list[str]:
@@ -233,7 +242,7 @@ def answer_of(found: pd.DataFrame, a: Compared, b: Compared, differing: dict[str
         return [*lines, "Test distortion was measured at no common point of both studies."]
     lower, higher = int((rows["distortion_high"] < 0).sum()), int((rows["distortion_low"] > 0).sum())
     few = int(rows["distortion_low"].isna().sum())
-    without = f"; {few} {'has' if few == 1 else 'have'} too few seeds for an interval" if few else ""
+    without = f"; {few} {'has' if few == 1 else 'have'} too few {_unit(a, b)} for an interval" if few else ""
     lines.append(
         f"Test distortion of {b.name} is lower at {lower} and higher at {higher} of {len(rows)} common "
         f"point{'' if len(rows) == 1 else 's'} with 95% confidence, each point taken alone{without}; the median of "

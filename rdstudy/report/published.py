@@ -10,6 +10,7 @@ from rdstudy.analysis import setting_label, varying
 from rdstudy.analysis.published.distances import AIM_NATS, INSIDE, NO_CURVE
 from rdstudy.analysis.published.predictions import NOT_IN_STUDY, NOT_REPRODUCED, OPEN, REPRODUCED, beside
 from rdstudy.analysis.published.setups import SETUP
+from rdstudy.analysis.replicates import SEEDS
 from rdstudy.report.analyses import Analyses
 from rdstudy.report.formatting import interval, joined, number, short
 from rdstudy.report.tables import Shown, shown
@@ -81,21 +82,22 @@ def published_tables(analyses: Analyses) -> Sequence[Shown]:
     if analyses.published_predictions.empty:
         return ()
     names = varying(analyses.published_predictions, SETUP)
+    unit = analyses.units.get("tetrominoes", SEEDS)
     numbers = {
         "published": lambda r: number(r["published_nats"]),
         "effect (nats)": lambda r: interval(r, "effect"),
         "needed": lambda r: f"{r['side']} {number(r['threshold_nats'])}",
-        "seeds": lambda r: str(r["n_seeds"]),
+        unit: lambda r: str(r["n_seeds"]),
         "verdict": lambda r: r["verdict"],
     }
     predictions = shown(
         "published_predictions",
         "Is the published figure reproduced?",
         "Each prediction, its thresholds fixed before the study was run, is one or more one-sided t tests at 5% over "
-        "differences within seeds, all of which must hold. The numbers, mean and 90% interval over seeds, are those of "
-        "the condition that is farthest from holding, or of the first if all hold. Reproduced: the whole interval is "
-        "on the needed side. Not reproduced: the whole interval is on the other side. Open: the interval holds the "
-        "threshold, or there are fewer than 3 seeds.",
+        f"differences within {unit}, all of which must hold. The numbers, mean and 90% interval over {unit}, are those "
+        "of the condition that is farthest from holding, or of the first if all hold. Reproduced: the whole interval "
+        "is on the needed side. Not reproduced: the whole interval is on the other side. Open: the interval holds the "
+        f"threshold, or there are fewer than 3 {unit}.",
         analyses.published_predictions,
         {"": lambda r: r["id"], "prediction": lambda r: r["statement"], **numbers, "reason": lambda r: r["reason"]},
         text=("", "prediction", "needed", "verdict", "reason"),
@@ -114,7 +116,7 @@ def published_tables(analyses: Analyses) -> Sequence[Shown]:
         "published_distances",
         "Distance to every published point",
         "This study's mean curve minus the published point, at the point's rate (monotone interpolation), with its 95% "
-        "interval over seeds. Points are read off the figure to about 0.3 nats. Their betas are inferred from the "
+        f"interval over {unit}. Points are read off the figure to about 0.3 nats. Their betas are inferred from the "
         "slopes of the training curves and do not enter the distances.",
         analyses.published_distances,
         {
@@ -125,7 +127,7 @@ def published_tables(analyses: Analyses) -> Sequence[Shown]:
             "published": lambda r: number(r["published_nats"]),
             "this study": lambda r: number(r["ours_nats"]),
             "difference": lambda r: interval(r, "difference") if r["place"] == INSIDE else r["place"],
-            "seeds": lambda r: str(r["n_seeds"]),
+            unit: lambda r: str(r["n_seeds"]),
         },
         text=("network", "population"),
         names=names,

@@ -8,10 +8,10 @@ import pandas as pd
 
 from rdstudy.analysis.claims import MAX_UNRELIABLE_SHARE
 from rdstudy.analysis.contrasts import MIN_SEEDS
-from rdstudy.analysis.replicates import SETTING, setting_label
+from rdstudy.analysis.replicates import DATA_SEEDS, SETTING, setting_label
 from rdstudy.report.analyses import Analyses
 from rdstudy.report.claim_sentences import CRITERION_NAMES
-from rdstudy.report.formatting import joined, number
+from rdstudy.report.formatting import in_units, joined, number
 from rdstudy.storage.schema import TEST, TRAIN, VALIDATION
 
 QUESTION = "Does regularizing the rate of a variational autoencoder improve how it generalizes?"
@@ -75,12 +75,17 @@ def _stopped(analyses: Analyses) -> int:
 
 def data_seeds(analyses: Analyses) -> str:
     """What counts as a replicate, where a data set has several data seeds; empty where none has."""
-    counts = analyses.table.groupby("dataset", dropna=False)["data_seed"].nunique()
-    if counts.max() < 2:
+    named = [name for name, unit in analyses.units.items() if unit == DATA_SEEDS]
+    if not named:
         return ""
+    rows = analyses.table[analyses.table["dataset"].astype(str).isin(named)]
+    counts = rows.groupby("dataset", dropna=False)["data_seed"].nunique()
+    many = f"{counts.min()}" if counts.min() == counts.max() else f"{counts.min()} to {counts.max()}"
+    others = [name for name in analyses.units if name not in named]
     return (
-        f"The replicates are the {counts.max()} data seeds: the seeds of each are averaged and count once, and every "
-        "count of seeds below is one of data seeds. Intervals say what other training and test sets would give."
+        f"The replicates{f' of {joined(named)}' if others else ''} are the {many} data seeds: the seeds of each are "
+        "averaged and count once. Intervals say what other training and test sets would give."
+        f"{f' The replicates of {joined(others)} are the seeds.' if others else ''}"
     )
 
 
@@ -89,12 +94,12 @@ def seeds(analyses: Analyses) -> str:
     most = int(analyses.frontier["n_seeds"].max()) if len(analyses.frontier) else 0
     if most >= MIN_SEEDS:
         return ""
-    unit = "data seed" if data_seeds(analyses) else "seed"
-    have = f"one {unit}" if most == 1 else f"{most} {unit}s"
-    return (
+    have = "one seed" if most == 1 else f"{most} seeds"
+    text = (
         f"No setting has more than {have}: every verdict is open, and what intervals there are say little. "
-        f"At least {MIN_SEEDS} {unit}s are needed."
+        f"At least {MIN_SEEDS} seeds are needed."
     )
+    return in_units(text, analyses.unit)
 
 
 def not_measured(analyses: Analyses) -> str:
@@ -230,7 +235,7 @@ def convergence_sentence(analyses: Analyses) -> str:
             f"{number(worst['regret_nats'])} nats."
         )
     if (rows["converged"] == "undecided").any():
-        text += " More seeds decide the undecided ones; the learning curves show whether they still fall."
+        text += f" More {analyses.unit} decide the undecided ones; the learning curves show whether they still fall."
     return text
 
 

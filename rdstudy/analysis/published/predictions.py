@@ -11,7 +11,7 @@ from rdstudy.analysis.contrasts import MIN_SEEDS
 from rdstudy.analysis.intervals import mean_interval
 from rdstudy.analysis.published.conditions import AT_LEAST, STATEMENTS, Condition, conditions
 from rdstudy.analysis.published.setups import CHECKERBOARD, SETUP, Setup, setups
-from rdstudy.analysis.replicates import Replicates, replicates
+from rdstudy.analysis.replicates import SEEDS, Replicates, replicates
 
 REPRODUCED, NOT_REPRODUCED, OPEN, NOT_IN_STUDY = "reproduced", "not reproduced", "open", "not in this study"
 
@@ -38,7 +38,7 @@ def published_conditions(table: pd.DataFrame | Sequence[Replicates], published: 
     for setup in setups(replicates(table)) or [Setup(dict.fromkeys(SETUP), {})]:
         for condition in conditions(setup):
             value = theirs.get((condition.prediction, condition.says), np.nan)
-            rows.append({**setup.names, **_tested(condition), "published_nats": value})
+            rows.append({**setup.names, **_tested(condition, setup.unit), "published_nats": value})
     columns = [*SETUP, "id", "condition", "published_nats", "effect_nats", "effect_low", "effect_high"]
     return pd.DataFrame(rows, columns=[*columns, "side", "threshold_nats", "n_seeds", "verdict", "reason"])
 
@@ -74,11 +74,11 @@ def published_predictions(table: pd.DataFrame | Sequence[Replicates], published:
     return worst[[*names[:at], "statement", *names[at:]]].reset_index(drop=True)
 
 
-def _tested(condition: Condition) -> dict[str, object]:
+def _tested(condition: Condition, unit: str = SEEDS) -> dict[str, object]:
     found = mean_interval(condition.effects[:, None], _BOTH_SIDES)
     mean, low, high = (float(part[0]) for part in (found.mean, found.low, found.high))
     n_seeds = int(found.count[0])
-    verdict, reason = _verdict(condition, low, high, n_seeds)
+    verdict, reason = _verdict(condition, low, high, n_seeds, unit)
     return {
         "id": condition.prediction,
         "condition": condition.says,
@@ -93,11 +93,12 @@ def _tested(condition: Condition) -> dict[str, object]:
     }
 
 
-def _verdict(condition: Condition, low: float, high: float, n_seeds: int) -> tuple[str, str]:
+def _verdict(condition: Condition, low: float, high: float, n_seeds: int, unit: str) -> tuple[str, str]:
     if condition.missing:
         return NOT_IN_STUDY, condition.missing
     if n_seeds < MIN_SEEDS:
-        have = "no seed has" if not n_seeds else "1 seed has" if n_seeds == 1 else f"{n_seeds} seeds have"
+        one = unit.removesuffix("s")
+        have = f"no {one} has" if not n_seeds else f"1 {one} has" if n_seeds == 1 else f"{n_seeds} {unit} have"
         return OPEN, f"{condition.says}: {have} all values; {MIN_SEEDS} are needed"
     needed = f"{condition.side} {condition.threshold:g} is needed"
     at_least = condition.side == AT_LEAST
