@@ -6,7 +6,8 @@
 A *setting* is everything that determines a cell but beta, seed and data seed; each of its seeds is a replicate of its
 whole curve over beta. Intervals are over seeds: what other seeds would give, on this training and test set. Where a
 data set has several data seeds, intervals are over these: what other training and test sets would give. The seeds of
-each data seed are then averaged, and `n_seeds` and `seeds` in the tables count data seeds.
+each data seed are then averaged (differences are taken within a seed first), and `n_seeds` and `seeds` in the tables
+count data seeds.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ import pandas as pd
 
 from rdstudy.analysis.claims import COLUMNS, Question, judge, unreliable
 from rdstudy.analysis.paired import Differences
-from rdstudy.analysis.replicates import CRITERIA, SETTING, TEST, Replicates, replicates
+from rdstudy.analysis.replicates import CRITERIA, SETTING, TEST, Replicates, averaged, replicates
 from rdstudy.analysis.verdicts import MARGIN_NATS
 
 
@@ -69,13 +69,13 @@ def _pairs(settings: Sequence[Replicates]) -> list[tuple[Replicates, Replicates]
 def _gains(shallow: Replicates, deep: Replicates, criterion: str) -> list[tuple[float, np.ndarray]]:
     """Shallow minus deep at each beta, a seed a row."""
     seeds, of_shallow, of_deep = np.intersect1d(shallow.seeds, deep.seeds, return_indices=True)
-    low, high = shallow.of(TEST, criterion), deep.of(TEST, criterion)
+    low, high = shallow.cells(TEST, criterion), deep.cells(TEST, criterion)
     found = []
     for beta in deep.betas:
         at = np.flatnonzero(shallow.betas == beta)
         if not len(at) or not len(seeds):
             continue
-        gained = low[of_shallow, at[0]] - high[of_deep, int(np.flatnonzero(deep.betas == beta)[0])]
+        gained = averaged(low[of_shallow, :, at[0]] - high[of_deep, :, int(np.flatnonzero(deep.betas == beta)[0])])
         if np.isfinite(gained).any():
             found.append((float(beta), gained))
     return found

@@ -22,7 +22,7 @@ from rdstudy.analysis.contrasts import MIN_SEEDS, Contrasts
 from rdstudy.analysis.intervals import mean_interval
 from rdstudy.analysis.looks import look_reached, looks_of
 from rdstudy.analysis.paired import Differences, compare, to_reference
-from rdstudy.analysis.replicates import CRITERIA, SETTING, TEST, TRAIN, VALIDATION, Replicates, replicates
+from rdstudy.analysis.replicates import CRITERIA, SETTING, TEST, TRAIN, VALIDATION, Replicates, averaged, replicates
 from rdstudy.analysis.saturation import (
     DEFICIT_NATS,
     IDENTIFIED_NATS,
@@ -149,8 +149,8 @@ def _lowering_beta(setting: Replicates, criterion: str, margin: float, reference
 def _below(setting: Replicates, criterion: str, margin: float, start: int) -> Question:
     """Is some beta below the one at `start` better on the test set?"""
     beta = float(setting.betas[start])
-    values = setting.of(TEST, criterion)
-    choose = setting.of(VALIDATION, criterion) if setting.measured(VALIDATION, criterion) else None
+    values = setting.cells(TEST, criterion)
+    choose = setting.cells(VALIDATION, criterion) if setting.measured(VALIDATION, criterion) else None
     found = to_reference(values, setting.betas, start, range(start + 1, len(setting.betas)), choose)
     if not found.points:
         why = f"no seed was measured both at beta = {beta:g} and at a smaller one"
@@ -174,16 +174,18 @@ def _underfitting(setting: Replicates, margin: float, reference: float, deficit:
     end = int(within[0]) if len(within) else int(np.nanargmin(np.where(usable, deficits, np.nan)))
     reduced = [int(k) for k in np.flatnonzero(usable) if deficits[k] >= REDUCED_NATS and k < end]
     if not reduced:
+        above = deficits[:end][usable[:end]]
+        most = f" (at most {above.max():.2f})" if len(above) else ""
         why = (
-            f"the mutual information is nowhere {REDUCED_NATS:g} nats or more below its ceiling (at most "
-            f"{np.nanmax(np.where(usable, deficits, np.nan)):.2f}) at a beta above {setting.betas[end]:g}"
+            f"the mutual information is nowhere {REDUCED_NATS:g} nats or more below its ceiling{most} at a beta above "
+            f"{setting.betas[end]:g}"
         )
         return Question(setting, criterion, margin, unasked=why)
     start = _nearest(setting, reduced, reference)
-    test, train = setting.of(TEST, criterion), setting.of(TRAIN, criterion)
+    test, train = setting.cells(TEST, criterion), setting.cells(TRAIN, criterion)
     gap = test - train
     # Training distortion cannot rise as beta falls, if training converged; the question is what the test set gains.
-    gained = (test[:, start] - test[:, end]) - (gap[:, end] - gap[:, start])
+    gained = averaged((test[..., start] - test[..., end]) - (gap[..., end] - gap[..., start]))
     if not np.isfinite(gained).any():
         why = f"no seed was measured at beta = {setting.betas[start]:g} and {setting.betas[end]:g} on train and test"
         return Question(setting, criterion, margin, unasked=why)

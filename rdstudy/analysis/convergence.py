@@ -27,7 +27,7 @@ from rdstudy.analysis.contrasts import MIN_SEEDS
 from rdstudy.analysis.curve_shapes import ABSENT, OPEN, PRESENT, decide
 from rdstudy.analysis.intervals import mean_interval
 from rdstudy.analysis.paired import Differences, compare, to_reference
-from rdstudy.analysis.replicates import SETTING, TRAIN, Replicates, replicates
+from rdstudy.analysis.replicates import SETTING, TRAIN, Replicates, averaged, replicates
 from rdstudy.analysis.verdicts import MARGIN_NATS
 
 YES, NO, UNDECIDED = "yes", "no", "undecided"
@@ -76,14 +76,14 @@ def convergence(table: pd.DataFrame | Sequence[Replicates], *, margin_nats: floa
 class _Curve:
     setting: Mapping[str, object]
     betas: Float[np.ndarray, " betas"]
-    distortion: Float[np.ndarray, "seeds betas"]
-    rate: Float[np.ndarray, "seeds betas"]
+    distortion: Float[np.ndarray, "seeds cells betas"]
+    rate: Float[np.ndarray, "seeds cells betas"]
 
 
 def _curve(setting: Replicates) -> _Curve:
-    distortion, rate = setting.of(TRAIN, "distortion_nats"), setting.of(TRAIN, "rate_nats")
-    there = (np.isfinite(distortion) & np.isfinite(rate)).any(axis=0)
-    return _Curve(setting.setting, setting.betas[there], distortion[:, there], rate[:, there])
+    distortion, rate = setting.cells(TRAIN, "distortion_nats"), setting.cells(TRAIN, "rate_nats")
+    there = (np.isfinite(distortion) & np.isfinite(rate)).any(axis=(0, 1))
+    return _Curve(setting.setting, setting.betas[there], distortion[..., there], rate[..., there])
 
 
 def _regret(curve: _Curve, beta: float) -> Differences:
@@ -95,30 +95,30 @@ def _regret(curve: _Curve, beta: float) -> Differences:
 def _rows(
     curve: _Curve, number: int, regrets: Mapping[tuple[int, float], dict[str, object]], smallest: float
 ) -> list[dict[str, object]]:
-    d, r = mean_interval(curve.distortion).mean, mean_interval(curve.rate).mean
     rows = []
     for k, beta in enumerate(map(float, curve.betas)):
         slope, fits, following = np.nan, None, np.nan
         if k + 1 < len(curve.betas):
             following = float(curve.betas[k + 1])
-            slope = float((d[k] - d[k + 1]) / (r[k + 1] - r[k])) if r[k + 1] > r[k] else np.nan
-            ends = [k, k + 1]
-            fits = _between(curve.distortion[:, ends], curve.rate[:, ends], beta, following, smallest)
-        row = {**curve.setting, "beta": beta, "n_seeds": int(np.isfinite(curve.distortion[:, k]).sum())}
+            fall = averaged(curve.distortion[..., k] - curve.distortion[..., k + 1])
+            rise = averaged(curve.rate[..., k + 1] - curve.rate[..., k])
+            falls, rises = mean_interval(np.stack([fall, rise], axis=1)).mean
+            slope = float(falls / rises) if rises > 0 else np.nan
+            fits = _between(fall, rise, beta, following, smallest)
+        row = {**curve.setting, "beta": beta, "n_seeds": int(np.isfinite(curve.distortion[..., k]).any(axis=1).sum())}
         row |= {"beta_next": following, "slope": slope, "slope_fits": fits, "converged": UNDECIDED}
         rows.append(row | regrets.get((number, beta), {}))
     return rows
 
 
 def _between(
-    distortion: Float[np.ndarray, "seeds 2"],
-    rate: Float[np.ndarray, "seeds 2"],
+    fall: Float[np.ndarray, " seeds"],
+    rise: Float[np.ndarray, " seeds"],
     beta: float,
     following: float,
     smallest: float,
 ) -> bool | None:
-    """Whether the slope may lie between the two betas; without dividing by a difference of rates."""
-    fall, rise = distortion[:, 0] - distortion[:, 1], rate[:, 1] - rate[:, 0]
+    """Whether the slope fall / rise may lie between the two betas; without dividing by a difference of rates."""
     outside = mean_interval(np.stack([fall - beta * rise, following * rise - fall], axis=1))
     if outside.count.min() < MIN_SEEDS:
         return None

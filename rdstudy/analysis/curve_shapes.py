@@ -26,7 +26,7 @@ from jaxtyping import Float
 from rdstudy.analysis.contrasts import MIN_SEEDS, Contrasts
 from rdstudy.analysis.looks import ALPHA
 from rdstudy.analysis.paired import Differences, compare, to_reference
-from rdstudy.analysis.replicates import CRITERIA, SETTING, Replicates, replicates
+from rdstudy.analysis.replicates import CRITERIA, SETTING, Replicates, averaged, replicates
 from rdstudy.storage.schema import POPULATIONS
 
 U_SHAPED, FALLING, RISING, FLAT, HUMPED, UNDECIDED = (
@@ -76,21 +76,22 @@ class Shape:
 
 
 def shapes_of(
-    curves: Sequence[tuple[Float[np.ndarray, " _"], Float[np.ndarray, "_ _"]]],
+    curves: Sequence[tuple[Float[np.ndarray, " _"], Float[np.ndarray, "_ ... _"]]],
     smallest: float = SMALLEST_EFFECT_NATS,
 ) -> list[Shape]:
     """Decide the shapes of curves whose columns run from the largest beta to the smallest.
 
     Args:
-        curves: betas and values (seeds, betas) of each setting; NaN where it was not measured. Columns without a
-            value are ignored. The settings lend each other their noise.
+        curves: betas and values of each setting, (seeds, betas) or (seeds, cells, betas); NaN where it was not
+            measured. Columns without a value are ignored. The settings lend each other their noise.
         smallest: nats; falls and rises below it, or below 5% of the curve's range, do not count.
     """
     kept = []
     for betas, values in curves:
-        there = np.isfinite(values).any(axis=0)
-        kept.append((betas[there], values[:, there]))
-    means = [np.nanmean(values, axis=0) if values.size else np.empty(0) for _, values in kept]
+        by_cell = values[:, None] if values.ndim == 2 else values
+        there = np.isfinite(by_cell).any(axis=(0, 1))
+        kept.append((betas[there], by_cell[..., there]))
+    means = [np.nanmean(averaged(values), axis=0) if values.size else np.empty(0) for _, values in kept]
     sizes = [max(smallest, RELATIVE_RISE * float(np.ptp(mean))) if len(mean) else smallest for mean in means]
     falls: list[Differences | None] = []
     rises: list[Differences | None] = []
@@ -184,10 +185,9 @@ def shapes(
     for population in POPULATIONS:
         for criterion in CRITERIA:
             measured = [one for one in settings if one.measured(population, criterion)]
-            curves = [(one.betas, one.of(population, criterion)) for one in measured]
-            for setting, (betas, values), found in zip(
-                measured, curves, shapes_of(curves, smallest_effect_nats), strict=True
-            ):
+            curves = [(one.betas, one.cells(population, criterion)) for one in measured]
+            for setting, found in zip(measured, shapes_of(curves, smallest_effect_nats), strict=True):
+                betas, values = setting.betas, setting.of(population, criterion)
                 there = np.isfinite(values).any(axis=0)
                 means = np.nanmean(values[:, there], axis=0)
                 row = {**setting.setting, "population": population, "criterion": criterion}

@@ -21,7 +21,7 @@ from rdstudy.analysis.contrasts import MIN_SEEDS
 from rdstudy.analysis.hull import dominated, lower_hull
 from rdstudy.analysis.intervals import mean_interval
 from rdstudy.analysis.paired import compare, to_reference
-from rdstudy.analysis.replicates import CRITERIA, SETTING, Replicates, replicates
+from rdstudy.analysis.replicates import CRITERIA, SETTING, Replicates, averaged, replicates
 from rdstudy.storage.schema import POPULATIONS, TEST, TRAIN, VALIDATION
 
 _WORSE_LEVEL = 0.05
@@ -198,18 +198,19 @@ def best_beta(table: pd.DataFrame | Sequence[Replicates]) -> pd.DataFrame:
     for criterion in CRITERIA:
         curves = []
         for setting in settings:
-            values, chosen_on = setting.of(TEST, criterion), choosing_population(setting, criterion)
-            choose = setting.of(chosen_on, criterion)
-            there = np.isfinite(values).any(axis=0) & np.isfinite(choose).any(axis=0)
+            values, chosen_on = setting.cells(TEST, criterion), choosing_population(setting, criterion)
+            choose = setting.cells(chosen_on, criterion)
+            there = np.isfinite(values).any(axis=(0, 1)) & np.isfinite(choose).any(axis=(0, 1))
             if there.any():
-                curves.append((setting, chosen_on, _Curve(setting.betas[there], values[:, there], choose[:, there])))
+                of_betas = _Curve(setting.betas[there], values[..., there], choose[..., there])
+                curves.append((setting, chosen_on, of_betas))
         kept = _may_be_best([curve for _, _, curve in curves])
         for (setting, chosen_on, (betas, values, choose)), stays in zip(curves, kept, strict=True):
-            means = mean_interval(values).mean
-            best = int(np.argmin(mean_interval(choose).mean))
+            means = mean_interval(averaged(values)).mean
+            best = int(np.argmin(mean_interval(averaged(choose)).mean))
             stays = stays.copy()
             stays[best] = True
-            seeds = int(np.isfinite(values).any(axis=1).sum())
+            seeds = int(np.isfinite(values).any(axis=(1, 2)).sum())
             known = seeds >= MIN_SEEDS or len(betas) == 1
             rows.append(
                 {
@@ -238,8 +239,8 @@ class _Curve(NamedTuple):
     """Test values over beta, and the values by which a beta is chosen."""
 
     betas: Float[np.ndarray, " betas"]
-    values: Float[np.ndarray, "seeds betas"]
-    choose: Float[np.ndarray, "seeds betas"]
+    values: Float[np.ndarray, "seeds cells betas"]
+    choose: Float[np.ndarray, "seeds cells betas"]
 
 
 def _may_be_best(curves: Sequence[_Curve]) -> list[Bool[np.ndarray, " _"]]:
@@ -270,7 +271,7 @@ def gaps(table: pd.DataFrame | Sequence[Replicates]) -> pd.DataFrame:
     rows = []
     for setting in replicates(table):
         for criterion in CRITERIA:
-            found = mean_interval(setting.of(TEST, criterion) - setting.of(TRAIN, criterion))
+            found = mean_interval(averaged(setting.cells(TEST, criterion) - setting.cells(TRAIN, criterion)))
             for k in np.flatnonzero(found.count):
                 rows.append(
                     {

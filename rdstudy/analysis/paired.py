@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from rdstudy.analysis.contrasts import Contrasts, contrasts
+from rdstudy.analysis.replicates import averaged
 
 
 @dataclass(frozen=True)
@@ -34,17 +35,25 @@ class Differences:
 
 
 def to_reference(
-    values: Float[np.ndarray, "seeds betas"],
+    values: Float[np.ndarray, "seeds *cells betas"],
     betas: Float[np.ndarray, " betas"],
     reference: int,
     candidates: Sequence[int],
-    choose: Float[np.ndarray, "seeds betas"] | None = None,
+    choose: Float[np.ndarray, "seeds *cells betas"] | None = None,
 ) -> Differences:
-    """What is gained from the beta at `reference` to each candidate; candidates without a difference are left out."""
-    kept = [k for k in candidates if np.isfinite(values[:, reference] - values[:, k]).any()]
-    gained = values[:, [reference]] - values[:, kept]
-    chosen = None if choose is None else choose[:, [reference]] - choose[:, kept]
+    """What is gained from the beta at `reference` to each candidate, within the cells of a replicate.
+
+    Candidates without a difference are left out.
+    """
+    kept = [k for k in candidates if np.isfinite(values[..., reference] - values[..., k]).any()]
+    gained, chosen = (None if one is None else _gained(one, reference, kept) for one in (values, choose))
+    assert gained is not None
     return Differences([float(betas[k]) for k in kept], gained, chosen)
+
+
+def _gained(values: np.ndarray, reference: int, kept: Sequence[int]) -> Float[np.ndarray, "seeds points"]:
+    gained = values[..., [reference]] - values[..., kept]
+    return averaged(gained) if gained.ndim == 3 else gained
 
 
 def compare(settings: Sequence[Differences]) -> tuple[Contrasts, list[float]]:

@@ -3,14 +3,16 @@
 A *setting* is everything that determines a cell but its beta, its seed and its data seed. A setting has a curve over
 beta, and every seed is a replicate of that whole curve. Where a data set has several data seeds, they are the
 replicates instead: the cells of one data seed share their images, so their seeds are averaged and count once, and
-intervals say what other data would give. Rows of cells that diverged, failed or were stopped early are
-left out here and counted by `analysis.cell_status`; a value that is null or not finite stays NaN, never 0.
+intervals say what other data would give. Two betas, networks or populations are then compared within a seed of a data
+seed, and the differences are averaged: a seed that lacks one of the two does not enter. Rows of cells that diverged,
+failed or were stopped early are left out here and counted by `analysis.cell_status`; a value that is null or not
+finite stays NaN, never 0.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -69,6 +71,8 @@ class Replicates:
         seeds: numbers of the replicates: seeds, or data seeds where the data set has several.
         values: by population and quantity.
         unit: what the replicates are, `seeds` or `data seeds`.
+        parts: `values` by the seeds of each data seed, before they are averaged; the same seeds in every setting of a
+            data set. Empty where seeds are the replicates.
     """
 
     setting: Mapping[str, Any]
@@ -76,11 +80,19 @@ class Replicates:
     seeds: Int[np.ndarray, " seeds"]
     values: Mapping[tuple[str, str], Float[np.ndarray, "seeds betas"]]
     unit: str = SEEDS
+    parts: Mapping[tuple[str, str], Float[np.ndarray, "seeds cells betas"]] = field(default_factory=dict)
 
     def of(self, population: str, quantity: str) -> Float[np.ndarray, "seeds betas"]:
         """One quantity on one population; all NaN where it was never measured."""
         found = self.values.get((population, quantity))
         return np.full((len(self.seeds), len(self.betas)), np.nan) if found is None else found
+
+    def cells(self, population: str, quantity: str) -> Float[np.ndarray, "seeds cells betas"]:
+        """One quantity by the cells of each replicate, among which differences are taken before `averaged`."""
+        found = self.parts.get((population, quantity))
+        if found is None and self.parts:
+            return np.full(next(iter(self.parts.values())).shape, np.nan)
+        return self.of(population, quantity)[:, None] if found is None else found
 
     def measured(self, population: str, quantity: str) -> bool:
         return bool(np.isfinite(self.of(population, quantity)).any())
@@ -186,20 +198,22 @@ def replicates(table: pd.DataFrame | Sequence[Replicates]) -> Sequence[Replicate
         betas = np.unique(group["beta"].to_numpy(dtype=np.float64))[::-1]
         seeds, data_seeds = (np.unique(group[name].to_numpy(dtype=np.int64)) for name in ("seed", "data_seed"))
         setting = dict(zip(SETTING, values, strict=True))
-        matrices = dict(_matrices(group, betas, seeds, data_seeds))
         if several[group.index[0]]:
-            averaged = {key: _mean(cells, axis=1) for key, cells in matrices.items()}
-            settings.append(Replicates(setting, betas, data_seeds, averaged, DATA_SEEDS))
+            same = rows.loc[rows["dataset"].isin([setting["dataset"]]), "seed"]
+            parts = dict(_matrices(group, betas, np.unique(same.to_numpy(dtype=np.int64)), data_seeds))
+            means = {key: averaged(cells) for key, cells in parts.items()}
+            settings.append(Replicates(setting, betas, data_seeds, means, DATA_SEEDS, parts))
         else:
-            settings.append(Replicates(setting, betas, seeds, {key: cells[0] for key, cells in matrices.items()}))
+            matrices = _matrices(group, betas, seeds, data_seeds)
+            settings.append(Replicates(setting, betas, seeds, {key: cells[0] for key, cells in matrices}))
     return settings
 
 
-def _mean(values: np.ndarray, axis: int) -> np.ndarray:
-    """Mean of the finite values along an axis; NaN where there is none."""
+def averaged(values: Float[np.ndarray, "seeds cells ..."]) -> Float[np.ndarray, "seeds ..."]:
+    """Mean over the cells of each replicate that have a value; NaN where none has."""
     there = np.isfinite(values)
-    count = there.sum(axis=axis)
-    total = np.where(there, values, 0.0).sum(axis=axis)
+    count = there.sum(axis=1)
+    total = np.where(there, values, 0.0).sum(axis=1)
     found: np.ndarray = np.divide(total, count, where=count > 0, out=np.full_like(total, np.nan))
     return found
 
@@ -263,6 +277,7 @@ __all__ = [
     "TRAIN",
     "VALIDATION",
     "Replicates",
+    "averaged",
     "final_measurements",
     "replicates",
     "setting_label",

@@ -16,7 +16,7 @@ from jaxtyping import Float
 
 from rdstudy.analysis.frontier import interval_columns
 from rdstudy.analysis.intervals import mean_interval
-from rdstudy.analysis.replicates import SETTING, Replicates, replicates
+from rdstudy.analysis.replicates import SETTING, Replicates, averaged, replicates
 from rdstudy.storage.schema import POPULATIONS, TEST, TRAIN, VALIDATION
 
 DEFICIT_NATS = 0.1
@@ -113,7 +113,7 @@ def _saturation(setting: Replicates, population: str, deficit: float) -> dict[st
 
 def deficits_of(setting: Replicates, population: str) -> Float[np.ndarray, "seeds betas"]:
     """log N - I, nats."""
-    return np.asarray(setting.of(population, "mi_ceiling_nats") - setting.of(population, "mi_nats"))
+    return averaged(setting.cells(population, "mi_ceiling_nats") - setting.cells(population, "mi_nats"))
 
 
 def bracket(
@@ -146,11 +146,11 @@ def bracket(
 
 def bounds_apart(setting: Replicates, population: str, beta: float) -> float:
     """How far the upper bound of I lies above the lower one at a beta; 0 without an upper bound."""
-    upper = setting.of(population, "mi_upper_nats")
-    lower = setting.of(population, "mi_lower_nats")
-    lower = np.where(np.isfinite(lower), lower, setting.of(population, "mi_nats"))
+    upper = setting.cells(population, "mi_upper_nats")
+    lower = setting.cells(population, "mi_lower_nats")
+    lower = np.where(np.isfinite(lower), lower, setting.cells(population, "mi_nats"))
     k = int(np.argmin(np.abs(setting.betas - beta)))
-    apart = (upper - lower)[:, k]
+    apart = averaged(upper - lower)[:, k]
     return float(np.nanmean(apart)) if np.isfinite(apart).any() else 0.0
 
 

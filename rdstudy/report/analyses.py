@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ import pandas as pd
 
 from rdstudy import analysis
 from rdstudy.analysis.claims import MAX_UNRELIABLE_SHARE
-from rdstudy.analysis.replicates import SETTING, final_measurements, replicates, varying
+from rdstudy.analysis.replicates import SEEDS, SETTING, final_measurements, replicates, varying
 from rdstudy.report.text import clean_table
 
 if TYPE_CHECKING:
@@ -20,11 +20,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Analyses:
-    """The analyses of one table. All but `table`, `planned`, `published`, `search` are written beside the page."""
+    """The analyses of one table. All but `table planned published units search` are written beside the page.
+
+    units: of each data set, what its replicates are, `seeds` or `data seeds`.
+    """
 
     table: pd.DataFrame
     planned: pd.DataFrame | None
     published: pd.DataFrame | None
+    units: Mapping[str, str]
 
     claims: pd.DataFrame
     claims_summary: pd.DataFrame
@@ -78,6 +82,7 @@ class Analyses:
             table=table,
             planned=planned,
             published=None if published is None else analysis.frontier(published),
+            units={str(setting.setting["dataset"]): setting.unit for setting in finals},
             claims=claims,
             claims_summary=analysis.claims_summary(claims),
             capacity=analysis.capacity(finals, planned_seeds=_planned_seeds(planned)),
@@ -106,6 +111,12 @@ class Analyses:
     def names(self) -> list[str]:
         """The columns that tell this study's settings apart: every label names these and no others."""
         return varying(self.frontier)
+
+    @property
+    def unit(self) -> str:
+        """What is counted as a replicate: `seeds`, `data seeds`, or `replicates` where the data sets differ in that."""
+        found = set(self.units.values())
+        return found.pop() if len(found) == 1 else "replicates" if found else SEEDS
 
     def write(self, folder: Path) -> list[Path]:
         """Each analysis that has rows, as Parquet for programs and as CSV for people."""
@@ -150,4 +161,4 @@ def _key(values: object) -> tuple[object, ...]:
     return tuple(None if pd.isna(value) else value for value in values)
 
 
-ANALYSES = tuple(f.name for f in fields(Analyses) if f.name not in ("table", "planned", "published", "search"))
+ANALYSES = tuple(f.name for f in fields(Analyses) if f.name not in ("table", "planned", "published", "units", "search"))

@@ -74,7 +74,7 @@ def _each(analyses: Analyses, claim: str) -> list[str]:
     rows = main_criterion(analyses.claims[analyses.claims["claim"] == claim])
     if len(rows) > MAX_SENTENCES:
         return []
-    texts = [claim_sentence(row) for _, row in rows.iterrows()]
+    texts = [claim_sentence(row, analyses.units[str(row["dataset"])]) for _, row in rows.iterrows()]
     if len(rows) == 1:
         return texts
     names = setting_names(analyses, rows)

@@ -9,6 +9,7 @@ import pandas as pd
 
 from rdstudy.analysis import setting_label
 from rdstudy.analysis.claims import OTHER_SEEDS, VALIDATION_IMAGES
+from rdstudy.analysis.replicates import SEEDS
 from rdstudy.analysis.verdicts import BETTER, EQUIVALENT, NOT_MEASURABLE, OPEN, VERDICTS, WORSE
 from rdstudy.report.formatting import NOTHING, joined
 from rdstudy.report.verdicts import counts_text
@@ -58,11 +59,12 @@ def with_interval(difference: float, low: float, high: float) -> str:
     return nats(difference) if pd.isna(low) else f"{nats(difference)} ({nats(low)} to {nats(high)})"
 
 
-def claim_sentence(row: pd.Series) -> str:
+def claim_sentence(row: pd.Series, unit: str = SEEDS) -> str:
     """One setting's answer: the difference of means, its interval, and what follows from it.
 
     Args:
         row: of what `rdstudy.analysis.claims` returns.
+        unit: what `seeds` of the row counts.
     """
     verdict = str(row["verdict"])
     if verdict == NOT_MEASURABLE:
@@ -88,7 +90,7 @@ def claim_sentence(row: pd.Series) -> str:
         OPEN: f": open, {row['reason']}",
     }[verdict]
     seeds = int(row["seeds"])
-    return f"{text}; {seeds} seed{'' if seeds == 1 else 's'}."
+    return f"{text}; {seeds} {unit.removesuffix('s') if seeds == 1 else unit}."
 
 
 def by_criterion(found: Sequence[pd.DataFrame]) -> str:

@@ -22,7 +22,7 @@ def claim_table(analyses: Analyses, claim: str) -> Shown:
             "from beta": lambda r: short(r["reference_beta"]),
             "to beta": lambda r: short(r["beta"]),
             "gain (nats)": lambda r: with_interval(r["difference_nats"], r["low_nats"], r["high_nats"]),
-            "seeds": lambda r: str(r["seeds"]) if r["seeds"] else NOTHING,
+            analyses.unit: lambda r: str(r["seeds"]) if r["seeds"] else NOTHING,
             "look": lambda r: f"{r['look']} of {r['looks']}" if r["looks"] else NOTHING,
         },
         text=("criterion", "verdict"),
@@ -36,8 +36,8 @@ def capacity_table(analyses: Analyses) -> Shown:
     return shown(
         "capacity",
         "Each beta and criterion",
-        "Deep minus shallow: difference of means within seeds, and its 95% interval; the verdict is about the deep "
-        f"network, and positive is worse. {reasons_sentence(rows)}".strip(),
+        f"Deep minus shallow: difference of means within {analyses.unit}, and its 95% interval; the verdict is about "
+        f"the deep network, and positive is worse. {reasons_sentence(rows)}".strip(),
         rows,
         {
             "criterion": lambda r: CRITERION_NAMES[r["criterion"]],
@@ -45,7 +45,7 @@ def capacity_table(analyses: Analyses) -> Shown:
             "beta": lambda r: short(r["beta"]),
             "deep minus shallow (nats)": lambda r: with_interval(r["difference_nats"], r["low_nats"], r["high_nats"]),
             "verdict": lambda r: verdict_words(r["verdict"]),
-            "seeds": lambda r: str(r["seeds"]) if r["seeds"] else NOTHING,
+            analyses.unit: lambda r: str(r["seeds"]) if r["seeds"] else NOTHING,
         },
         text=("criterion", "depths", "verdict"),
         names=[name for name in analyses.names if name != "depth"],

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -113,8 +113,8 @@ def differences(a: Compared, b: Compared, differing: dict[str, tuple[object, obj
 
     Returns:
         One row per setting, population and beta that both studies have: the setting's columns without those that
-        differ, `population beta seeds_a seeds_b`, and for rate, distortion, -ELBO and NLL `*_nats *_low *_high`; nats
-        per example, null where one study did not measure it.
+        differ, `population beta seeds_a seeds_b`, the most that a quantity has, and for rate, distortion, -ELBO and
+        NLL `*_nats *_low *_high`; nats per example, null where one study did not measure it.
     """
     names = [name for name in SETTING if name not in differing]
     rows = []
@@ -122,11 +122,11 @@ def differences(a: Compared, b: Compared, differing: dict[str, tuple[object, obj
         for population in (TRAIN, TEST):
             for beta in one.betas[np.isin(one.betas, other.betas)]:
                 row = {name: one.setting[name] for name in names} | {"population": population, "beta": float(beta)}
+                row |= {"seeds_a": 0, "seeds_b": 0}
                 for quantity in CRITERIA:
                     x, y = (_seeds(study, population, quantity, beta) for study in (one, other))
                     stem = quantity.removesuffix("_nats")
-                    if quantity == CRITERIA[0]:
-                        row |= {"seeds_a": len(x), "seeds_b": len(y)}
+                    row |= {"seeds_a": max(row["seeds_a"], len(x)), "seeds_b": max(row["seeds_b"], len(y))}
                     row |= dict(zip((quantity, f"{stem}_low", f"{stem}_high"), welch(x, y), strict=True))
                 rows.append(row)
     columns = [*names, "population", "beta", "seeds_a", "seeds_b"]
@@ -188,23 +188,27 @@ def _figure(a: Compared, b: Compared, differing: dict[str, tuple[object, object]
         alt = f"Distortion over rate{of(title)}, of {' and '.join(n for n, rows in curves.items() if len(rows))}."
         panels.append(Panel(partial(figures.two_studies, curves, title=title), alt))
     caption = (
-        "Distortion over rate of both studies, one panel per setting, test solid and training dashed; bars are 95% "
-        f"intervals over seeds.{left_out(len(keys), MAX_PANELS, 'settings')}"
+        "Distortion over rate of both studies, one panel per setting, test solid and filled, training dashed and "
+        f"hollow; the star is beta = 1. Bars are 95% intervals over {_unit(a, b)}; an arrowhead marks one that ends "
+        "outside the panel, a number a point that lies outside. Along a grey line -ELBO = distortion + rate is "
+        f"constant; the grey number is its value in nats.{left_out(len(keys), MAX_PANELS, 'settings')}"
     )
     return FigureSpec("comparison", "Rate and distortion", caption, panels)
 
 
-def _table(found: pd.DataFrame, a: Compared, b: Compared) -> Shown:
+def difference_table(found: pd.DataFrame, a: Compared, b: Compared) -> Shown:
+    """The difference of every quantity at every common point."""
+    unit = _unit(a, b)
     measured = [name for name in CRITERIA if found[name].notna().any()]
     labels = {"rate_nats": "rate", "distortion_nats": "distortion", "negative_elbo_nats": "-ELBO", "nll_nats": "NLL"}
     columns: dict[str, Callable[[pd.Series], str]] = {
         "population": lambda r: r["population"],
         "beta": lambda r: short(r["beta"]),
         **{labels[name]: partial(interval, stem=name.removesuffix("_nats")) for name in measured},
-        "seeds": lambda r: f"{r['seeds_a']}, {r['seeds_b']}",
+        unit: lambda r: f"{r['seeds_a']}, {r['seeds_b']}",
     }
     note = (
-        f"{b.name} minus {a.name}, nats per example: the difference of the means over seeds with its 95% interval "
+        f"{b.name} minus {a.name}, nats per example: the difference of the means over {unit} with its 95% interval "
         "(Welch). Negative: the second study has less."
     )
     ordered = found.sort_values("population", kind="stable")  # test first
@@ -214,30 +218,46 @@ def _table(found: pd.DataFrame, a: Compared, b: Compared) -> Shown:
         note,
         ordered,
         columns,
-        text=("population", "seeds"),
+        text=("population",),
         names=analysis.varying(found),
     )
 
 
-def _answer(found: pd.DataFrame, a: Compared, b: Compared, differing: dict[str, tuple[object, object]]) -> list[str]:
+def _unit(a: Compared, b: Compared) -> str:
+    """What is counted as a replicate, as `Analyses.unit`."""
+    found = {setting.unit for study in (a, b) for setting in study.settings}
+    return found.pop() if len(found) == 1 else "replicates"
+
+
+def answer_of(found: pd.DataFrame, a: Compared, b: Compared, differing: dict[str, tuple[object, object]]) -> list[str]:
+    """What differs between the studies, and at how many common points test distortion is lower or higher."""
     lines = []
     for name, (x, y) in differing.items():
         line = f"{name.replace('_', ' ')}: {_text(x)} in {a.name}, {_text(y)} in {b.name}."
         lines.append(line[:1].upper() + line[1:])
-    rows = found[found["population"] == TEST]
-    rows = rows[rows["distortion_nats"].notna()]
-    if rows.empty:
+    if found.empty:
         return [*lines, "The studies have no setting and beta in common, so there are no differences to show."]
-    lower, higher = (rows["distortion_high"] < 0).sum(), (rows["distortion_low"] > 0).sum()
+    rows = found[(found["population"] == TEST) & found["distortion_nats"].notna()]
+    if rows.empty:
+        return [*lines, "Test distortion was measured at no common point of both studies."]
+    lower, higher = int((rows["distortion_high"] < 0).sum()), int((rows["distortion_low"] > 0).sum())
+    few = int(rows["distortion_low"].isna().sum())
+    without = f"; {few} {'has' if few == 1 else 'have'} too few {_unit(a, b)} for an interval" if few else ""
     lines.append(
-        f"Test distortion of {b.name} is lower at {lower} and higher at {higher} of {len(rows)} common points with 95% "
-        f"confidence, each point taken alone; the median difference is {number(rows['distortion_nats'].median())} nats."
+        f"Test distortion of {b.name} is lower at {lower} and higher at {higher} of {len(rows)} common "
+        f"point{'' if len(rows) == 1 else 's'} with 95% confidence, each point taken alone{without}; the median of "
+        f"{b.name} minus {a.name} is {number(rows['distortion_nats'].median())} nats."
     )
     return lines
 
 
 def _text(value: object) -> str:
-    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+    if value is None:
+        return "none"
+    if isinstance(value, str | bool):
+        return str(value)
+    amount = float(cast("float", value))
+    return f"{amount:,.0f}" if amount.is_integer() else f"{amount:g}"
 
 
 def _page(
@@ -246,7 +266,7 @@ def _page(
     return render_html(
         "comparison.html.jinja",
         title=f"{a.name} and {b.name}",
-        answer=_answer(found, a, b, differing),
+        answer=answer_of(found, a, b, differing),
         figure=marked(rendered),
-        table=_table(found, a, b) if len(found) else None,
+        table=difference_table(found, a, b) if len(found) else None,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from rdstudy.analysis.replicates import SEEDS
 from rdstudy.report import provenance, sentences, tables
 from rdstudy.report.analyses import Analyses
 from rdstudy.report.answer import answer
@@ -12,6 +13,7 @@ from rdstudy.report.cell_tables import missing_table, trouble_table
 from rdstudy.report.claim_articles import Claim, claim_articles
 from rdstudy.report.claim_sentences import RULES
 from rdstudy.report.drawings import RenderedFigure
+from rdstudy.report.formatting import in_units
 from rdstudy.report.tables import Shown
 from rdstudy.report.verdicts import asks_the_paper
 
@@ -78,7 +80,10 @@ def content_of(
 
 
 def _method(analyses: Analyses, paper: bool) -> str:
-    parts = [RULES, sentences.data_seeds(analyses) or sentences.INTERVALS]
+    told = sentences.data_seeds(analyses)
+    parts = [in_units(RULES, analyses.unit), *([told] if told else [])]
+    if SEEDS in analyses.units.values():
+        parts.append(sentences.INTERVALS)
     if paper:
         parts.append(sentences.priors_sentence(analyses))
     return " ".join(parts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 import pandas as pd
@@ -45,8 +46,17 @@ def beta_range(low: float, high: float) -> str:
     if low == high:
         return {0.0: "never", float("inf"): "everywhere"}.get(float(low), short(low))
     if low == 0:
-        return "or never" if high == float("inf") else f"{short(high)} or less, or never"
+        return "any, or never" if high == float("inf") else f"{short(high)} or less, or never"
     return f"{short(low)} or more" if high == float("inf") else f"{short(high)} to {short(low)}"
+
+
+def in_units(text: str, unit: str) -> str:
+    """The text with its seeds called what they are: `seeds`, `data seeds` or `replicates`.
+
+    >>> in_units("Within a seed, over 3 seeds.", "data seeds")
+    'Within a data seed, over 3 data seeds.'
+    """
+    return re.sub(r"\bseed(?=s?\b)", unit.removesuffix("s"), text)
 
 
 def joined(parts: Sequence[str]) -> str:

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import pandas as pd
 
 from rdstudy.analysis import setting_label, varying
-from rdstudy.analysis.published.distances import AIM_NATS, INSIDE
-from rdstudy.analysis.published.predictions import NOT_IN_STUDY, NOT_REPRODUCED, OPEN, REPRODUCED
+from rdstudy.analysis.published.distances import AIM_NATS, INSIDE, NO_CURVE
+from rdstudy.analysis.published.predictions import NOT_IN_STUDY, NOT_REPRODUCED, OPEN, REPRODUCED, beside
 from rdstudy.analysis.published.setups import SETUP
+from rdstudy.analysis.replicates import SEEDS
 from rdstudy.report.analyses import Analyses
-from rdstudy.report.formatting import interval, number, short
+from rdstudy.report.formatting import interval, joined, number, short
 from rdstudy.report.tables import Shown, shown
 
 AGREED = {"train_size": 81920, "width": 512, "latent_dim": 10}
@@ -42,16 +43,28 @@ def _outcome(predictions: pd.DataFrame, distances: pd.DataFrame) -> str:
     if inside.empty:
         said.append(f"None of the {len(distances)} published points is at a rate of this study's curves.")
     else:
-        far = inside.iloc[int(inside["difference_nats"].abs().argmax())]
-        near = int((inside["difference_nats"].abs() <= AIM_NATS).sum())
-        where = "above" if far["difference_nats"] > 0 else "below"
-        said.append(
-            f"{near} of {len(distances)} published points are within {AIM_NATS:g} nats of this study's curves, "
-            f"{len(inside) - near} are farther away and {len(distances) - len(inside)} outside of their rates; the "
-            f"largest distance is {number(abs(far['difference_nats']))} nats {where} the {far['network']} "
-            f"{far['population']} curve at rate {far['rate_nats']:g}."
-        )
+        said.append(_distances(distances, inside))
     return " ".join([*said, _other_run(predictions.iloc[0])]).strip()
+
+
+def _distances(distances: pd.DataFrame, inside: pd.DataFrame) -> str:
+    near = int((inside["difference_nats"].abs() <= AIM_NATS).sum())
+    without = int((distances["place"] == NO_CURVE).sum())
+    parts = [f"{len(inside) - near} farther away", f"{len(distances) - len(inside) - without} outside of their rates"]
+    parts += [f"{without} of curves not in this study"] if without else []
+    text = (
+        f"{near} of {len(distances)} published points {'is' if near == 1 else 'are'} within {AIM_NATS:g} nats of "
+        f"this study's curves, {joined(parts)}"
+    )
+    far = inside.iloc[int(inside["difference_nats"].abs().argmax())]
+    size = beside(abs(far["difference_nats"]), AIM_NATS)
+    if float(size) == 0:
+        return f"{text}; the largest distance is {size} nats."
+    where = "above" if far["difference_nats"] > 0 else "below"
+    return (
+        f"{text}; the largest distance: this study's {far['network']} {far['population']} curve is {size} nats {where} "
+        f"the published point at rate {far['rate_nats']:g}."
+    )
 
 
 def _other_run(row: pd.Series) -> str:
@@ -69,21 +82,22 @@ def published_tables(analyses: Analyses) -> Sequence[Shown]:
     if analyses.published_predictions.empty:
         return ()
     names = varying(analyses.published_predictions, SETUP)
+    unit = analyses.units.get("tetrominoes", SEEDS)
     numbers = {
         "published": lambda r: number(r["published_nats"]),
         "effect (nats)": lambda r: interval(r, "effect"),
         "needed": lambda r: f"{r['side']} {number(r['threshold_nats'])}",
-        "seeds": lambda r: str(r["n_seeds"]),
+        unit: lambda r: str(r["n_seeds"]),
         "verdict": lambda r: r["verdict"],
     }
     predictions = shown(
         "published_predictions",
         "Is the published figure reproduced?",
         "Each prediction, its thresholds fixed before the study was run, is one or more one-sided t tests at 5% over "
-        "differences within seeds, all of which must hold. The numbers, mean and 90% interval over seeds, are those of "
-        "the condition that is farthest from holding, or of the first if all hold. Reproduced: the whole interval is "
-        "on the needed side. Not reproduced: the whole interval is on the other side. Open: the interval holds the "
-        "threshold, or there are fewer than 3 seeds.",
+        f"differences within {unit}, all of which must hold. The numbers, mean and 90% interval over {unit}, are those "
+        "of the condition that is farthest from holding, or of the first if all hold. Reproduced: the whole interval "
+        "is on the needed side. Not reproduced: the whole interval is on the other side. Open: the interval holds the "
+        f"threshold, or there are fewer than 3 {unit}.",
         analyses.published_predictions,
         {"": lambda r: r["id"], "prediction": lambda r: r["statement"], **numbers, "reason": lambda r: r["reason"]},
         text=("", "prediction", "needed", "verdict", "reason"),
@@ -102,7 +116,7 @@ def published_tables(analyses: Analyses) -> Sequence[Shown]:
         "published_distances",
         "Distance to every published point",
         "This study's mean curve minus the published point, at the point's rate (monotone interpolation), with its 95% "
-        "interval over seeds. Points are read off the figure to about 0.3 nats. Their betas are inferred from the "
+        f"interval over {unit}. Points are read off the figure to about 0.3 nats. Their betas are inferred from the "
         "slopes of the training curves and do not enter the distances.",
         analyses.published_distances,
         {
@@ -113,7 +127,7 @@ def published_tables(analyses: Analyses) -> Sequence[Shown]:
             "published": lambda r: number(r["published_nats"]),
             "this study": lambda r: number(r["ours_nats"]),
             "difference": lambda r: interval(r, "difference") if r["place"] == INSIDE else r["place"],
-            "seeds": lambda r: str(r["n_seeds"]),
+            unit: lambda r: str(r["n_seeds"]),
         },
         text=("network", "population"),
         names=names,

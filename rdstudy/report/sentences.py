@@ -8,11 +8,11 @@ import pandas as pd
 
 from rdstudy.analysis.claims import MAX_UNRELIABLE_SHARE
 from rdstudy.analysis.contrasts import MIN_SEEDS
-from rdstudy.analysis.replicates import setting_label
+from rdstudy.analysis.replicates import DATA_SEEDS, SETTING, setting_label
 from rdstudy.report.analyses import Analyses
 from rdstudy.report.claim_sentences import CRITERION_NAMES
-from rdstudy.report.formatting import joined, number
-from rdstudy.storage.schema import TEST, TRAIN
+from rdstudy.report.formatting import in_units, joined, number
+from rdstudy.storage.schema import TEST, TRAIN, VALIDATION
 
 QUESTION = "Does regularizing the rate of a variational autoencoder improve how it generalizes?"
 OWN_QUESTION = "How do rate and distortion depend on beta?"
@@ -75,12 +75,17 @@ def _stopped(analyses: Analyses) -> int:
 
 def data_seeds(analyses: Analyses) -> str:
     """What counts as a replicate, where a data set has several data seeds; empty where none has."""
-    counts = analyses.table.groupby("dataset", dropna=False)["data_seed"].nunique()
-    if counts.max() < 2:
+    named = [name for name, unit in analyses.units.items() if unit == DATA_SEEDS]
+    if not named:
         return ""
+    rows = analyses.table[analyses.table["dataset"].astype(str).isin(named)]
+    counts = rows.groupby("dataset", dropna=False)["data_seed"].nunique()
+    many = f"{counts.min()}" if counts.min() == counts.max() else f"{counts.min()} to {counts.max()}"
+    others = [name for name in analyses.units if name not in named]
     return (
-        f"The replicates are the {counts.max()} data seeds: the seeds of each are averaged and count once, and every "
-        "count of seeds below is one of data seeds. Intervals say what other training and test sets would give."
+        f"The replicates{f' of {joined(named)}' if others else ''} are the {many} data seeds: the seeds of each are "
+        "averaged and count once. Intervals say what other training and test sets would give."
+        f"{f' The replicates of {joined(others)} are the seeds.' if others else ''}"
     )
 
 
@@ -89,12 +94,12 @@ def seeds(analyses: Analyses) -> str:
     most = int(analyses.frontier["n_seeds"].max()) if len(analyses.frontier) else 0
     if most >= MIN_SEEDS:
         return ""
-    unit = "data seed" if data_seeds(analyses) else "seed"
-    have = f"one {unit}" if most == 1 else f"{most} {unit}s"
-    return (
+    have = "one seed" if most == 1 else f"{most} seeds"
+    text = (
         f"No setting has more than {have}: every verdict is open, and what intervals there are say little. "
-        f"At least {MIN_SEEDS} {unit}s are needed."
+        f"At least {MIN_SEEDS} seeds are needed."
     )
+    return in_units(text, analyses.unit)
 
 
 def not_measured(analyses: Analyses) -> str:
@@ -142,18 +147,25 @@ def saturation_sentence(saturation: pd.DataFrame) -> str:
     """In how many settings the mutual information saturates within the grid, and between which betas.
 
     Args:
-        saturation: what `rdstudy.analysis.saturation` returns; training rows are preferred.
+        saturation: what `rdstudy.analysis.saturation` returns; of each setting, its training row counts, else its
+            test row.
     """
     measured = saturation[saturation["saturates"] != "not measured"]
-    rows = measured[measured["population"] == TRAIN]
-    rows = measured if rows.empty else rows
+    place = measured["population"].map({name: k for k, name in enumerate((TRAIN, TEST, VALIDATION))})
+    rows = measured.assign(_place=place).sort_values("_place", kind="stable")
+    rows = rows.drop_duplicates([name for name in SETTING if name in rows.columns])
     if rows.empty:
         return ""
     parts = []
-    within = rows[rows["saturates"] == "at"]
-    if len(within):
-        low, high = within["beta_low"].min(), within["beta_high"].max()
-        parts.append(f"saturates at a beta {_range(low, high)} in {len(within)}")
+    bracketed, below = (
+        rows[(rows["saturates"] == "at") & shown] for shown in (rows["beta_low"] > 0, rows["beta_low"] == 0)
+    )
+    if len(bracketed):
+        low, high = bracketed["beta_low"].min(), bracketed["beta_high"].max()
+        between = f"of {low:g} or more" if high == float("inf") else f"between {low:g} and {high:g}"
+        parts.append(f"saturates at a beta {between} in {len(bracketed)}")
+    if len(below):
+        parts.append(f"saturates below beta = {below['beta_high'].max():g}, if at all, in {len(below)}")
     for word, text in (
         ("everywhere", "is saturated at every beta in"),
         ("never", "is saturated at none in"),
@@ -164,12 +176,6 @@ def saturation_sentence(saturation: pd.DataFrame) -> str:
         if count:
             parts.append(f"{text} {count}")
     return f"The mutual information {joined(parts)} of {len(rows)} setting{'' if len(rows) == 1 else 's'}."
-
-
-def _range(low: float, high: float) -> str:
-    if low == 0:
-        return f"below {high:.2g}"
-    return f"of {low:.2g} or more" if high == float("inf") else f"between {low:.2g} and {high:.2g}"
 
 
 def reliability_sentence(analyses: Analyses, criterion: str) -> str:
@@ -229,7 +235,7 @@ def convergence_sentence(analyses: Analyses) -> str:
             f"{number(worst['regret_nats'])} nats."
         )
     if (rows["converged"] == "undecided").any():
-        text += " More seeds decide the undecided ones; the learning curves show whether they still fall."
+        text += f" More {analyses.unit} decide the undecided ones; the learning curves show whether they still fall."
     return text
 
 

@@ -115,13 +115,14 @@ def _importance(analyses: Analyses) -> Shown:
 def _shapes(analyses: Analyses) -> Shown:
     rows = analyses.shapes
     rows = rows[(rows["population"] == TEST) & (rows["criterion"] == CRITERIA[0])]
+    one = analyses.unit.removesuffix("s")
     return shown(
         "shapes",
         "Shape of test distortion over beta",
         "Read from the largest beta to the smallest, decided with intervals; in brackets, where that is "
         "undecided, what the means look like. Fall: from the largest beta to the best smaller one. Rise: from the "
-        "best beta to the smallest one. Nats, 95% interval. The best beta is found for each seed from the other "
-        "seeds, so fall and rise are smaller than the means' differences. Least: the lowest mean.",
+        f"best beta to the smallest one. Nats, 95% interval. The best beta is found for each {one} from the other "
+        f"{analyses.unit}, so fall and rise are smaller than the means' differences. Least: the lowest mean.",
         rows,
         {
             "shape": lambda r: r["shape"] if r["shape"] != "undecided" else f"undecided ({r['shape_of_means']})",
@@ -129,7 +130,7 @@ def _shapes(analyses: Analyses) -> Shown:
             "rise": lambda r: interval(r, "rise"),
             "least": lambda r: number(r["min_nats"]),
             "at beta": lambda r: short(r["min_beta"]),
-            "seeds": lambda r: str(r["n_seeds"]),
+            analyses.unit: lambda r: str(r["n_seeds"]),
         },
         text=("shape",),
         names=analyses.names,
@@ -150,7 +151,7 @@ def _best_beta(analyses: Analyses) -> Shown:
             "may be as good": lambda r: beta_range(r["beta_low"], r["beta_high"]),
             "test nats there": lambda r: number(r["best_nats"]),
             "edge": lambda r: "edge" if r["at_edge"] else "",
-            "seeds": lambda r: str(r["n_seeds"]),
+            analyses.unit: lambda r: str(r["n_seeds"]),
         },
         text=("criterion", "edge"),
         names=analyses.names,
@@ -163,7 +164,7 @@ def _saturation(analyses: Analyses) -> Shown:
         "saturation",
         "Saturation of the mutual information",
         "Between which betas of the grid the estimate of I comes within 0.1 nats of its ceiling log N, with 95% "
-        "confidence over seeds. The estimate cannot exceed log N, whatever the code tells of its input.",
+        f"confidence over {analyses.unit}. The estimate cannot exceed log N, whatever the code tells of its input.",
         rows,
         {
             "population": lambda r: r["population"],
@@ -208,7 +209,8 @@ def _not_converged(analyses: Analyses) -> Shown:
         "convergence",
         "Points that are not shown to be converged",
         "Regret: by how much the model of another beta is better at this beta's own objective D + beta R on the "
-        "training set; converged is no where that is so with confidence, undecided where the seeds cannot tell. Slope: "
+        f"training set; converged is no where that is so with confidence, undecided where the {analyses.unit} cannot "
+        "tell. Slope: "
         "-dD/dR to the next smaller beta, which should lie between the two.",
         rows.sort_values("regret_nats", ascending=False, kind="stable"),
         {
@@ -227,8 +229,9 @@ def _points(analyses: Analyses) -> Shown:
     return shown(
         "frontier",
         "Every point of every curve",
-        "Means over seeds with 95% intervals, nats per example, from the largest beta to the smallest. Hull: on the "
-        "lower convex hull of its curve. Dominated: another point of its curve has no more rate and distortion. "
+        f"Means over {analyses.unit} with 95% intervals, nats per example, from the largest beta to the smallest. "
+        "Hull: on the lower convex hull of its curve. Dominated: another point of its curve has no more rate and "
+        "distortion. "
         f"{sentences.UNRELIABLE_MARK} before an NLL: its importance weights are unreliable, and it is too high.",
         analyses.frontier,
         {
@@ -239,7 +242,7 @@ def _points(analyses: Analyses) -> Shown:
             "-ELBO": lambda r: interval(r, "negative_elbo"),
             "NLL": lambda r: (f"{sentences.UNRELIABLE_MARK} " if r["nll_unreliable"] else "") + interval(r, "nll"),
             "place": lambda r: "hull" if r["on_hull"] else "dominated" if r["dominated"] else "",
-            "seeds": lambda r: str(r["n_seeds"]),
+            analyses.unit: lambda r: str(r["n_seeds"]),
         },
         text=("population", "place"),
         names=analyses.names,

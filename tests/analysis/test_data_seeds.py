@@ -4,9 +4,21 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rdstudy.analysis import best_beta, capacity, claims, frontier, learning
+from rdstudy.analysis import (
+    best_beta,
+    capacity,
+    claims,
+    convergence,
+    frontier,
+    gaps,
+    learning,
+    published_conditions,
+    published_curves,
+    shapes,
+)
 from rdstudy.analysis.replicates import DATA_SEEDS, SEEDS, SETTING, replicates
-from tests.analysis.synthetic import Planted, study_table, u_shaped
+from tests.analysis.published_studies import copied, curves_file
+from tests.analysis.synthetic import Planted, falling, study_table, u_shaped
 
 BETAS = (1.0, 0.3, 0.1)
 SETTINGS = [Planted(u_shaped(best=0.3)), Planted(u_shaped(best=0.3), depth=3)]
@@ -87,3 +99,52 @@ def test_another_data_set_keeps_its_seeds():
 
 def test_a_learning_curve_counts_the_cells_behind_it():
     assert (learning(several(0, 0, 0))["n_seeds"] == 6).all()
+
+
+MISSING = (0, 1, 0.1)
+"""Data seed, seed and beta of a cell that is not there."""
+
+
+def with_a_missing_cell() -> pd.DataFrame:
+    """Without noise; seed 1 lies 50 nats above seed 0 in every cell of every data seed; depth 3 gains 4 nats."""
+    parts = []
+    for k in range(4):
+        table = study_table(
+            [Planted(falling()), Planted(falling(), depth=3)], betas=BETAS, seeds=2, noise=0.0, seed_effect=0.0
+        )
+        shift = 50.0 * table["seed"] + 10.0 * k - 4.0 * (table["depth"] == 3)
+        parts.append(
+            table.assign(
+                distortion_nats=table["distortion_nats"] + shift,
+                elbo_nats=table["elbo_nats"] - shift,
+                data_seed=k,
+                cell_id=f"{k}-" + table["cell_id"],
+            )
+        )
+    rows = pd.concat(parts, ignore_index=True)
+    data_seed, seed, beta = MISSING
+    gone = (rows["data_seed"] == data_seed) & (rows["seed"] == seed) & (rows["beta"] == beta) & (rows["depth"] == 1)
+    return rows[~gone]
+
+
+@pytest.mark.parametrize("analysis", [claims, capacity, gaps, shapes, convergence])
+def test_a_missing_cell_biases_no_comparison_by_what_its_seed_has_in_the_other_cells(analysis):
+    """Betas, networks and populations are compared within a seed: without noise the answers are those of one seed."""
+    rows = with_a_missing_cell()
+    found = analysis(rows)
+    of_one = analysis(rows[rows["seed"] == 0])
+    told = ("difference_nats", "gap_nats", "fall_nats", "rise_nats", "slope", "regret_nats")
+    numbers = [name for name in told if name in found]
+    np.testing.assert_allclose(found[numbers].astype(float), of_one[numbers].astype(float), atol=1e-6)
+    assert found[numbers].notna().any(axis=None)
+
+
+def test_the_published_predictions_compare_betas_within_a_seed_of_a_data_seed(tmp_path):
+    published = published_curves(curves_file(tmp_path))
+    copies = [copied(published, seeds=2).assign(data_seed=k) for k in range(3)]
+    rows = pd.concat([one.assign(cell_id=f"{k}-" + one["cell_id"]) for k, one in enumerate(copies)], ignore_index=True)
+    rows["distortion_nats"] -= 50.0 * rows["seed"]
+    gone = (rows["seed"] == 1) & (rows["data_seed"] == 0) & (rows["beta"] == 1.0) & (rows["depth"] == 3)
+    effects = published_conditions(rows[~gone], published).set_index(["id", "condition"])["effect_nats"].drop("P4")
+    whole = published_conditions(rows, published).set_index(["id", "condition"])["effect_nats"].drop("P4")
+    np.testing.assert_allclose(effects, whole, atol=1e-6)

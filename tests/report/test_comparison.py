@@ -8,8 +8,10 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from rdstudy.analysis import frontier
 from rdstudy.errors import UserError
 from rdstudy.report.comparison import Compared, compare_folders, differences, differing_columns, welch, write_comparison
+from rdstudy.report.figures import two_studies
 from tests.analysis.synthetic import Planted, flat, study_table
 
 BETAS = (1.0, 0.1)
@@ -67,3 +69,12 @@ def test_two_folders_are_compared_by_name_and_one_without_cells_is_refused(tmp_p
     assert "study one and study two" in paths[0].read_text(encoding="utf-8")
     with pytest.raises(UserError, match="no cell has finished"):
         Compared.of("empty", study_table([Planted()], betas=BETAS, seeds=1).head(0))
+
+
+def test_a_point_that_lies_outside_the_panel_is_named_at_its_edge():
+    made = study_table([Planted()], betas=np.geomspace(5, 0.1, 12).tolist(), seeds=1, nll=False, mi=False)
+    far = made.assign(rate_nats=made["rate_nats"].where(made["beta"] > made["beta"].min(), 9_000.0))
+    curves = {name: frontier(table) for name, table in (("near", made), ("far", far))}
+    axes = two_studies(curves).axes[0]
+    assert axes.get_xlim()[1] < 9_000
+    assert {text.get_text() for text in axes.texts} >= {"\u25b6 9,000"}

@@ -52,7 +52,7 @@ def test_what_fails_is_named_with_its_numbers(curves):
     assert said.startswith("1 of 5 predictions are reproduced (P5).")
     for name in ("P1", "P2", "P3", "P4"):
         assert re.search(rf"{name} fails: .*? with 95% confidence", said)
-    assert "58.7 nats below the deep test curve at rate 10.1" in said
+    assert "this study's deep test curve is 58.7 nats below the published point at rate 10.1" in said
 
 
 def test_a_study_of_another_size_is_told_not_to_decide(curves):

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from rdstudy.analysis.published.setups import CHECKERBOARD, RANDOM, Setup
+from rdstudy.analysis.published.setups import CHECKERBOARD, RANDOM, Setup, by_replicate
 from rdstudy.storage.schema import TEST, TRAIN
 
 STATEMENTS = {
@@ -66,13 +66,13 @@ class Condition:
 
 def conditions(setup: Setup) -> Iterator[Condition]:
     """All conditions of one setup, in the order of the predictions; at least one of each."""
-    shallow, deep = (setup.values(CHECKERBOARD, depth, TEST) for depth in (SHALLOW, DEEP))
+    shallow, deep = (setup.cells(CHECKERBOARD, depth, TEST) for depth in (SHALLOW, DEEP))
     yield from _rise_and_minimum(shallow)
     yield from _fall(deep)
     yield from _crossing(shallow, deep)
     for depth in (SHALLOW, DEEP):
-        yield from _training_floor(setup.values(CHECKERBOARD, depth, TRAIN), depth)
-    yield from _no_rise(setup.values(RANDOM, SHALLOW, TEST))
+        yield from _training_floor(setup.cells(CHECKERBOARD, depth, TRAIN), depth)
+    yield from _no_rise(setup.cells(RANDOM, SHALLOW, TEST))
 
 
 def _rise_and_minimum(shallow: pd.DataFrame) -> Iterator[Condition]:
@@ -95,20 +95,20 @@ def _rise_and_minimum(shallow: pd.DataFrame) -> Iterator[Condition]:
 def _fall(deep: pd.DataFrame) -> Iterator[Condition]:
     effects, missing = np.empty(0), _lacks(deep, (1.0, 0.1), f"depth {DEEP}")
     if not missing:
-        effects = (deep[1.0] - deep[0.1]).to_numpy()
+        effects = _effects(deep[1.0] - deep[0.1])
     yield Condition("P2", "D(1) - D(0.1)", AT_LEAST, 15.0, effects, missing)
 
 
 def _crossing(shallow: pd.DataFrame, deep: pd.DataFrame) -> Iterator[Condition]:
     missing = _lacks(shallow, (1.0,), f"depth {SHALLOW}") or _lacks(deep, (1.0,), f"depth {DEEP}")
-    effects = np.empty(0) if missing else (deep[1.0] - shallow[1.0]).to_numpy()
+    effects = np.empty(0) if missing else _effects(deep[1.0] - shallow[1.0])
     yield Condition("P3", "deep - shallow at beta 1", AT_LEAST, 10.0, effects, missing)
     shared = [beta for beta in _small(shallow) if beta in deep.columns]
     if not shared:
         missing = "no beta up to 0.01 was trained at both depths of the checkerboard split"
         yield Condition("P3", "deep - shallow at a beta up to 0.01", AT_MOST, -3.0, missing=missing)
     for beta in shared:
-        effects = (deep[beta] - shallow[beta]).to_numpy()
+        effects = _effects(deep[beta] - shallow[beta])
         yield Condition("P3", f"deep - shallow at beta {beta:g}", AT_MOST, -3.0, effects)
 
 
@@ -118,7 +118,7 @@ def _training_floor(train: pd.DataFrame, depth: int) -> Iterator[Condition]:
         missing = f"no beta up to 0.01 was trained at depth {depth} of the checkerboard split"
         yield Condition("P4", f"{name} training D at a beta up to 0.01", AT_MOST, 60.0, missing=missing)
     for beta in _small(train):
-        yield Condition("P4", f"{name} training D({beta:g})", AT_MOST, 60.0, train[beta].to_numpy())
+        yield Condition("P4", f"{name} training D({beta:g})", AT_MOST, 60.0, _effects(train[beta]))
 
 
 def _no_rise(shallow: pd.DataFrame) -> Iterator[Condition]:
@@ -128,20 +128,32 @@ def _no_rise(shallow: pd.DataFrame) -> Iterator[Condition]:
         yield Condition("P5", "D(0.005) - D at a beta in [0.3, 1]", BELOW, 3.0, missing=lacking)
         return
     for beta in inside:
-        effects = (shallow[small] - shallow[beta]).to_numpy()
+        effects = _effects(shallow[small] - shallow[beta])
         yield Condition("P5", f"D({small:g}) - D({beta:g})", BELOW, 3.0, effects, note=_instead(small))
 
 
 def _above_best(values: pd.DataFrame, beta: float, inside: Sequence[float]) -> Float[np.ndarray, " seeds"]:
-    """Each seed's value at `beta` less its value at the beta that is best for the other seeds; of one seed its own."""
-    candidates = values[list(inside)].to_numpy(dtype=np.float64)
-    others = np.repeat(candidates[None], len(candidates), axis=0)
-    if len(candidates) > 1:
-        others = others[~np.eye(len(candidates), dtype=bool)].reshape(len(candidates), -1, candidates.shape[1])
-    best = others.mean(axis=1).argmin(axis=1)
-    own: Float[np.ndarray, " seeds"] = candidates[np.arange(len(candidates)), best]
-    at: Float[np.ndarray, " seeds"] = values[beta].to_numpy(dtype=np.float64) - own
-    return at
+    """Each seed's value at `beta` less its value at the beta that is best for the other seeds; of one seed its own.
+
+    Best is what gains most on `beta` within the other seeds, of the betas that the seed has: NaN where there is none.
+    """
+    gains = by_replicate(values[list(inside)].rsub(values[beta], axis="index")).to_numpy(dtype=np.float64)
+    there = np.isfinite(gains)
+    known = np.where(there, gains, 0.0)
+    count, total = there.sum(axis=0) - there, known.sum(axis=0) - known
+    if there.any(axis=1).sum() == 1:
+        count, total = there.astype(int), known
+    mean = np.divide(total, count, where=there & (count > 0), out=np.full(gains.shape, -np.inf))
+    best = mean.argmax(axis=1)
+    rows = np.arange(len(gains))
+    found: Float[np.ndarray, " seeds"] = np.where(np.isfinite(mean[rows, best]), gains[rows, best], np.nan)
+    return found
+
+
+def _effects(cells: pd.Series) -> Float[np.ndarray, " seeds"]:
+    """One value per replicate, the mean over its cells that have one."""
+    found: Float[np.ndarray, " seeds"] = by_replicate(cells.to_frame()).to_numpy(dtype=np.float64)[:, 0]
+    return found
 
 
 def _betas(values: pd.DataFrame) -> list[float]:

@@ -11,7 +11,7 @@ from rdstudy.analysis.contrasts import MIN_SEEDS
 from rdstudy.analysis.intervals import mean_interval
 from rdstudy.analysis.published.conditions import AT_LEAST, STATEMENTS, Condition, conditions
 from rdstudy.analysis.published.setups import CHECKERBOARD, SETUP, Setup, setups
-from rdstudy.analysis.replicates import Replicates, replicates
+from rdstudy.analysis.replicates import SEEDS, Replicates, replicates
 
 REPRODUCED, NOT_REPRODUCED, OPEN, NOT_IN_STUDY = "reproduced", "not reproduced", "open", "not in this study"
 
@@ -38,7 +38,7 @@ def published_conditions(table: pd.DataFrame | Sequence[Replicates], published: 
     for setup in setups(replicates(table)) or [Setup(dict.fromkeys(SETUP), {})]:
         for condition in conditions(setup):
             value = theirs.get((condition.prediction, condition.says), np.nan)
-            rows.append({**setup.names, **_tested(condition), "published_nats": value})
+            rows.append({**setup.names, **_tested(condition, setup.unit), "published_nats": value})
     columns = [*SETUP, "id", "condition", "published_nats", "effect_nats", "effect_low", "effect_high"]
     return pd.DataFrame(rows, columns=[*columns, "side", "threshold_nats", "n_seeds", "verdict", "reason"])
 
@@ -74,11 +74,11 @@ def published_predictions(table: pd.DataFrame | Sequence[Replicates], published:
     return worst[[*names[:at], "statement", *names[at:]]].reset_index(drop=True)
 
 
-def _tested(condition: Condition) -> dict[str, object]:
+def _tested(condition: Condition, unit: str = SEEDS) -> dict[str, object]:
     found = mean_interval(condition.effects[:, None], _BOTH_SIDES)
     mean, low, high = (float(part[0]) for part in (found.mean, found.low, found.high))
     n_seeds = int(found.count[0])
-    verdict, reason = _verdict(condition, low, high, n_seeds)
+    verdict, reason = _verdict(condition, low, high, n_seeds, unit)
     return {
         "id": condition.prediction,
         "condition": condition.says,
@@ -93,21 +93,40 @@ def _tested(condition: Condition) -> dict[str, object]:
     }
 
 
-def _verdict(condition: Condition, low: float, high: float, n_seeds: int) -> tuple[str, str]:
+def _verdict(condition: Condition, low: float, high: float, n_seeds: int, unit: str) -> tuple[str, str]:
     if condition.missing:
         return NOT_IN_STUDY, condition.missing
     if n_seeds < MIN_SEEDS:
-        have = "no seed has" if not n_seeds else "1 seed has" if n_seeds == 1 else f"{n_seeds} seeds have"
+        one = unit.removesuffix("s")
+        have = f"no {one} has" if not n_seeds else f"1 {one} has" if n_seeds == 1 else f"{n_seeds} {unit} have"
         return OPEN, f"{condition.says}: {have} all values; {MIN_SEEDS} are needed"
     needed = f"{condition.side} {condition.threshold:g} is needed"
     at_least = condition.side == AT_LEAST
     bound, opposite = (low, high) if at_least else (high, low)
     words = ("at least", "at most") if at_least else ("at most", "at least")
     if bound >= condition.threshold if at_least else _within(condition, bound):
-        return REPRODUCED, f"{condition.says} is {words[0]} {bound:.1f} with 95% confidence; {needed}"
+        return (
+            REPRODUCED,
+            f"{condition.says} is {words[0]} {beside(bound, condition.threshold)} with 95% confidence; {needed}",
+        )
     if opposite < condition.threshold if at_least else not _within(condition, opposite):
-        return NOT_REPRODUCED, f"{condition.says} is {words[1]} {opposite:.1f} with 95% confidence; {needed}"
-    return OPEN, f"{condition.says} is {low:.1f} to {high:.1f} (90% interval); {needed}"
+        return (
+            NOT_REPRODUCED,
+            f"{condition.says} is {words[1]} {beside(opposite, condition.threshold)} with 95% confidence; {needed}",
+        )
+    ends = f"{beside(low, condition.threshold)} to {beside(high, condition.threshold)}"
+    return OPEN, f"{condition.says} is {ends} (90% interval); {needed}"
+
+
+def beside(value: float, threshold: float) -> str:
+    """The value with one decimal, or with as many as it takes to see on which side of the threshold it lies.
+
+    >>> beside(2.46, 3.0), beside(2.96, 3.0), beside(-0.01, 3.0)
+    ('2.5', '2.96', '0.0')
+    """
+    side = np.sign(value - threshold)
+    digits = next((n for n in range(1, 9) if np.sign(round(value, n) - threshold) == side), 9)
+    return f"{round(value, digits) + 0.0:.{digits}f}"
 
 
 def _within(condition: Condition, value: float) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from rdstudy.analysis.published.curves import DEPTHS
-from rdstudy.analysis.replicates import SETTING, Replicates
+from rdstudy.analysis.replicates import SEEDS, SETTING, Replicates
 
 SETUP = tuple(name for name in SETTING if name not in ("split", "depth"))
 """Columns that name a setup."""
@@ -29,11 +29,32 @@ class Setup:
 
     def values(self, split: str, depth: int, population: str, quantity: str = "distortion_nats") -> pd.DataFrame:
         """One quantity, rows by seed, columns by beta without those that were never measured; empty without cells."""
+        return by_replicate(self.cells(split, depth, population, quantity))
+
+    def cells(self, split: str, depth: int, population: str, quantity: str = "distortion_nats") -> pd.DataFrame:
+        """The same with a row for every cell of a data seed, where data seeds are the replicates."""
         curve = self.curves.get((split, depth))
         if curve is None:
             return pd.DataFrame()
-        frame = pd.DataFrame(curve.of(population, quantity), index=curve.seeds, columns=curve.betas)
+        values = curve.cells(population, quantity)
+        rows = pd.MultiIndex.from_product([curve.seeds, range(values.shape[1])])
+        frame = pd.DataFrame(values.reshape(-1, values.shape[2]), index=rows, columns=curve.betas)
         return frame.dropna(axis="columns", how="all")
+
+    @property
+    def unit(self) -> str:
+        """What the replicates are."""
+        return next((curve.unit for curve in self.curves.values()), SEEDS)
+
+
+def by_replicate(cells: pd.DataFrame) -> pd.DataFrame:
+    """Mean over the cells of each replicate that have a value.
+
+    Args:
+        cells: rows by replicate and cell.
+    """
+    found: pd.DataFrame = cells if cells.empty else cells.groupby(level=0).mean()
+    return found
 
 
 def setups(settings: Sequence[Replicates]) -> list[Setup]:

@@ -46,7 +46,8 @@ def criterion(analyses: Analyses, name: str) -> FigureSpec:
         alt = f"{_CRITERION_CAPTIONS[name]}{of(title)}. {curve_text(rows, name)}"
         panels.append(Panel(partial(figures.criterion, rows, name, marks=spread.marks, title=title), alt))
     caption = (
-        f"{_CRITERION_CAPTIONS[name]}, large to small, with its 95% band over seeds; the ring marks the best beta. "
+        f"{_CRITERION_CAPTIONS[name]}, large to small, with its 95% band over {analyses.unit}; the ring marks the best "
+        "beta. "
         f"{sentences.shape_sentence(analyses, name)}{sentences.reliability_sentence(analyses, name)}"
         f"{left_out(len(spread.rows), most, 'panels')}"
     )
@@ -64,7 +65,7 @@ def gap(analyses: Analyses) -> FigureSpec:
         alt = f"Generalization gap in distortion{of(title)}: from {low:.5g} to {high:.5g} nats."
         panels.append(Panel(partial(figures.gap, rows, marks=spread.marks, title=title), alt))
     caption = (
-        "Test minus train distortion, within each seed, with its 95% band. "
+        f"Test minus train distortion, within each {analyses.unit.removesuffix('s')}, with its 95% band. "
         f"{sentences.gap_sentence(analyses)}{left_out(len(spread.rows), MAX_MINOR_PANELS, 'panels')}"
     )
     return FigureSpec("gap", "Generalization gap", caption, panels, minor=True)

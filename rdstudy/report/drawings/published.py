@@ -6,10 +6,12 @@ from functools import partial
 
 from rdstudy.analysis.published.curves import DEPTHS
 from rdstudy.analysis.published.setups import CHECKERBOARD
+from rdstudy.analysis.replicates import SEEDS
 from rdstudy.report import figures
 from rdstudy.report.analyses import Analyses
 from rdstudy.report.drawings.selection import MAX_PANELS
 from rdstudy.report.drawings.spec import FigureSpec, Panel
+from rdstudy.report.formatting import in_units
 from rdstudy.report.published import by_setup, of_setup, published_outcome
 
 CAPTION = (
@@ -34,4 +36,9 @@ def published(analyses: Analyses) -> FigureSpec:
                 of = f", {label}" if label else ""
                 alt = f"Distortion over rate, {network}, this study and the published curves{of}. "
                 panels.append(Panel(draw, alt + published_outcome(analyses)))
-    return FigureSpec("published", "The published figure and this study", CAPTION, panels)
+    return FigureSpec(
+        "published",
+        "The published figure and this study",
+        in_units(CAPTION, analyses.units.get("tetrominoes", SEEDS)),
+        panels,
+    )

@@ -31,9 +31,9 @@ def rate_distortion(analyses: Analyses, results: StoragePath) -> FigureSpec:
         panels.append(Panel(draw, f"Distortion over rate{of(title)}. {curve_text(rows, 'distortion_nats')}"))
     caption = (
         "Each point is a beta: the largest on the left, where the rate is small, the smallest on the right. Test set "
-        "solid and filled, training set dashed and hollow; the star is beta = 1. Bars are 95% intervals over seeds; an "
-        "arrowhead marks one that ends outside the panel. Along a grey line -ELBO = distortion + rate is constant; the "
-        "grey number is its value in nats."
+        "solid and filled, training set dashed and hollow; the star is beta = 1. Bars are 95% intervals over "
+        f"{analyses.unit}; an arrowhead marks one that ends outside the panel. Along a grey line -ELBO = distortion + "
+        "rate is constant; the grey number is its value in nats."
     )
     if any_images:
         caption += (

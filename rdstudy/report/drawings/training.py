@@ -7,6 +7,7 @@ from functools import partial
 import pandas as pd
 
 from rdstudy.analysis import SETTING
+from rdstudy.analysis.replicates import DATA_SEEDS
 from rdstudy.report import figures, sentences
 from rdstudy.report.analyses import Analyses
 from rdstudy.report.drawings.selection import MAX_MINOR_PANELS, MAX_SETTINGS, evenly, left_out, of, settings_of
@@ -26,7 +27,8 @@ def learning(analyses: Analyses) -> FigureSpec:
         for title, rows in evenly(settings, MAX_SETTINGS)
     ]
     caption = (
-        "Distortion over training steps, test solid and train dashed, for up to six betas; bands span the seeds. "
+        "Distortion over training steps, test solid and train dashed, for up to six betas; bands span the seeds"
+        f"{' of all data seeds' if DATA_SEEDS in analyses.units.values() else ''}. "
         "A curve that still falls at its end has not converged."
         f"{left_out(len(settings), MAX_SETTINGS, 'settings')}"
     )

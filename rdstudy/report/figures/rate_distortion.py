@@ -101,6 +101,8 @@ def rate_distortion(
 def two_studies(frontiers: Mapping[str, pd.DataFrame], *, ax: Axes | None = None, title: str = "") -> Figure:
     """The curves of one setting in two studies: one colour per study, test solid and filled, train dashed and hollow.
 
+    Grey lines, arrowheads and the names of far points are those of `rate_distortion`.
+
     Args:
         frontiers: study -> what `rdstudy.analysis.frontier` returns for the setting; may be empty.
     """
@@ -126,6 +128,8 @@ def two_studies(frontiers: Mapping[str, pd.DataFrame], *, ax: Axes | None = None
         _iso_lines(axes)
         for mark, points in drawn:
             arrows(axes, points, mark.colour, 1.0)
+            rate, distortion = (points[name].to_numpy(dtype=np.float64) for name in ("rate_nats", "distortion_nats"))
+            name_far_points(axes, rate, distortion, mark.colour)
     legend_above(axes, [*handles, *dropped_note(dropped)], title, columns=2)
     return figure_of(axes)
 
