@@ -47,6 +47,18 @@ def test_the_findings_table_is_that_of_the_reference_tables():
         assert row["beta 0.001 minus beta 1, nats"] == f"{low:+d} to {high:+d}"
 
 
+def test_the_gains_of_the_digits_are_those_of_their_table():
+    [rows] = [rows for rows in tables(text("results/README.md")) if "800 epochs" in rows[0]]
+    table = rdstudy.load_measurements(ROOT / "results" / "reference" / "digits")
+    final = table[table["is_final"] & (table["population"] == "test")]
+    means = final.groupby(["train_size", "depth", "beta", "steps"])["distortion_nats"].mean().unstack("beta")
+    gains = (means[1.0] - means[0.01]).groupby(["train_size", "depth"]).apply(list)  # by steps, ascending
+    assert len(rows) == len(gains) == 6
+    for row in rows:
+        found = gains[int(row["training digits"].replace(",", "")), int(row["hidden layers"])]
+        assert [row[f"{n} epochs"] for n in (50, 200, 800)] == [f"{gain:.1f}" for gain in found]
+
+
 def test_the_readme_states_the_findings_of_the_reference_tables():
     said = " ".join(text("README.md").split())
     low, high = gain_range((500,), (1,))

@@ -25,6 +25,7 @@ ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "results" / "reference"
 FOLDERS = {
     "quickstart": REFERENCE / "quickstart",
+    "reference_digits": REFERENCE / "digits",
     "reference": REFERENCE / "tetrominoes",
     "reference_mnist": REFERENCE / "mnist",
 }
