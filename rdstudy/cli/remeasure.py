@@ -24,6 +24,8 @@ OPTIONS = {
     "--mi-examples": ("mutual_information", "examples"),
     "--nll-draws": ("nll", "importance_samples"),
     "--nll-examples": ("nll", "examples"),
+    "--refit-steps": ("refit", "steps"),
+    "--refit-examples": ("refit", "examples"),
 }
 """Options that are short for a measure's setting; every setting can be changed with --set."""
 
@@ -39,6 +41,10 @@ def remeasure(
     nll_examples: Annotated[
         str | None, typer.Option(metavar="M|all", help="Examples per population for the NLL.")
     ] = None,
+    refit_steps: Annotated[int | None, typer.Option(help="Steps of each half of the search for the refit.")] = None,
+    refit_examples: Annotated[
+        str | None, typer.Option(metavar="M|all", help="Examples per population for the refit.")
+    ] = None,
     settings: Settings = None,
     allow_plugins: AllowPlugins = False,
     address: Address = None,
@@ -49,8 +55,9 @@ def remeasure(
 ) -> None:
     """Measure finished cells again from their stored weights. Rows are added; none is replaced.
 
-    The --mi options measure the mutual information, the --nll options the NLL; without any, both are measured as the
-    study says. After an interruption the same command resumes.
+    The --mi options measure the mutual information, the --nll options the NLL, the --refit options refit the posterior
+    of each example; without any, all that the study asks for is measured. After an interruption the same command
+    resumes.
     """
     from rdstudy.cli.listeners import RemeasureListener
     from rdstudy.execution.remeasure import remeasure_study
@@ -63,6 +70,8 @@ def remeasure(
         "--mi-examples": _examples("--mi-examples", mi_examples),
         "--nll-draws": nll_draws,
         "--nll-examples": _examples("--nll-examples", nll_examples),
+        "--refit-steps": refit_steps,
+        "--refit-examples": _examples("--refit-examples", refit_examples),
     }
     evaluation = _evaluation(study, {option: value for option, value in given.items() if value is not None})
     study = study.model_copy(update={"evaluation": evaluation})

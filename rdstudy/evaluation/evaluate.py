@@ -41,6 +41,7 @@ def measure(
     indices: Int64[np.ndarray, " population"],
     evaluation: Evaluation,
     *,
+    beta: float,
     stream_id: str,
     step: int,
     final: int,
@@ -54,13 +55,14 @@ def measure(
         indices: which images form the population, in random order: a subsample is the first of them, so that every
             cell has the same.
         evaluation: what is measured when.
+        beta: the weight of the rate that the model was trained with.
         stream_id: with step and population, what the draws of z depend on.
         step: training steps taken.
         final: the cell's last step.
         population: `train` or `test`.
     """
     model, images = _where_float64_is(model, images)
-    encoded = encode_population(model, images, indices, generator(stream_id, "evaluation", step, population))
+    encoded = encode_population(model, images, indices, generator(stream_id, "evaluation", step, population), beta=beta)
     columns: dict[str, Any] = {"n_examples": len(indices)}
     for name, each in evaluation.measures.items():
         if not each.is_due(step, final):

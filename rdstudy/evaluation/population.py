@@ -23,6 +23,7 @@ class EncodedPopulation:
 
     Attributes:
         model: the trained model.
+        beta: the weight of the rate that it was trained with.
         images: the whole data set as bytes, on the model's device.
         indices: which images form the population, in random order: a subsample is the first of them.
         posterior: q(z|x) of every example, in the model's type.
@@ -31,6 +32,7 @@ class EncodedPopulation:
     """
 
     model: VAE
+    beta: float
     images: UInt8[Tensor, "images pixels"]
     indices: Int64[np.ndarray, " examples"]
     posterior: Posterior
@@ -52,6 +54,8 @@ def encode_population(
     images: UInt8[Tensor, "images pixels"],
     indices: Int64[np.ndarray, " examples"],
     rng: np.random.Generator,
+    *,
+    beta: float,
 ) -> EncodedPopulation:
     """Encode every example, and decode one draw of its posterior."""
     parameter = _parameter(model)
@@ -66,7 +70,7 @@ def encode_population(
         means.append(posterior.mean)
         log_stds.append(posterior.log_std)
     posterior = Posterior(torch.cat(means), torch.cat(log_stds))
-    return EncodedPopulation(model, images, indices, posterior, torch.cat(rates), torch.cat(distortions))
+    return EncodedPopulation(model, beta, images, indices, posterior, torch.cat(rates), torch.cat(distortions))
 
 
 def intensities(images: UInt8[Tensor, "examples pixels"], like: Tensor) -> Float[Tensor, "examples pixels"]:

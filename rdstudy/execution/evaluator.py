@@ -45,6 +45,7 @@ class Evaluator:
                 self.images,
                 indices,
                 self.study.evaluation,
+                beta=cell.beta,
                 stream_id=cell.stream_id,
                 step=step,
                 final=cell.steps,

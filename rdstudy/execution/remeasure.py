@@ -29,7 +29,7 @@ CELLS_PER_PACK = 8
 
 
 def changed_evaluation(study: Study, changes: Mapping[str, Mapping[str, Examples]]) -> Evaluation:
-    """What to measure at the final step: only the measures that are changed; all that have settings if none is.
+    """What to measure at the final step: only the measures that are changed; if none is, all that the study measures.
 
     Args:
         study: gives the settings that are not changed.
@@ -42,9 +42,14 @@ def changed_evaluation(study: Study, changes: Mapping[str, Mapping[str, Examples
     for name, measure in study.evaluation.measures.items():
         if isinstance(measure, Scheduled):
             changed = changes.get(name, {})
-            at = "final" if changed or not any(changes.values()) else "never"
+            at = "final" if changed or not (any(changes.values()) or _left_out(measure)) else "never"
             evaluation[name] |= {**changed, "at": at}
     return Evaluation.model_validate(evaluation)
+
+
+def _left_out(measure: Scheduled) -> bool:
+    """Whether it is measured only where a study asks for it, and this one does not."""
+    return measure.is_off and type(measure)().is_off
 
 
 @dataclass(frozen=True, slots=True)

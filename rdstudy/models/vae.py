@@ -6,12 +6,13 @@ The reference that the stack is tested against, and what `load_model` gives back
 from __future__ import annotations
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from rdstudy.models import parts
 from rdstudy.models.objective import Posterior
-from rdstudy.models.protocols import FactorisedRate
+from rdstudy.models.protocols import FactorisedRate, HandWrittenDistortion
 from rdstudy.models.shape import ModelShape
 
 
@@ -50,6 +51,21 @@ class VAE(nn.Module):
     ) -> Float[Tensor, "*examples"]:
         """-log p(x|z) in nats, for what `decode` gave."""
         return self._likelihood.distortion(output, images)
+
+    def distortion_gradient(
+        self, output: Float[Tensor, "examples outputs"], images: Float[Tensor, "examples pixels"], weight: float
+    ) -> Float[Tensor, "examples outputs"]:
+        """Gradient of weight * the sum of `distortion` by the output, by hand where the likelihood has it.
+
+        The output may be overwritten.
+        """
+        output = output.detach()
+        if isinstance(self._likelihood, HandWrittenDistortion):
+            return self._likelihood.distortion_gradient(output[None], images[None], output.new_full((1, 1), weight))[0]
+        with torch.enable_grad():
+            output.requires_grad_()
+            (gradient,) = torch.autograd.grad(weight * self.distortion(output, images).sum(), output)
+        return gradient
 
     def mean_image(self, output: Float[Tensor, "*examples outputs"]) -> Float[Tensor, "*examples pixels"]:
         """E[x|z] as intensities in [0, 1], for what `decode` gave."""

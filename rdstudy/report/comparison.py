@@ -224,7 +224,7 @@ def difference_table(found: pd.DataFrame, a: Compared, b: Compared) -> Shown:
 
 
 def _unit(a: Compared, b: Compared) -> str:
-    """What is counted as a replicate, as `Analyses.unit`."""
+    """What is counted as a replicate in both: seeds, data seeds, or replicates where the studies differ."""
     found = {setting.unit for study in (a, b) for setting in study.settings}
     return found.pop() if len(found) == 1 else "replicates"
 

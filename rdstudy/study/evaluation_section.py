@@ -52,7 +52,7 @@ class _Evaluation(Strict):
             **{
                 measure.stream or name: None if measure.is_off else measure.model_dump(mode="json")
                 for name, measure in self.measures.items()
-                if type(measure).model_fields and not (measure.added and measure == type(measure)())
+                if type(measure).model_fields and not (measure.added and _as_before(measure))
             },
         }
 
@@ -60,6 +60,12 @@ class _Evaluation(Strict):
     def evaluation_id(self) -> str:
         """Hash of the settings that determine a row's values; part of the row's key."""
         return digest(self.identity, 4)
+
+
+def _as_before(measure: MeasureSpec) -> bool:
+    """Whether it does what it does where it is not named, so that its settings change nothing."""
+    default = type(measure)()
+    return measure == default or (measure.is_off and default.is_off)
 
 
 _NUM_IMAGES: tuple[Any, Any] = (

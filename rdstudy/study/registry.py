@@ -35,6 +35,7 @@ MEASURES = {
     "mutual_information": "rdstudy.evaluation.measures.mutual_information:MutualInformation",
     "nll": "rdstudy.evaluation.measures.nll:NLL",
     "latent_rates": "rdstudy.evaluation.measures.latent_rates:LatentRates",
+    "refit": "rdstudy.evaluation.measures.refit:Refit",
 }
 """By name, `module:Class`; in the order in which they are computed, and of their columns in the table."""
 

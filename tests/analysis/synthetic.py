@@ -106,7 +106,8 @@ def study_table(
                 _rows(planted, number, beta, seeds, (shift + own).ravel(), told, population, steps, nll=nll, mi=mi)
             )
     table = pd.concat(frames, ignore_index=True)
-    return table.assign(**dict.fromkeys(LISTS))[[column.name for column in COLUMNS]]
+    names = [column.name for column in COLUMNS]
+    return table.assign(**dict.fromkeys(set(names) - set(table)))[names]
 
 
 def _rows(

@@ -81,6 +81,7 @@ def trained(task: Task) -> dict[str, list[float]]:
             images,
             populations[k]["test"],
             study.evaluation,
+            beta=cell.beta,
             stream_id=cell.stream_id,
             step=task.steps,
             final=task.steps,

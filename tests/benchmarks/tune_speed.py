@@ -114,7 +114,12 @@ def plain_tune(study_file: Path, output: Path, *, loop: bool) -> None:
                 model = training.model(0)
             rows = []
             for name, indices in populations.items():
-                options: dict[str, Any] = {"cell_id": cell.id, "step": cell.steps, "final": cell.steps}
+                options: dict[str, Any] = {
+                    "beta": cell.beta,
+                    "stream_id": cell.stream_id,
+                    "step": cell.steps,
+                    "final": cell.steps,
+                }
                 values = measure(model, images, indices, study.evaluation, population=name, **options)
                 rows.append({"cell_id": cell.id, "beta": cell.beta, "population": name, **values.columns})
             rows = [{**row, "ended": time.time()} for row in rows]

@@ -32,7 +32,7 @@ def model(cell_id: str = "a", scale: float = 1.5) -> VAE:
 
 
 def measured(vae: VAE, images: torch.Tensor, indices: np.ndarray = POPULATION, **changes: Any) -> Values:
-    at = {"stream_id": "a", "step": 7, "final": 100, "population": "test", **changes}
+    at = {"beta": 1.0, "stream_id": "a", "step": 7, "final": 100, "population": "test", **changes}
     return measure(vae, images, indices, at.pop("evaluation", Evaluation()), **at)
 
 

@@ -17,7 +17,7 @@ from rdstudy.study.measures import Scheduled, measure_classes, measured_columns
 from rdstudy.study.seeding import generator
 from rdstudy.training.trainer import PackTrainer
 
-SHORT = {"nll": {"importance_samples": 16}}
+SHORT = {"nll": {"importance_samples": 16}, "refit": {"at": "final", "steps": 20}}
 """Settings that make a test quick."""
 EVALUATION = Evaluation.model_validate(SHORT)
 INDICES = np.random.default_rng(3).permutation(100)[:37]
@@ -41,12 +41,12 @@ def computed(name: str, vae: VAE, images: torch.Tensor, seed: int = 0) -> dict:
     each = EVALUATION.measures[name]
     assert isinstance(each, Measure)
     with torch.no_grad():
-        encoded = encode_population(vae, images, INDICES, np.random.default_rng(1))
+        encoded = encode_population(vae, images, INDICES, np.random.default_rng(1), beta=0.5)
         return each.compute(encoded, np.random.default_rng(seed))
 
 
 def measured(vae: VAE, images: torch.Tensor, evaluation: Evaluation = EVALUATION) -> Values:
-    return measure(vae, images, INDICES, evaluation, stream_id="a", step=50, final=50, population="test")
+    return measure(vae, images, INDICES, evaluation, beta=0.5, stream_id="a", step=50, final=50, population="test")
 
 
 @each_prior
@@ -112,7 +112,7 @@ def test_a_measure_does_not_depend_on_which_others_are_asked_for(name, images):
 def test_the_values_of_a_row_are_those_of_its_measures_with_draws_of_their_own(images):
     vae = model("standard_normal")
     found = measured(vae, images).columns
-    encoded = encode_population(vae, images, INDICES, generator("a", "evaluation", 50, "test"))
+    encoded = encode_population(vae, images, INDICES, generator("a", "evaluation", 50, "test"), beta=0.5)
     for name, each in EVALUATION.measures.items():
         assert isinstance(each, Measure)
         with torch.no_grad():

@@ -153,6 +153,7 @@ def test_models_and_sheets_are_kept_of_what_the_rows_say(workplace, dataset):
             torch.from_numpy(dataset.images.copy()),
             inputs.populations_of(dataset, [at.study.cells[cell_id]])[0]["test"],
             at.study.evaluation,
+            beta=at.study.cells[cell_id].beta,
             stream_id=at.study.cells[cell_id].stream_id,
             step=130,
             final=130,

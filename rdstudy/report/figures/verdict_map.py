@@ -51,7 +51,7 @@ def verdict_map(
         face = "none" if row["verdict"] == "open" else colour
         axes.plot(x - 0.22, y, color=colour, marker=marker, markersize=6, markerfacecolor=face, linestyle="none")
         if finite(np.array([row["difference_nats"]]))[0]:
-            words = f"{row['difference_nats']:+.1f}".replace("-", "\u2212")
+            words = f"{round(row['difference_nats'], 1) + 0.0:+.1f}".replace("-", "\u2212").replace("+0.0", "0.0")
             axes.text(x - 0.04, y, words, ha="left", va="center", fontsize=7, color=INK)
     for y in range(len(order) - 1):
         axes.axhline(y + 0.5, color=FAINT, linewidth=0.3, alpha=0.5, zorder=0)
