@@ -104,7 +104,8 @@ def shipped() -> list[tuple[str, np.ndarray, int]]:
     for name, path in packaged_studies().items():
         study = load_study(path)
         if study.grid.beta is not None and len(study.grid.beta) > 1:
-            found.append((name, np.sort(np.array(study.grid.beta, dtype=float))[::-1], len(study.grid.seed)))
+            replicates = max(len(study.grid.seed), len(study.grid.data_seed))
+            found.append((name, np.sort(np.array(study.grid.beta, dtype=float))[::-1], replicates))
     return found
 
 

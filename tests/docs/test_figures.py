@@ -51,12 +51,22 @@ def test_the_gains_of_the_digits_are_those_of_their_table():
     [rows] = [rows for rows in tables(text("results/README.md")) if "800 epochs" in rows[0]]
     table = rdstudy.load_measurements(ROOT / "results" / "reference" / "digits")
     final = table[table["is_final"] & (table["population"] == "test")]
-    means = final.groupby(["train_size", "depth", "beta", "steps"])["distortion_nats"].mean().unstack("beta")
-    gains = (means[1.0] - means[0.01]).groupby(["train_size", "depth"]).apply(list)  # by steps, ascending
+    means = final.groupby(["train_size", "depth", "beta", "step"])["distortion_nats"].mean().unstack("beta")
+    gains = (means[1.0] - means[0.01]).groupby(["train_size", "depth"]).apply(list)  # by step, ascending
     assert len(rows) == len(gains) == 6
     for row in rows:
         found = gains[int(row["training digits"].replace(",", "")), int(row["hidden layers"])]
         assert [row[f"{n} epochs"] for n in (50, 200, 800)] == [f"{gain:.1f}" for gain in found]
+
+
+def test_the_readme_states_the_verdicts_on_the_digits():
+    claims = pd.read_parquet(ROOT / "results" / "reference" / "digits" / "report" / "analyses" / "claims.parquet")
+    lowering = claims[claims["claim"] == "lowering_beta"]
+    better = lowering[(lowering["criterion"] == "distortion_nats") & (lowering["verdict"] == "better")]
+    low, high = better["difference_nats"].min(), better["difference_nats"].max()
+    said = " ".join(text("README.md").split())
+    assert f"improves test distortion in {len(better)} of 18 settings, by {low:.1f} to {high:.1f} nats" in said
+    assert set(lowering[lowering["criterion"] == "negative_elbo_nats"]["verdict"]) == {"worse"}
 
 
 def test_the_readme_states_the_findings_of_the_reference_tables():

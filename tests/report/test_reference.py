@@ -12,11 +12,13 @@ import matplotlib.image
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.datasets import load_digits
 
 import rdstudy
+from rdstudy.data.loading import load_dataset
 from rdstudy.execution.status import study_status
 from rdstudy.execution.verify import Recorded, compare, contradictions, draw_cells, train_again
-from rdstudy.storage.study_record import recorded_study
+from rdstudy.storage.study_record import load_study_record, recorded_fingerprints, recorded_study
 from rdstudy.study import load_study
 from rdstudy.study.examples import packaged_studies
 from tests.command import contents
@@ -132,3 +134,13 @@ def test_where_the_table_comes_from_is_said_as_the_table_has_it(name):
     for column in ("torch_version", "device"):
         [value] = table[column].unique()
         assert value in found.group(1), column
+
+
+def test_the_digits_are_those_that_ship_with_scikit_learn(tmp_path):
+    """Made as the study file says."""
+    digits = load_digits()
+    images = (digits.images * 255 / 16).round().astype("uint8")
+    np.savez(tmp_path / "digits.npz", images=images, labels=digits.target)
+    made = load_dataset("images", path=tmp_path / "digits.npz")
+    record = load_study_record(FOLDERS["reference_digits"])
+    assert set(recorded_fingerprints(record).values()) == {made.fingerprint}
