@@ -19,6 +19,7 @@ from rdstudy.analysis.claims_summary import claims_summary
 from rdstudy.analysis.convergence import convergence
 from rdstudy.analysis.curve_shapes import shapes
 from rdstudy.analysis.frontier import best_beta, frontier, gaps, hypervolumes
+from rdstudy.analysis.gap_parts import gap_changes, gap_parts
 from rdstudy.analysis.hull import dominated, hypervolume, lower_hull
 from rdstudy.analysis.learning import learning
 from rdstudy.analysis.power import power_table
@@ -44,6 +45,8 @@ __all__ = [
     "dominated",
     "final_measurements",
     "frontier",
+    "gap_changes",
+    "gap_parts",
     "gaps",
     "hypervolume",
     "hypervolumes",

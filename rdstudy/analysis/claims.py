@@ -142,7 +142,7 @@ def _lowering_beta(setting: Replicates, criterion: str, margin: float, reference
     there = np.flatnonzero(np.isfinite(setting.of(TEST, criterion)).any(axis=0))
     if len(there) < 2:
         return Question(setting, criterion, margin, unasked="fewer than two betas were measured on the test set")
-    start = _nearest(setting, there[:-1], reference)  # the smallest beta has none below it
+    start = nearest_beta(setting, there[:-1], reference)  # the smallest beta has none below it
     return _below(setting, criterion, margin, start)
 
 
@@ -181,7 +181,7 @@ def _underfitting(setting: Replicates, margin: float, reference: float, deficit:
             f"{setting.betas[end]:g}"
         )
         return Question(setting, criterion, margin, unasked=why)
-    start = _nearest(setting, reduced, reference)
+    start = nearest_beta(setting, reduced, reference)
     test, train = setting.cells(TEST, criterion), setting.cells(TRAIN, criterion)
     gap = test - train
     # Training distortion cannot rise as beta falls, if training converged; the question is what the test set gains.
@@ -213,7 +213,8 @@ def _beyond_saturation(setting: Replicates, criterion: str, margin: float, defic
     return _below(setting, criterion, margin, int(np.flatnonzero(setting.betas == beta)[0]))
 
 
-def _nearest(setting: Replicates, among: Sequence[int] | np.ndarray, beta: float) -> int:
+def nearest_beta(setting: Replicates, among: Sequence[int] | np.ndarray, beta: float) -> int:
+    """Index of the beta nearest to `beta` on a logarithmic axis, among these indices."""
     distance = np.abs(np.log(np.maximum(setting.betas[among], 1e-300) / beta))
     return int(among[int(np.argmin(distance))])
 

@@ -27,8 +27,8 @@ from rdstudy.study.measures import measure_classes
 SETTING = tuple(name for name, axis in AXES.items() if axis.setting)
 """Columns that name a setting. `steps` is the last step of the cell: its training budget."""
 
-CRITERIA = ("distortion_nats", "negative_elbo_nats", "nll_nats")
-"""What a curve may be judged by. Nats per example; less is better in all three."""
+CRITERIA = ("distortion_nats", "negative_elbo_nats", "nll_nats", "refit_distortion_nats")
+"""What a curve may be judged by, the last the decoder's alone. Nats per example; less is better in all."""
 
 QUANTITIES = (
     "rate_nats",
@@ -41,6 +41,10 @@ QUANTITIES = (
     "marginal_kl_nats",
     "active_units",
     "nll_unreliable_share",
+    "refit_rate_nats",
+    "refit_change_nats",
+    "inference_gap_nats",
+    "inference_gap_se",
 )
 
 _BOUNDS = ("mi_lower_nats", "mi_upper_nats")

@@ -37,6 +37,8 @@ class Analyses:
     shapes: pd.DataFrame
     best_beta: pd.DataFrame
     gaps: pd.DataFrame
+    gap_parts: pd.DataFrame
+    gap_changes: pd.DataFrame
     hypervolumes: pd.DataFrame
     information: pd.DataFrame
     saturation: pd.DataFrame
@@ -90,6 +92,8 @@ class Analyses:
             shapes=analysis.shapes(finals),
             best_beta=analysis.best_beta(finals),
             gaps=analysis.gaps(finals),
+            gap_parts=analysis.gap_parts(finals),
+            gap_changes=analysis.gap_changes(finals, planned_seeds=_planned_seeds(planned)),
             hypervolumes=analysis.hypervolumes(finals),
             information=analysis.information(finals),
             saturation=analysis.saturation(finals),

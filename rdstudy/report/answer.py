@@ -10,6 +10,7 @@ from rdstudy.report.analyses import Analyses
 from rdstudy.report.chosen import best_beta_chosen, search_chosen
 from rdstudy.report.claim_sentences import CRITERION_NAMES, by_criterion, capacity_counts, depths
 from rdstudy.report.formatting import beta_range, joined, number, short
+from rdstudy.report.gap_sentences import gap_answer
 from rdstudy.report.verdicts import measurable
 from rdstudy.storage.schema import TEST, TRAIN, VALIDATION
 
@@ -118,12 +119,15 @@ def _span(frame: pd.DataFrame, name: str) -> str:
 
 
 def _effects(analyses: Analyses) -> str:
-    """The verdicts on lowering beta, and on depth, by every criterion that could be judged."""
+    """The verdicts on lowering beta, on the parts of the gap, and on depth, by every criterion that could be judged."""
     lowering = measurable(analyses.claims[analyses.claims["claim"] == "lowering_beta"])
     said = []
     if lowering:
         start = lowering[0]["reference_beta"].dropna().unique()
         said.append(f"Lowering beta{f' from {start[0]:g}' if len(start) == 1 else ''} is {by_criterion(lowering)}.")
+    parts = gap_answer(analyses.gap_changes)
+    if parts:
+        said.append(parts)
     depth = measurable(analyses.capacity)
     if depth:
         versus = depths(depth[0])

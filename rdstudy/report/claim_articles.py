@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rdstudy.analysis import CLAIMS, CRITERIA
+from rdstudy.analysis.gap_parts import PARTS
 from rdstudy.report.analyses import Analyses
 from rdstudy.report.claim_sentences import by_criterion, capacity_sentence, claim_sentence, depths, summary_sentence
-from rdstudy.report.claim_tables import capacity_table, claim_table
+from rdstudy.report.claim_tables import capacity_table, claim_table, gap_table
+from rdstudy.report.gap_sentences import GAP_QUESTION, gap_answer, part_sentence, unconverged_sentence
 from rdstudy.report.published import published_outcome, published_tables
 from rdstudy.report.sentences import setting_names
 from rdstudy.report.tables import Shown
@@ -35,13 +37,18 @@ class Claim:
 
 
 def claim_articles(analyses: Analyses) -> list[Claim]:
-    """What the study can speak to: the published figure, the paper's claims, and depth at each beta."""
+    """What the study speaks to: the published figure, the paper's claims, the parts of the gap, depth at each beta."""
     found = []
     outcome = published_outcome(analyses)
     if outcome:
         found.append(Claim("The published figure", [outcome], published_tables(analyses)))
     if analyses.frontier["beta"].nunique() > 1:
         found += _claims(analyses)
+    answered = gap_answer(analyses.gap_changes)
+    if answered:
+        said = [answered, *(part_sentence(analyses.gap_changes, part) for part in PARTS)]
+        said += [text for text in [unconverged_sentence(analyses)] if text]
+        found.append(Claim(GAP_QUESTION, said, [gap_table(analyses)]))
     rows = main_criterion(analyses.capacity)
     if rows["difference_nats"].notna().any():
         said = [capacity_sentence(one, analyses.names) for one in measurable(analyses.capacity)]

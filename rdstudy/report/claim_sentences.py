@@ -29,6 +29,7 @@ CRITERION_NAMES = {
     "distortion_nats": "test distortion",
     "negative_elbo_nats": "test -ELBO",
     "nll_nats": "test NLL",
+    "refit_distortion_nats": "refitted test distortion",
 }
 
 _HOLDS = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rdstudy.report.analyses import Analyses
 from rdstudy.report.claim_sentences import CRITERION_NAMES, reasons_sentence, verdict_words, with_interval
 from rdstudy.report.formatting import NOTHING, short
+from rdstudy.report.gap_sentences import gap_verdict
 from rdstudy.report.tables import Shown, shown
 
 
@@ -49,4 +50,26 @@ def capacity_table(analyses: Analyses) -> Shown:
         },
         text=("criterion", "depths", "verdict"),
         names=[name for name in analyses.names if name != "depth"],
+    )
+
+
+def gap_table(analyses: Analyses) -> Shown:
+    """How far each part of the gap moves with beta, in every setting."""
+    rows = analyses.gap_changes
+    return shown(
+        "gap_changes",
+        "Each setting and part",
+        f"Change: of the part's mean within {analyses.unit}, and its 95% interval; positive: it widens. "
+        f"{reasons_sentence(rows)}".strip(),
+        rows,
+        {
+            "part": lambda r: str(r["part"]),
+            "from beta": lambda r: short(r["reference_beta"]),
+            "to beta": lambda r: short(r["beta"]),
+            "change (nats)": lambda r: with_interval(r["difference_nats"], r["low_nats"], r["high_nats"]),
+            "verdict": gap_verdict,
+            analyses.unit: lambda r: str(r["seeds"]) if r["seeds"] else NOTHING,
+        },
+        text=("part", "verdict"),
+        names=analyses.names,
     )

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from rdstudy.analysis import CRITERIA
 from rdstudy.report.analyses import Analyses
 from rdstudy.report.drawings.capacity import capacity
+from rdstudy.report.drawings.gap_parts import gap_parts
 from rdstudy.report.drawings.image_grids import image_grids
 from rdstudy.report.drawings.latents import latents
 from rdstudy.report.drawings.over_beta import best_beta, criterion, gap, saturation
@@ -27,6 +28,7 @@ def figure_specs(analyses: Analyses, results: StoragePath) -> Iterator[FigureSpe
         *search(analyses),
         verdict_figure(analyses),
         *(criterion(analyses, name) for name in CRITERIA),
+        gap_parts(analyses),
         capacity(analyses),
         *image_grids(analyses, results),
         latents(analyses, results),

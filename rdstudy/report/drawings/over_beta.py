@@ -26,11 +26,13 @@ _CRITERION_CAPTIONS = {
     "distortion_nats": "Test distortion against beta",
     "negative_elbo_nats": "Test -ELBO (distortion + rate, whatever beta was trained with) against beta",
     "nll_nats": "Test NLL, an importance-weighted upper bound in expectation, against beta",
+    "refit_distortion_nats": "Test distortion with the best posterior of each example (the decoder's own) against beta",
 }
 _CRITERION_HEADINGS = {
     "distortion_nats": "Generalization: test distortion",
     "negative_elbo_nats": "Generalization: test -ELBO",
     "nll_nats": "Generalization: test NLL",
+    "refit_distortion_nats": "Generalization: refitted test distortion",
 }
 
 

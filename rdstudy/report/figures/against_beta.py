@@ -34,6 +34,7 @@ CRITERION_LABELS = {
     "distortion_nats": "test distortion",
     "negative_elbo_nats": "test \u2212ELBO",
     "nll_nats": "test NLL",
+    "refit_distortion_nats": "refitted test distortion",
 }
 
 
@@ -53,7 +54,7 @@ def criterion(
     Args:
         frontier: what `rdstudy.analysis.frontier` returns, for the settings to draw together; `nll_unreliable`, if it
             has that column, marks the points whose NLL is unreliable.
-        name: `distortion_nats`, `negative_elbo_nats` or `nll_nats`.
+        name: one of `rdstudy.analysis.CRITERIA`.
     """
     axes = axes_for(ax)
     stem = name.removesuffix("_nats")
