@@ -22,8 +22,8 @@ _VERDICTS = {
 _CHANGES = {
     ENCODER: "the encoder's generalization and not the decoder's",
     DECODER: "the decoder's generalization and not the encoder's",
-    "both": "both",
-    "neither": "neither by more than the margin",
+    "both": "the encoder's and the decoder's generalization",
+    "neither": "neither the encoder's nor the decoder's generalization by more than the margin",
 }
 
 

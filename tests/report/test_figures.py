@@ -20,6 +20,7 @@ from rdstudy.report import figures
 from rdstudy.report.figures import beta_axis, style
 from rdstudy.report.verdicts import CLAIM_NAMES, main_criterion, setting_verdicts
 from tests.analysis.synthetic import GRID, Planted, fail, falling, squares, study_table, u_shaped
+from tests.analysis.test_gap_parts import refitted
 
 SETTINGS = [Planted(u_shaped(), depth=1, saturates_at=0.5), Planted(falling(), depth=3, saturates_at=0.2)]
 
@@ -34,6 +35,8 @@ def _all_figures(table: pd.DataFrame) -> dict[str, partial[Figure]]:
     record, saturated = analysis.information(shallow), analysis.saturation(shallow)
     images = squares(4)
     reconstructions = dict.fromkeys((5.0, 1.0, 0.1), images)
+    parts = {beta: 20 - beta for beta in GRID}
+    refits = refitted(table, parts, dict.fromkeys(GRID, 5.0))
     one = main_criterion(setting_verdicts(analysis.claims(table)))
     labels = [f"checkerboard, 81,920 examples, depth {depth}" for depth in one["depth"]]
     along_the_curve = dict.fromkeys(GRID, images[0])
@@ -43,6 +46,8 @@ def _all_figures(table: pd.DataFrame) -> dict[str, partial[Figure]]:
         "bits": partial(figures.rate_distortion, points, bits=True),
         "criterion": partial(figures.criterion, points),
         "gap": partial(figures.gap, analysis.gaps(table)),
+        "gap_parts": partial(figures.gap_parts, analysis.gap_parts(refits[refits["depth"] == 1]), title="depth 1"),
+        "refitted criterion": partial(figures.criterion, analysis.frontier(refits), "refit_distortion_nats"),
         "information": partial(
             figures.information,
             record[record["population"] == "train"],

@@ -19,8 +19,8 @@ from tests.report.test_sentences import NUMBER, number
 WORDS = {
     "encoder": "the encoder's generalization and not the decoder's",
     "decoder": "the decoder's generalization and not the encoder's",
-    "both": "both",
-    "neither": "neither by more than the margin",
+    "both": "the encoder's and the decoder's generalization",
+    "neither": "neither the encoder's nor the decoder's generalization by more than the margin",
 }
 
 

@@ -23,13 +23,14 @@ def gap_parts(analyses: Analyses) -> FigureSpec:
         ends = "; ".join(
             f"at beta = {row['beta']:g} the encoder's part is {row['encoder_nats']:.3g} nats, the decoder's "
             f"{row['decoder_nats']:.3g}"
-            for _, row in (rows.iloc[0], rows.iloc[-1])
+            for row in (rows.iloc[0], rows.iloc[-1])
         )
         panels.append(Panel(partial(figures.gap_parts, rows, title=title), f"Parts of the gap{of(title)}: {ends}."))
     caption = (
         "Gap in D + beta R, the training objective at the cell's own beta, between test and training set. Encoder's "
         "part: what the encoder misses of the best Gaussian posterior of each example, more on the test set than on "
-        "the training set. Decoder's part: the gap that remains with the best posteriors. 95% bands over "
+        "the training set. Decoder's part: the gap that remains with the best posteriors. Dashed: their sum, the gap. "
+        f"95% bands over "
         f"{analyses.unit}. {unconverged_sentence(analyses)}{left_out(len(settings), MAX_PANELS, 'settings')}"
     ).rstrip()
     return FigureSpec("gap_parts", "Generalization gap: encoder or decoder", caption, panels)

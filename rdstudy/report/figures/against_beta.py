@@ -37,6 +37,9 @@ CRITERION_LABELS = {
     "refit_distortion_nats": "refitted test distortion",
 }
 
+MAX_LABEL = 20
+"""Letters of a criterion's name that leave room for its unit on the same line of the axis."""
+
 
 @styled
 def criterion(
@@ -80,12 +83,18 @@ def criterion(
     ring.set_label("best β")
     set_beta_axis(axes, points["beta"].to_numpy())
     _leave_out_far_points(axes, points, name, marks)
-    axes.set_ylabel(f"{CRITERION_LABELS[name]} (nats per example)")
+    axes.set_ylabel(_label(name))
     if rough.any():
         hollow_mark = Line2D([], [], marker="o", markerfacecolor=PAPER, color=INK, linestyle="none", label="unreliable")
         handles.append(hollow_mark)
     legend_above(axes, [*handles, ring, *dropped_note(dropped)], title)
     return figure_of(axes)
+
+
+def _label(name: str) -> str:
+    text = CRITERION_LABELS[name]
+    separator = "\n" if len(text) > MAX_LABEL else " "
+    return f"{text}{separator}(nats per example)"
 
 
 def _chosen_by(frontier: pd.DataFrame, points: pd.DataFrame, name: str) -> np.ndarray:
