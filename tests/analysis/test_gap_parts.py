@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rdstudy.analysis.gap_parts import changed, gap_changes, gap_parts
+from rdstudy.analysis.replicates import SETTING, Replicates
 from tests.analysis import PROPERTY
 from tests.analysis.synthetic import Planted, study_table
 
@@ -111,3 +112,34 @@ def test_the_parts_do_not_depend_on_the_order_of_the_rows():
     shuffled = table.sample(frac=1, random_state=1)
     pd.testing.assert_frame_equal(gap_parts(table), gap_parts(shuffled))
     pd.testing.assert_frame_equal(gap_changes(table), gap_changes(shuffled))
+
+
+TRUE_CHANGES = [(0.0, 0.0, "neither"), (2.0, 0.0, "encoder"), (0.0, -2.0, "decoder"), (2.0, 2.0, "both")]
+"""Changes of the encoder's and of the decoder's part, each 0 or the margin itself, where an answer is hardest."""
+
+
+@pytest.mark.parametrize(("encoder", "decoder", "true"), TRUE_CHANGES)
+@pytest.mark.parametrize(("seeds", "studies"), [(3, 40), pytest.param(6, 200, marks=pytest.mark.simulation)])
+def test_a_false_answer_to_whose_generalization_is_rare(encoder, decoder, true, seeds, studies):
+    """Each part errs in 2.5% at most, so whose in 5%, and three standard errors of the count."""
+    generator = np.random.default_rng(seeds)
+    betas, said = np.array([1.0, 0.01]), []
+    for _ in range(studies):
+        made = []
+        for width in range(4):
+            sd = generator.uniform(0.3, 2.0)
+            shifts = {name: sd * generator.standard_normal((seeds, 2)) for name in ("missed", "least")}
+            zero = np.zeros((seeds, 2))
+            values = {
+                ("test", "inference_gap_nats"): 3 + np.array([0.0, encoder]) + shifts["missed"],
+                ("train", "inference_gap_nats"): zero,
+                ("test", "refit_distortion_nats"): 80 + np.array([0.0, decoder]) + shifts["least"],
+                ("train", "refit_distortion_nats"): zero,
+                ("test", "refit_rate_nats"): zero,
+                ("train", "refit_rate_nats"): zero,
+            }
+            made.append(Replicates({**dict.fromkeys(SETTING), "width": width}, betas, np.arange(seeds), values))
+        rows = gap_changes(made)
+        said += rows.loc[rows["part"] == "encoder", "changes"].tolist()
+    false = np.mean([answer is not None and answer != true for answer in said])
+    assert false <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / len(said))
