@@ -18,6 +18,7 @@ from rdstudy.analysis.claims import CLAIMS, claims
 from rdstudy.analysis.claims_summary import claims_summary
 from rdstudy.analysis.convergence import convergence
 from rdstudy.analysis.curve_shapes import shapes
+from rdstudy.analysis.decoder_curves import decoder_curves
 from rdstudy.analysis.frontier import best_beta, frontier, gaps, hypervolumes
 from rdstudy.analysis.gap_parts import gap_changes, gap_parts
 from rdstudy.analysis.hull import dominated, hypervolume, lower_hull
@@ -42,6 +43,7 @@ __all__ = [
     "claims",
     "claims_summary",
     "convergence",
+    "decoder_curves",
     "dominated",
     "final_measurements",
     "frontier",

@@ -39,6 +39,7 @@ class Analyses:
     gaps: pd.DataFrame
     gap_parts: pd.DataFrame
     gap_changes: pd.DataFrame
+    decoder_curves: pd.DataFrame
     hypervolumes: pd.DataFrame
     information: pd.DataFrame
     saturation: pd.DataFrame
@@ -94,6 +95,7 @@ class Analyses:
             gaps=analysis.gaps(finals),
             gap_parts=analysis.gap_parts(finals),
             gap_changes=analysis.gap_changes(finals, planned_seeds=_planned_seeds(planned)),
+            decoder_curves=analysis.decoder_curves(table),
             hypervolumes=analysis.hypervolumes(finals),
             information=analysis.information(finals),
             saturation=analysis.saturation(finals),

@@ -54,7 +54,8 @@ def content_of(
         rendered: the figures, in their order.
     """
     unfinished = sentences.running(analyses, study)
-    notices = [sentences.data_seeds(analyses), sentences.seeds(analyses), sentences.not_measured(analyses)]
+    notices = [sentences.data_seeds(analyses), sentences.seeds(analyses)]
+    notices += [sentences.epochs(analyses), sentences.not_measured(analyses)]
     if unfinished:
         notices.insert(0, "The study is not finished: everything here is about the cells that have finished.")
     by_name = {figure.spec.name: figure for figure in rendered}

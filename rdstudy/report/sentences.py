@@ -102,6 +102,24 @@ def seeds(analyses: Analyses) -> str:
     return in_units(text, analyses.unit)
 
 
+EPOCHS_ALIKE = 1.1
+"""Amounts of data whose epochs differ by no more than this factor were trained for equally long: steps are whole."""
+
+
+def epochs(analyses: Analyses) -> str:
+    """That the amount of data is confounded with the epochs of training, where it is."""
+    table = analyses.table
+    rows = table[table["is_final"].astype(bool) & table["epoch"].notna()]
+    longest = rows.groupby("train_size")["epoch"].max()
+    if len(longest) < 2 or longest.max() <= EPOCHS_ALIKE * longest.min():
+        return ""
+    least, most = longest.index.min(), longest.index.max()
+    return (
+        f"More training images also mean fewer epochs here ({longest[least]:,.0f} with {least:,} images, "
+        f"{longest[most]:,.0f} with {most:,}): what differs between amounts of data may be due to either."
+    )
+
+
 def not_measured(analyses: Analyses) -> str:
     """The measures that the study did not ask for."""
     absent = []

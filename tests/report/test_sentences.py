@@ -22,7 +22,7 @@ from rdstudy.report.claim_sentences import (
     summary_sentence,
 )
 from rdstudy.report.drawings.over_beta import best_beta
-from rdstudy.report.sentences import best_sentence, convergence_counts, gap_sentence, shape_sentence
+from rdstudy.report.sentences import best_sentence, convergence_counts, epochs, gap_sentence, shape_sentence
 from tests.analysis import PROPERTY
 from tests.analysis.synthetic import Gap, Planted, falling, study_table, u_shaped
 from tests.analysis.test_claims import setting
@@ -32,6 +32,17 @@ NUMBER = r"(\u2212?\d+(?:\.\d+)?)"
 
 def number(text: str) -> float:
     return float(text.replace("\u2212", "-"))
+
+
+def test_a_page_says_where_more_images_mean_fewer_epochs():
+    few, many = Planted(train_size=500), Planted(train_size=8000)
+    table = study_table([few, many], seeds=3)
+    longest = table[table["is_final"]].groupby("train_size")["epoch"].max()
+    text = epochs(Analyses.of(table))
+    assert f"{longest[500]:,.0f} with 500 images" in text
+    assert f"{longest[8000]:,.0f} with 8,000" in text
+    assert epochs(Analyses.of(table.assign(epoch=100.0))) == ""
+    assert epochs(Analyses.of(study_table([few], seeds=3))) == ""
 
 
 EXPONENT = st.floats(-2, 1)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from rdstudy.analysis import CRITERIA
 from rdstudy.report.analyses import Analyses
 from rdstudy.report.drawings.capacity import capacity
+from rdstudy.report.drawings.decoder_curves import decoder_curves
 from rdstudy.report.drawings.gap_parts import gap_parts
 from rdstudy.report.drawings.image_grids import image_grids
 from rdstudy.report.drawings.latents import latents
@@ -33,6 +34,7 @@ def figure_specs(analyses: Analyses, results: StoragePath) -> Iterator[FigureSpe
         *image_grids(analyses, results),
         latents(analyses, results),
         gap(analyses),
+        decoder_curves(analyses),
         saturation(analyses),
         best_beta(analyses),
         learning(analyses),

@@ -14,6 +14,7 @@ from rdstudy.report.figures.against_beta import criterion, gap, information, sat
 from rdstudy.report.figures.best_beta import best_beta
 from rdstudy.report.figures.capacity import capacity
 from rdstudy.report.figures.convergence import convergence
+from rdstudy.report.figures.decoder_curves import decoder_curves
 from rdstudy.report.figures.gap_parts import gap_parts
 from rdstudy.report.figures.image_grid import cell_grid, reconstruction_grid, sample_grid
 from rdstudy.report.figures.latents import latent_rates, traversal_grid
@@ -32,6 +33,7 @@ __all__ = [
     "cell_grid",
     "convergence",
     "criterion",
+    "decoder_curves",
     "gap",
     "gap_parts",
     "grid",
