@@ -19,7 +19,9 @@ from typing import NamedTuple
 PARTS: dict[str, dict[str, str]] = {
     "prior": {
         "standard_normal": "rdstudy.models.priors.standard_normal:StandardNormal",
+        "gaussian": "rdstudy.models.priors.gaussian:Gaussian",
         "mixture(COMPONENTS)": "rdstudy.models.priors.mixture:Mixture",
+        "flow(COUPLINGS)": "rdstudy.models.priors.flow:Flow",
     },
     "likelihood": {
         "bernoulli": "rdstudy.models.likelihoods.bernoulli:Bernoulli",
