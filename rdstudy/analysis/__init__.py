@@ -24,6 +24,7 @@ from rdstudy.analysis.gap_parts import gap_changes, gap_parts
 from rdstudy.analysis.hull import dominated, hypervolume, lower_hull
 from rdstudy.analysis.learning import learning
 from rdstudy.analysis.power import power_table
+from rdstudy.analysis.priors import priors
 from rdstudy.analysis.published import (
     published_conditions,
     published_curves,
@@ -57,6 +58,7 @@ __all__ = [
     "lower_hull",
     "missing",
     "power_table",
+    "priors",
     "published_conditions",
     "published_curves",
     "published_distances",

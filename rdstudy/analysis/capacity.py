@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from rdstudy.analysis.axis_pairs import differing_in, gains_at_each_beta
 from rdstudy.analysis.claims import COLUMNS, Question, judge, unreliable
 from rdstudy.analysis.paired import Differences
-from rdstudy.analysis.replicates import CRITERIA, SETTING, TEST, Replicates, averaged, replicates
+from rdstudy.analysis.replicates import CRITERIA, SETTING, Replicates, replicates
 from rdstudy.analysis.verdicts import MARGIN_NATS
 
 
@@ -38,7 +39,7 @@ def capacity(
     for criterion in CRITERIA:
         questions, depths, betas = [], [], []
         for shallow, deep in pairs:
-            for beta, gained in _gains(shallow, deep, criterion):
+            for beta, gained in gains_at_each_beta(shallow, deep, criterion):
                 found = Differences([beta], gained[:, None])
                 why = unreliable(deep, criterion, [beta]) or unreliable(shallow, criterion, [beta])
                 questions.append(Question(deep, criterion, margin_nats, beta, found, beta, unasked=why))
@@ -54,28 +55,8 @@ def capacity(
 
 def _pairs(settings: Sequence[Replicates]) -> list[tuple[Replicates, Replicates]]:
     """The shallowest and the deepest setting of those that differ in depth alone."""
-    alike: dict[tuple[object, ...], list[Replicates]] = {}
-    for one in settings:
-        key = tuple(str(one.setting[name]) for name in SETTING if name != "depth")
-        alike.setdefault(key, []).append(one)
     found = []
-    for group in alike.values():
+    for group in differing_in(settings, "depth"):
         ordered = sorted(group, key=lambda one: float(one.setting["depth"] or 0))
-        if len(ordered) > 1:
-            found.append((ordered[0], ordered[-1]))
-    return found
-
-
-def _gains(shallow: Replicates, deep: Replicates, criterion: str) -> list[tuple[float, np.ndarray]]:
-    """Shallow minus deep at each beta, a seed a row."""
-    seeds, of_shallow, of_deep = np.intersect1d(shallow.seeds, deep.seeds, return_indices=True)
-    low, high = shallow.cells(TEST, criterion), deep.cells(TEST, criterion)
-    found = []
-    for beta in deep.betas:
-        at = np.flatnonzero(shallow.betas == beta)
-        if not len(at) or not len(seeds):
-            continue
-        gained = averaged(low[of_shallow, :, at[0]] - high[of_deep, :, int(np.flatnonzero(deep.betas == beta)[0])])
-        if np.isfinite(gained).any():
-            found.append((float(beta), gained))
+        found.append((ordered[0], ordered[-1]))
     return found

@@ -33,6 +33,7 @@ class Analyses:
     claims: pd.DataFrame
     claims_summary: pd.DataFrame
     capacity: pd.DataFrame
+    priors: pd.DataFrame
     frontier: pd.DataFrame
     shapes: pd.DataFrame
     best_beta: pd.DataFrame
@@ -89,6 +90,7 @@ class Analyses:
             claims=claims,
             claims_summary=analysis.claims_summary(claims),
             capacity=analysis.capacity(finals, planned_seeds=_planned_seeds(planned)),
+            priors=analysis.priors(finals, planned_seeds=_planned_seeds(planned)),
             frontier=with_reliability(analysis.frontier(finals), table),
             shapes=analysis.shapes(finals),
             best_beta=analysis.best_beta(finals),

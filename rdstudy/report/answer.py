@@ -11,10 +11,12 @@ from rdstudy.report.chosen import best_beta_chosen, search_chosen
 from rdstudy.report.claim_sentences import CRITERION_NAMES, by_criterion, capacity_counts, depths
 from rdstudy.report.formatting import beta_range, joined, number, short
 from rdstudy.report.gap_sentences import gap_answer
+from rdstudy.report.prior_sentences import prior_sentences
 from rdstudy.report.verdicts import measurable
 from rdstudy.storage.schema import TEST, TRAIN, VALIDATION
 
 MAX_LISTED = 2
+MAX_PRIORS = 3
 
 _SOUGHT = {
     "test_distortion": "with the lowest test distortion",
@@ -128,6 +130,7 @@ def _effects(analyses: Analyses) -> str:
     parts = gap_answer(analyses.gap_changes)
     if parts:
         said.append(parts)
+    said += prior_sentences(analyses)[:MAX_PRIORS]
     depth = measurable(analyses.capacity)
     if depth:
         versus = depths(depth[0])

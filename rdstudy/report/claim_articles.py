@@ -9,8 +9,9 @@ from rdstudy.analysis import CLAIMS, CRITERIA
 from rdstudy.analysis.gap_parts import PARTS
 from rdstudy.report.analyses import Analyses
 from rdstudy.report.claim_sentences import by_criterion, capacity_sentence, claim_sentence, depths, summary_sentence
-from rdstudy.report.claim_tables import capacity_table, claim_table, gap_table
+from rdstudy.report.claim_tables import capacity_table, claim_table, gap_table, prior_table
 from rdstudy.report.gap_sentences import GAP_QUESTION, gap_answer, part_sentence, unconverged_sentence
+from rdstudy.report.prior_sentences import PRIOR_CLAIM, prior_sentences
 from rdstudy.report.published import published_outcome, published_tables
 from rdstudy.report.sentences import setting_names
 from rdstudy.report.tables import Shown
@@ -37,7 +38,7 @@ class Claim:
 
 
 def claim_articles(analyses: Analyses) -> list[Claim]:
-    """What the study speaks to: the published figure, the paper's claims, the parts of the gap, depth at each beta."""
+    """What the study speaks to: the published figure, the paper's claims, the parts of the gap, priors, depth."""
     found = []
     outcome = published_outcome(analyses)
     if outcome:
@@ -49,6 +50,9 @@ def claim_articles(analyses: Analyses) -> list[Claim]:
         said = [answered, *(part_sentence(analyses.gap_changes, part) for part in PARTS)]
         said += [text for text in [unconverged_sentence(analyses)] if text]
         found.append(Claim(GAP_QUESTION, said, [gap_table(analyses)]))
+    said = prior_sentences(analyses)
+    if said:
+        found.append(Claim(PRIOR_CLAIM, said, [prior_table(analyses)]))
     rows = main_criterion(analyses.capacity)
     if rows["difference_nats"].notna().any():
         said = [capacity_sentence(one, analyses.names) for one in measurable(analyses.capacity)]

@@ -53,6 +53,27 @@ def capacity_table(analyses: Analyses) -> Shown:
     )
 
 
+def prior_table(analyses: Analyses) -> Shown:
+    """Every other prior against the standard normal, at every beta, by every criterion."""
+    rows = analyses.priors
+    return shown(
+        "priors",
+        "Each beta and criterion",
+        f"Gain over the standard normal: difference of means within {analyses.unit}, and its 95% interval; positive is "
+        f"better. {reasons_sentence(rows)}".strip(),
+        rows,
+        {
+            "criterion": lambda r: CRITERION_NAMES[r["criterion"]],
+            "beta": lambda r: short(r["beta"]),
+            "gain (nats)": lambda r: with_interval(r["difference_nats"], r["low_nats"], r["high_nats"]),
+            "verdict": lambda r: verdict_words(r["verdict"]),
+            analyses.unit: lambda r: str(r["seeds"]) if r["seeds"] else NOTHING,
+        },
+        text=("criterion", "verdict"),
+        names=analyses.names,
+    )
+
+
 def gap_table(analyses: Analyses) -> Shown:
     """How far each part of the gap moves with beta, in every setting."""
     rows = analyses.gap_changes

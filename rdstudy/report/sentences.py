@@ -261,7 +261,7 @@ def priors_sentence(analyses: Analyses) -> str:
     """The paper's open question, and whether this study says anything about it."""
     priors = analyses.frontier["prior"].dropna().unique()
     if len(priors) > 1:
-        return f"This study compares {len(priors)} priors ({', '.join(map(str, sorted(priors)))})."
+        return f"This study compares {len(priors)} priors ({', '.join(map(str, sorted(priors)))}), each at every beta."
     return (
         "The paper ends on an open question, which priors do improve generalization. "
         "This study has one prior and does not ask it."

@@ -12,6 +12,7 @@ from rdstudy.report.drawings.gap_parts import gap_parts
 from rdstudy.report.drawings.image_grids import image_grids
 from rdstudy.report.drawings.latents import latents
 from rdstudy.report.drawings.over_beta import best_beta, criterion, gap, saturation
+from rdstudy.report.drawings.priors import priors
 from rdstudy.report.drawings.published import published
 from rdstudy.report.drawings.rate_distortion import rate_distortion
 from rdstudy.report.drawings.search import search
@@ -30,6 +31,7 @@ def figure_specs(analyses: Analyses, results: StoragePath) -> Iterator[FigureSpe
         verdict_figure(analyses),
         *(criterion(analyses, name) for name in CRITERIA),
         gap_parts(analyses),
+        *(priors(analyses, name) for name in CRITERIA[:2]),
         capacity(analyses),
         *image_grids(analyses, results),
         latents(analyses, results),

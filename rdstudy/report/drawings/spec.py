@@ -65,7 +65,7 @@ def render(spec: FigureSpec, folder: Path) -> RenderedFigure:
 
 
 _WRITTEN = re.compile(
-    r"(published|rate_distortion|criterion_\w+|gap|gap_parts|decoder_curves|saturation|best_beta|capacity|traversals|search|learning|convergence|reconstructions|samples"
+    r"(published|rate_distortion|criterion_\w+|gap|gap_parts|priors_\w+|decoder_curves|saturation|best_beta|capacity|traversals|search|learning|convergence|reconstructions|samples"
     r"|verdicts|comparison|claim_\w+)(-\d+)?\.(svg|pdf|png)"
 )
 

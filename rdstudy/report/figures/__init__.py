@@ -20,6 +20,7 @@ from rdstudy.report.figures.image_grid import cell_grid, reconstruction_grid, sa
 from rdstudy.report.figures.latents import latent_rates, traversal_grid
 from rdstudy.report.figures.learning import learning_curves
 from rdstudy.report.figures.panels import Panels, panels
+from rdstudy.report.figures.priors import priors
 from rdstudy.report.figures.published import published_figure
 from rdstudy.report.figures.rate_distortion import rate_distortion, two_studies
 from rdstudy.report.figures.search import search_curve, search_progress
@@ -45,6 +46,7 @@ __all__ = [
     "panels",
     "pdf_pages",
     "png_bytes",
+    "priors",
     "published_figure",
     "rate_distortion",
     "reconstruction_grid",
