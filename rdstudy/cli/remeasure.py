@@ -24,6 +24,7 @@ OPTIONS = {
     "--mi-examples": ("mutual_information", "examples"),
     "--nll-draws": ("nll", "importance_samples"),
     "--nll-examples": ("nll", "examples"),
+    "--nll-proposal": ("nll", "proposal"),
     "--refit-steps": ("refit", "steps"),
     "--refit-examples": ("refit", "examples"),
 }
@@ -40,6 +41,10 @@ def remeasure(
     nll_draws: Annotated[int | None, typer.Option(help="Draws of z per example for the NLL.")] = None,
     nll_examples: Annotated[
         str | None, typer.Option(metavar="M|all", help="Examples per population for the NLL.")
+    ] = None,
+    nll_proposal: Annotated[
+        str | None,
+        typer.Option(metavar="adaptive|encoder", help="Where the draws for the NLL come from; adaptive if not given."),
     ] = None,
     refit_steps: Annotated[int | None, typer.Option(help="Steps of each half of the search for the refit.")] = None,
     refit_examples: Annotated[
@@ -70,6 +75,7 @@ def remeasure(
         "--mi-examples": _examples("--mi-examples", mi_examples),
         "--nll-draws": nll_draws,
         "--nll-examples": _examples("--nll-examples", nll_examples),
+        "--nll-proposal": nll_proposal,
         "--refit-steps": refit_steps,
         "--refit-examples": _examples("--refit-examples", refit_examples),
     }
@@ -102,6 +108,8 @@ def _evaluation(study: Study, given: Mapping[str, Examples]) -> Evaluation:
     from rdstudy.execution.remeasure import changed_evaluation
 
     changes: dict[str, dict[str, Examples]] = {}
+    if given.keys() & {"--nll-draws", "--nll-examples"}:
+        given = {"--nll-proposal": "adaptive", **given}  # a folder of an earlier version records the encoder
     for option, value in given.items():
         measure, setting = OPTIONS[option]
         changes.setdefault(measure, {})[setting] = value

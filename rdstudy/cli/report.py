@@ -62,6 +62,6 @@ def report(
         n_figures = sum(path.suffix == ".png" for path in paths)
         console.print(f"{folder / 'figures'}: {n_figures} figures, as PNG, SVG and PDF", soft_wrap=True)
         console.print(f"next: rdstudy report {results} --open", soft_wrap=True)
-        console.print(f"      rdstudy remeasure {results} --nll-draws 1000", soft_wrap=True)
+        console.print(f"      rdstudy remeasure {results} --nll-examples 256", soft_wrap=True)
     if open_page:
         webbrowser.open(paths[0].resolve().as_uri())

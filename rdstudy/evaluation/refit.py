@@ -23,6 +23,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from rdstudy.evaluation import laplace
+from rdstudy.evaluation.laplace import find_mode
 from rdstudy.models.objective import Posterior
 
 NEWTON_STEPS = 8
@@ -38,7 +40,7 @@ SELECTING_DRAWS, MEASURING_DRAWS = 8, 16
 
 
 @runtime_checkable
-class Model(Protocol):
+class Model(laplace.Model, Protocol):
     """A VAE; its parameters are never changed. All in nats."""
 
     @property
@@ -48,14 +50,6 @@ class Model(Protocol):
     def encode(self, images: Float[Tensor, "examples pixels"]) -> Posterior:
         """q(z|x), from which the search begins."""
 
-    def decode(self, latent: Float[Tensor, "rows latent"]) -> Float[Tensor, "rows outputs"]:
-        """What the likelihood takes; differentiable twice."""
-
-    def distortion(
-        self, output: Float[Tensor, "rows outputs"], images: Float[Tensor, "rows pixels"]
-    ) -> Float[Tensor, " rows"]:
-        """-log p(x|z), for what `decode` gave; differentiable twice."""
-
     def distortion_gradient(
         self, output: Float[Tensor, "rows outputs"], images: Float[Tensor, "rows pixels"], weight: float
     ) -> Float[Tensor, "rows outputs"]:
@@ -63,9 +57,6 @@ class Model(Protocol):
 
     def rate(self, posterior: Posterior, z: Float[Tensor, "rows latent"]) -> Float[Tensor, " rows"]:
         """KL(q(z|x) || p(z)), or an estimate of it from z; differentiable."""
-
-    def log_prior(self, z: Float[Tensor, "rows latent"]) -> Float[Tensor, " rows"]:
-        """log p(z); differentiable twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,51 +138,12 @@ def _refit_block(
 
 
 def _laplace(
-    model: Model, images: Float[Tensor, "examples pixels"], beta: float, latent: Float[Tensor, "examples latent"]
+    model: Model, images: Float[Tensor, "examples pixels"], beta: float, start: Float[Tensor, "examples latent"]
 ) -> Posterior:
-    """Laplace's approximation of p(z) p(x|z)^(1/beta): its mode, by damped Newton steps, and the curvature there."""
-    damping = torch.full_like(latent[:, :1], 1.0)
-    value, gradient, curvature = _curvature(model, images, beta, latent)
-    for _ in range(NEWTON_STEPS):
-        eigenvalues, axes = torch.linalg.eigh(curvature)
-        along = (axes.mT @ gradient[..., None])[..., 0] / (eigenvalues.abs() * (1 + damping) + damping)
-        proposed = latent - (axes @ along[..., None])[..., 0]
-        new_value, new_gradient, new_curvature = _curvature(model, images, beta, proposed)
-        better = (new_value < value)[:, None]
-        latent = torch.where(better, proposed, latent)
-        value = torch.where(better[:, 0], new_value, value)
-        gradient = torch.where(better, new_gradient, gradient)
-        curvature = torch.where(better[..., None], new_curvature, curvature)
-        damping = torch.where(better, damping / 4, damping * 8).clamp(1e-6, 1e12)
-    precision = curvature.diagonal(dim1=-2, dim2=-1).clamp(min=1.0)
-    return Posterior(latent, -0.5 * precision.log())
-
-
-def _curvature(
-    model: Model, images: Float[Tensor, "examples pixels"], beta: float, latent: Float[Tensor, "examples latent"]
-) -> tuple[Float[Tensor, " examples"], Float[Tensor, "examples latent"], Float[Tensor, "examples latent latent"]]:
-    """-log p(x|z) / beta - log p(z) at one z per example, its gradient, and its second derivatives by Gauss and Newton.
-
-    They leave out the decoder's own curvature, of which networks of ReLUs have none.
-    """
-    with torch.enable_grad():
-        z = latent.detach().requires_grad_()
-        output = model.decode(z)
-        weight = torch.zeros_like(output).requires_grad_()
-        (pulled,) = torch.autograd.grad(output, z, weight, create_graph=True)  # linear in the weight, by its slopes
-        slopes = torch.stack(
-            [torch.autograd.grad(pulled[:, d].sum(), weight, retain_graph=True)[0] for d in range(z.shape[1])]
-        )
-        output = output.detach().requires_grad_()
-        distortion = model.distortion(output, images)
-        (by_output,) = torch.autograd.grad(distortion.sum(), output, create_graph=True)
-        (twice,) = torch.autograd.grad(by_output.sum(), output)
-        surprise = -model.log_prior(z)
-        (by_z,) = torch.autograd.grad(surprise.sum(), z, create_graph=True)
-        prior = [torch.autograd.grad(by_z[:, d].sum(), z, retain_graph=True)[0] for d in range(z.shape[1])]
-    gradient = torch.einsum("dnp,np->nd", slopes, by_output.detach()) / beta + by_z.detach()
-    curvature = torch.einsum("dnp,enp->nde", slopes * twice.clamp(min=0), slopes) / beta + torch.stack(prior, dim=1)
-    return (distortion / beta + surprise).detach(), gradient, curvature
+    """Laplace's approximation of p(z) p(x|z)^(1/beta), with the diagonal of its precision."""
+    mode = find_mode(model, images, beta, start, NEWTON_STEPS)
+    precision = mode.curvature.diagonal(dim1=-2, dim2=-1).clamp(min=1.0)
+    return Posterior(mode.latent, -0.5 * precision.log())
 
 
 def _descend(

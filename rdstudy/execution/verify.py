@@ -48,7 +48,7 @@ CHANGED: Verdict = "different"
 COUNTED = ("n_examples", *(column.name for column in measured_columns() if column.exact), "status", "is_final")
 """Columns that do not depend on rounding."""
 MEASURED = frozenset(column.name for column in measured_columns() if not column.exact)
-LATER = frozenset(c.name for measure in measure_classes().values() if measure.added for c in measure.columns)
+LATER = frozenset(c.name for each in measure_classes().values() for c in each.columns if each.added or c.added)
 """Columns that tables of earlier versions lack."""
 
 NOISE = 1e-6

@@ -50,7 +50,7 @@ class _Evaluation(Strict):
         return {
             "distortion_draws": 1,
             **{
-                measure.stream or name: None if measure.is_off else measure.model_dump(mode="json")
+                measure.stream or name: None if measure.is_off else measure.identity
                 for name, measure in self.measures.items()
                 if type(measure).model_fields and not (measure.added and _as_before(measure))
             },

@@ -16,6 +16,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from rdstudy.study.registry import MEASURES
+from rdstudy.study.renamed_keys import Record
 from rdstudy.study.scalars import Strict
 from rdstudy.study.schedule import When, steps_within
 
@@ -31,6 +32,7 @@ class MeasuredColumn:
         meaning: the definition, in one line.
         label: how `rdstudy show` calls the value; empty: it is not shown.
         exact: whether the value follows from settings and sizes alone, without rounding or draws.
+        added: whether it came after the first release to a measure of that release, so that earlier rows lack it.
     """
 
     name: str
@@ -39,6 +41,7 @@ class MeasuredColumn:
     meaning: str
     label: str = ""
     exact: bool = False
+    added: bool = False
 
 
 class MeasureSpec(Strict):
@@ -73,6 +76,11 @@ class MeasureSpec(Strict):
     def is_off(self) -> bool:
         """Whether it is never asked for."""
         return False
+
+    @property
+    def identity(self) -> Record:
+        """What of its settings determines its values, as JSON has it."""
+        return self.model_dump(mode="json")
 
     def cost(self, n: int, decoder_flop: float, pixels: int) -> float:
         """Floating-point operations of a matrix product that takes as long, beyond one forward pass of all examples.

@@ -1,7 +1,7 @@
-"""Keys of the study file that had another name before version 0.1.0.
+"""Keys of the study file that had another name before version 0.1.0, or were not there.
 
 A study file with an old key gets a message that names the new one; a results folder's record of its study is read as it
-is, with the keys translated.
+is, with the keys translated, and with what was done before there was a key.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ RENAMED = {
     "search": {"of": "metric", "per": "group_by", "over": "space", "until": "stop_when", "stop": "pruner"},
 }
 """New name by section and old name."""
+ADDED = {"evaluation": {"nll": {"proposal": "encoder"}}}
+"""What versions did that had no such setting, where it is another than today's default."""
 _SAMPLERS = {"design": "variance_reduction"}
 
 Record = dict[str, Any]
@@ -26,6 +28,10 @@ def translate(record: Record) -> Record:
     for section, renamed in RENAMED.items():
         if isinstance(record.get(section), dict):
             record[section] = {renamed.get(key, key): value for key, value in record[section].items()}
+    for section, settings in ADDED.items():
+        for name, before in settings.items():
+            if isinstance(record.get(section), dict) and isinstance(record[section].get(name), dict):
+                record[section][name] = before | record[section][name]
     search = record.get("search")
     if isinstance(search, dict) and search.get("sampler") in _SAMPLERS:
         search["sampler"] = _SAMPLERS[search["sampler"]]

@@ -21,7 +21,7 @@ MIN_IMAGES = 10
 """Of fewer images, a fifth for test is one, and a mean over it says nothing."""
 MAX_TRAIN, MAX_TEST = 2000, 500
 """Sizes that a draft asks for at most, so that it runs in minutes; more may be there."""
-_SHORT = {"nll": {"importance_samples": 64, "examples": 100}}
+_SHORT = {"nll": {"examples": 32}}
 """Settings of measures in a draft that differ from their defaults, for the same reason."""
 
 

@@ -76,7 +76,8 @@ def main() -> None:
     ours, theirs, seconds = [], [], []
     for seed in range(options.repetitions):
         started = time.perf_counter()
-        ours.append(importance_weighted_nll(model, images, options.draws, generator=np.random.default_rng(seed)))
+        rng = np.random.default_rng(seed)
+        ours.append(importance_weighted_nll(model, images, options.draws, generator=rng, proposal="encoder"))
         middle = time.perf_counter()
         torch.manual_seed(seed)
         with torch.no_grad():

@@ -1,13 +1,16 @@
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from rdstudy.evaluation import importance_sampling
 from rdstudy.evaluation import population as encoding
 from rdstudy.evaluation.evaluate import Values, measure, sheet
 from rdstudy.evaluation.importance_sampling import importance_weighted_nll
+from rdstudy.evaluation.measures.nll import NLL
 from rdstudy.evaluation.mutual_information import decompose_rate
 from rdstudy.models.shape import ModelShape
 from rdstudy.models.stacked import initial_parameters
@@ -146,7 +149,7 @@ def test_weights_that_are_not_finite_are_not_said_to_be(images):
 ESTIMATES = {
     "mutual_information": {"mi_nats", "mi_se", "mi_ceiling_nats", "mi_draws", "mi_examples"}
     | {"marginal_kl_nats", "marginal_kl_se", "active_units"},
-    "nll": {"nll_nats", "nll_se", "nll_draws", "nll_examples", "nll_ess", "nll_unreliable_share"},
+    "nll": {column.name for column in NLL.columns},
 }
 
 
@@ -188,22 +191,41 @@ def test_a_subsample_of_m_has_the_ceiling_log_m_and_the_column_says_m(images):
 
 @pytest.mark.parametrize("at_once", [1024, 8])
 @pytest.mark.parametrize("examples", [20, "all"])
-def test_the_likelihood_of_a_subsample_is_carried_over_by_the_elbo(images, monkeypatch, at_once, examples):
+def test_with_draws_from_the_encoder_a_subsample_is_carried_over_by_the_elbo(images, monkeypatch, at_once, examples):
     monkeypatch.setattr(encoding, "EXAMPLES_AT_ONCE", at_once)
-    wanted = asked(nll={"importance_samples": 30, "examples": examples})
+    wanted = asked(nll={"importance_samples": 30, "examples": examples, "proposal": "encoder"})
     columns = measured(model(), images, step=100, evaluation=wanted).columns
     m = 37 if examples == "all" else 20
     rng = generator("a", "likelihood", 100, "test")
-    expected = importance_weighted_nll(model(), images[torch.from_numpy(POPULATION[:m])] / 255, 30, generator=rng)
+    x = images[torch.from_numpy(POPULATION[:m])] / 255
+    expected = importance_weighted_nll(model(), x, 30, generator=rng, proposal="encoder")
     monkeypatch.setattr(encoding, "EXAMPLES_AT_ONCE", 1024)
     of_subsample = measured(model(), images, POPULATION[:m], step=100, evaluation=asked()).columns
     carried = of_subsample["elbo_nats"] - columns["elbo_nats"]
     assert columns["nll_nats"] == pytest.approx(expected.value + carried, rel=1e-6)
-    assert columns["nll_ess"] == pytest.approx(expected.effective_sample_size, rel=1e-3)
+    assert columns["nll_ess"] == pytest.approx(np.mean(expected.each_effective), rel=1e-3)
+    assert columns["nll_components"] is None
     assert columns["nll_unreliable_share"] == pytest.approx(expected.unreliable_share)
     assert (columns["nll_draws"], columns["nll_examples"]) == (30, m)
     if m == 37:
         assert columns["nll_se"] == pytest.approx(expected.error_over_examples, rel=1e-4)
+
+
+def test_a_subsample_is_carried_over_by_regression_on_d_and_r(images, monkeypatch):
+    """Were the NLL a D + b R + c of every image, a subsample would give the mean of all, and no error beyond theirs."""
+
+    def linear(model, batches, draws, **_):
+        x = torch.cat(list(batches))
+        each = tuple((0.4 * population.distortion + 0.1 * population.rate + 7)[: len(x)].tolist())
+        return SimpleNamespace(each=each, draws=draws, count=len(x), effective_sample_size=9.0, unreliable_share=0.0)
+
+    with torch.no_grad():
+        population = encoding.encode_population(model(), images, POPULATION, generator("a", "x"), beta=1.0)
+    monkeypatch.setattr(importance_sampling, "importance_weighted_nll", linear)
+    found = NLL(examples=25).compute(population, generator("a", "y"))
+    every = 0.4 * population.distortion + 0.1 * population.rate + 7
+    assert found["nll_nats"] == pytest.approx(every.mean().item(), rel=1e-9)
+    assert found["nll_se"] == pytest.approx(every[:25].std().item() / math.sqrt(37), rel=1e-9)
 
 
 def test_subsamples_of_the_likelihood_lie_about_the_whole_as_their_error_says(images):

@@ -17,7 +17,7 @@ from rdstudy.study.measures import Scheduled, measure_classes, measured_columns
 from rdstudy.study.seeding import generator
 from rdstudy.training.trainer import PackTrainer
 
-SHORT = {"nll": {"importance_samples": 16}, "refit": {"at": "final", "steps": 20}}
+SHORT = {"nll": {"importance_samples": 32}, "refit": {"at": "final", "steps": 20}}
 """Settings that make a test quick."""
 EVALUATION = Evaluation.model_validate(SHORT)
 INDICES = np.random.default_rng(3).permutation(100)[:37]
