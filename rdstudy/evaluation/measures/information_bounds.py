@@ -44,7 +44,7 @@ class InformationBounds(Scheduled, Measure):
             float,
             "nats",
             "lower bound in expectation of I for the distribution of the examples: E[log q(z|x) - log q(z)], q(z) the "
-            "aggregate posterior over this row's population; at most mi_ceiling_nats",
+            "aggregate posterior over this row's population; at most log n_examples",
             label="information, at least",
         ),
         MeasuredColumn("mi_lower_se", float, "nats", "standard error of the lower bound over examples and draws"),
