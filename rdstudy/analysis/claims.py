@@ -6,7 +6,9 @@
 
 Each is one difference in nats per setting, from a reference beta to a smaller one and within a seed, in which a
 positive number speaks for the smaller beta and so for the claim. The verdicts are those of `verdicts`: better, worse,
-equivalent, open, or not measurable. `claims_summary` says in how many settings.
+equivalent, open, or not measurable. The third is not measurable where the mutual information is not identified: where
+its bounds (`identification`) are more than a nat apart at the beta at which its estimate reaches log N, or below it.
+`claims_summary` says in how many settings.
 """
 
 from __future__ import annotations
@@ -19,14 +21,13 @@ import numpy as np
 import pandas as pd
 
 from rdstudy.analysis.contrasts import MIN_SEEDS, Contrasts
+from rdstudy.analysis.identification import information_ranges, widest
 from rdstudy.analysis.intervals import mean_interval
 from rdstudy.analysis.looks import look_reached, looks_of
 from rdstudy.analysis.paired import Differences, compare, to_reference
 from rdstudy.analysis.replicates import CRITERIA, SETTING, TEST, TRAIN, VALIDATION, Replicates, averaged, replicates
 from rdstudy.analysis.saturation import (
     DEFICIT_NATS,
-    IDENTIFIED_NATS,
-    bounds_apart,
     bracket,
     deficits_of,
     informed_population,
@@ -45,6 +46,9 @@ with two others on average."""
 
 MAX_UNRELIABLE_SHARE = 0.05
 """An NLL for which the importance weights of more examples than this are unreliable is marked and not judged."""
+
+UNIDENTIFIED = "the mutual information is not identified"
+"""How the reason begins why the third claim cannot be asked where bounds of I are more than a nat apart."""
 
 OTHER_SEEDS, VALIDATION_IMAGES, GIVEN = "other seeds", "validation images of other seeds", "given"
 
@@ -206,9 +210,12 @@ def _beyond_saturation(setting: Replicates, criterion: str, margin: float, defic
             f"deficit is {least:.2f})"
         )
         return Question(setting, criterion, margin, unasked=why)
-    apart = bounds_apart(setting, population, beta)
-    if apart > IDENTIFIED_NATS:
-        why = f"the mutual information is not identified at beta = {beta:g}: its bounds are {apart:.1f} nats apart"
+    widest_range = widest(information_ranges(setting, population), beta)
+    if widest_range is not None and not widest_range.identified:
+        between = f"{widest_range.mi_lower:.1f} and {widest_range.mi_upper:.1f} nats"
+        why = f"{UNIDENTIFIED} at beta = {widest_range.beta:g}: it lies between {between}"
+        if not widest_range.bounded:
+            why += ", the rate, as no closer bound was measured"
         return Question(setting, criterion, margin, beta, unasked=why)
     return _below(setting, criterion, margin, int(np.flatnonzero(setting.betas == beta)[0]))
 

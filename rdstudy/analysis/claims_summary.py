@@ -16,6 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from rdstudy.analysis.claims import UNIDENTIFIED
 from rdstudy.analysis.intervals import share_interval
 from rdstudy.analysis.verdicts import BETTER, EQUIVALENT, NOT_MEASURABLE, OPEN, VERDICTS, WORSE
 
@@ -62,8 +63,8 @@ def _summary(group: pd.DataFrame, draws: int) -> dict[str, object]:
     ci_low, ci_high = share_bounds_interval(verdicts, groups, draws=draws)
     if counts[NOT_MEASURABLE] == len(group):
         low, high, ci_low, ci_high = 0.0, 1.0, 0.0, 1.0
-    reasons = group.loc[group["verdict"] == NOT_MEASURABLE, "reason"].unique()
-    common = str(reasons[0]) if counts[NOT_MEASURABLE] == len(group) and len(reasons) == 1 else ""
+    reasons = list(map(str, group.loc[group["verdict"] == NOT_MEASURABLE, "reason"].unique()))
+    common = _common(reasons) if counts[NOT_MEASURABLE] == len(group) else ""
     median = group["difference_nats"].median() if group["difference_nats"].notna().any() else np.nan
     most = group.iloc[int(np.argmax(group["seeds"].to_numpy()))]
     return {
@@ -82,6 +83,13 @@ def _summary(group: pd.DataFrame, draws: int) -> dict[str, object]:
         "looks": int(most["looks"]),
         "reason": common,
     }
+
+
+def _common(reasons: Sequence[str]) -> str:
+    """The reason of all settings; without the numbers, where these differ; empty where the reasons do."""
+    if len(reasons) == 1:
+        return reasons[0]
+    return UNIDENTIFIED if all(each.startswith(UNIDENTIFIED) for each in reasons) else ""
 
 
 def share_bounds(verdicts: Sequence[str] | np.ndarray) -> tuple[float, float]:

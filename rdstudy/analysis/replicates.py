@@ -39,6 +39,8 @@ QUANTITIES = (
     "mi_lower_nats",
     "mi_upper_nats",
     "marginal_kl_nats",
+    "marginal_kl_lower_nats",
+    "marginal_kl_upper_nats",
     "active_units",
     "nll_unreliable_share",
     "refit_rate_nats",
@@ -47,16 +49,13 @@ QUANTITIES = (
     "inference_gap_se",
 )
 
-_BOUNDS = ("mi_lower_nats", "mi_upper_nats")
-"""Columns that a table may have beside those of the measures; estimated with the mutual information."""
-
 
 def _estimated_together() -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
     """Of each measure the columns that tell how well it was estimated, the first whether it was, and its numbers."""
-    for name, measure in measure_classes().items():
-        numbers = (c.name for c in measure.columns if c.type in (int, float) and c.name not in measure.effort)
+    for measure in measure_classes().values():
         if measure.effort:
-            yield measure.effort, (*numbers, *(_BOUNDS if name == "mutual_information" else ()))
+            numbers = (c.name for c in measure.columns if c.type in (int, float) and c.name not in measure.effort)
+            yield measure.effort, tuple(numbers)
 
 
 _ESTIMATED_TOGETHER = tuple(_estimated_together())
@@ -118,8 +117,9 @@ def final_measurements(table: pd.DataFrame) -> pd.DataFrame:
 
     A cell may have been measured more than once (rows with another `evaluation_id`). Each quantity is then
     taken from the row that knows it best: the most examples for distortion, rate and ELBO; the most
-    `mi_examples`, then `mi_draws` for the mutual information, the marginal KL and the active units; an adaptive
-    proposal (`nll_components`), then the most `nll_draws`, then `nll_examples` for the NLL; between equals, the latest.
+    `mi_examples`, then `mi_draws` for the mutual information, the marginal KL and the active units; the most
+    `mi_bounds_examples`, then `mi_bounds_components` for the bounds of the first two; an adaptive proposal
+    (`nll_components`), then the most `nll_draws`, then `nll_examples` for the NLL; between equals, the latest.
     But cells are compared, and an NLL falls with its draws: so first comes what the most cells of a setting have, and
     while only some of them are measured better, the others' effort counts. An NLL by draws from the encoder is left
     out where others of its setting are by an adaptive proposal.

@@ -2,8 +2,8 @@
 
 A code of N examples cannot say more about its input than which one it is: I <= log N for the estimate on N
 examples. Once the estimate is there, a larger rate only moves R - I, which is the marginal KL(q(z) || p(z))
-(Hoffman & Johnson 2016) if I itself has not grown further. An upper bound of I, where there is one
-(`mi_upper_nats`), tells: where it lies more than a nat above the estimate, I is not identified.
+(Hoffman & Johnson 2016) if I itself has not grown further. Only an upper bound of I can tell (`identification`): where
+it lies more than a nat above the estimate, at the ceiling or at a smaller beta, I is not identified.
 """
 
 from __future__ import annotations
@@ -15,16 +15,23 @@ import pandas as pd
 from jaxtyping import Float
 
 from rdstudy.analysis.frontier import interval_columns
+from rdstudy.analysis.identification import (
+    NOT_IDENTIFIED,
+    NOT_MEASURED,
+    InformationRange,
+    information_ranges,
+    marginal_kl_change,
+    widest,
+)
 from rdstudy.analysis.intervals import mean_interval
 from rdstudy.analysis.replicates import SETTING, Replicates, averaged, replicates
 from rdstudy.storage.schema import POPULATIONS, TEST, TRAIN, VALIDATION
 
 DEFICIT_NATS = 0.1
 """I is called saturated where log N - I is at most this."""
-IDENTIFIED_NATS = 1.0
-"""Where bounds of I differ by more, I is not identified."""
 AT, EVERYWHERE, NEVER, OPEN = "at", "everywhere", "never", "open"
-NOT_MEASURED, NOT_IDENTIFIED = "not measured", "not identified"
+_INFORMATION = ("rate_nats", "mi_nats", "marginal_kl_nats", "mi_share")
+_BOUNDS = ("mi_lower_nats", "mi_upper_nats", "marginal_kl_lower_nats", "marginal_kl_upper_nats")
 
 
 def information(table: pd.DataFrame | Sequence[Replicates]) -> pd.DataFrame:
@@ -33,30 +40,31 @@ def information(table: pd.DataFrame | Sequence[Replicates]) -> pd.DataFrame:
     Returns:
         One row per setting, population and beta: `population beta n_seeds mi_ceiling_nats`; `rate`, `mi` and
         `marginal_kl` as `*_nats *_low *_high`; `mi_share mi_share_low mi_share_high`, I as a share of its
-        ceiling. Without a measured mutual information the frame has no rows.
+        ceiling; the bounds of the distribution's I and marginal KL, `mi_lower mi_upper marginal_kl_lower
+        marginal_kl_upper` as `*_nats *_low *_high`, NaN where they were not measured. Without a measured mutual
+        information the frame has no rows.
     """
     rows = []
     for setting in replicates(table):
         for population in POPULATIONS:
             if not setting.measured(population, "mi_nats"):
                 continue
-            names = ("rate_nats", "mi_nats", "marginal_kl_nats", "mi_share")
-            means = {name: mean_interval(setting.of(population, name)) for name in names}
+            means = {name: mean_interval(setting.of(population, name)) for name in (*_INFORMATION, *_BOUNDS)}
             ceiling = mean_interval(setting.of(population, "mi_ceiling_nats")).mean
             for k in np.flatnonzero(means["mi_nats"].count):
                 row = {**setting.setting, "population": population, "beta": float(setting.betas[k])}
                 row |= {"n_seeds": int(means["mi_nats"].count[k]), "mi_ceiling_nats": float(ceiling[k])}
-                for name in names:
-                    found = means[name]
+                for name, found in means.items():
                     values = (found.mean[k], found.low[k], found.high[k])
                     row.update(zip(interval_columns(name), map(float, values), strict=True))
                 rows.append(row)
     columns = [*SETTING, "population", "beta", "n_seeds", "mi_ceiling_nats"]
-    columns += [c for q in ("rate_nats", "mi_nats", "marginal_kl_nats", "mi_share") for c in interval_columns(q)]
+    columns += [c for q in (*_INFORMATION, *_BOUNDS) for c in interval_columns(q)]
     return pd.DataFrame(rows, columns=columns)
 
 
 _COLUMNS = ("n_seeds", "saturates", "beta_low", "beta_high", "least_deficit_nats", "marginal_kl_nats_last")
+_RANGE = ("bounded", "apart_nats", *(f"{name}_last" for name in _BOUNDS), "marginal_kl_change")
 
 
 def saturation(table: pd.DataFrame | Sequence[Replicates], *, deficit_nats: float = DEFICIT_NATS) -> pd.DataFrame:
@@ -69,9 +77,14 @@ def saturation(table: pd.DataFrame | Sequence[Replicates], *, deficit_nats: floa
         One row per setting and population: `population n_seeds`; `beta_low`, the largest beta at which and below
         which I is shown saturated (0: at none), `beta_high`, the smallest beta at which and above which it is
         shown not to be (infinity: at none); `saturates`: `at` a beta between them, `everywhere`, `never`,
-        `open` (nothing is shown), `not identified` (an upper bound of I lies more than a nat above the estimate
-        at `beta_low`), or `not measured`; `least_deficit_nats`, the least mean of log N - I;
-        `marginal_kl_nats_last`, R - I at the smallest beta.
+        `open` (nothing is shown), `not identified` (the upper bound of I, or the rate where no other was
+        measured, lies more than a nat above the lower one at `beta_low` or a smaller beta), or `not measured`;
+        `least_deficit_nats`, the least mean of log N - I; `marginal_kl_nats_last`, R - I at the smallest beta;
+        `bounded`, whether an upper bound was measured at all these betas; `apart_nats`, by how much the bounds of
+        I differ there at most; at the smallest beta `mi_lower_nats_last mi_upper_nats_last
+        marginal_kl_lower_nats_last marginal_kl_upper_nats_last`, the bounds; `marginal_kl_change` from `beta_low`
+        (or the largest beta) to the smallest: `grows` or `falls` where the bounds show it with 95% confidence,
+        `not identified`, or `not measured`.
 
     >>> import rdstudy
     >>> table = rdstudy.load_measurements("results/quickstart")
@@ -84,21 +97,24 @@ def saturation(table: pd.DataFrame | Sequence[Replicates], *, deficit_nats: floa
             if population == VALIDATION and not setting.measured(population, "mi_nats"):
                 continue
             rows.append({**setting.setting, "population": population, **_saturation(setting, population, deficit_nats)})
-    return pd.DataFrame(rows, columns=[*SETTING, "population", *_COLUMNS])
+    return pd.DataFrame(rows, columns=[*SETTING, "population", *_COLUMNS, *_RANGE])
 
 
 def _saturation(setting: Replicates, population: str, deficit: float) -> dict[str, object]:
     deficits = deficits_of(setting, population)
     if not np.isfinite(deficits).any():
-        return {"n_seeds": 0, "saturates": NOT_MEASURED}
+        return {"n_seeds": 0, "saturates": NOT_MEASURED, "bounded": False}
     low, high = bracket(setting.betas, deficits, deficit)
     measured = setting.betas[np.isfinite(deficits).any(axis=0)]
     if low == 0:
         saturates = OPEN if np.isinf(high) else NEVER if high == measured[-1] else AT
     else:
         saturates = EVERYWHERE if low == measured[0] else AT
-        if bounds_apart(setting, population, low) > IDENTIFIED_NATS:
-            saturates = NOT_IDENTIFIED
+    ranges = information_ranges(setting, population)
+    start = low if low > 0 else float(measured[0])
+    least = widest(ranges, start)
+    if low > 0 and least is not None and not least.identified:
+        saturates = NOT_IDENTIFIED
     kl = mean_interval(setting.of(population, "marginal_kl_nats")).mean
     finite = kl[np.isfinite(kl)]
     return {
@@ -108,6 +124,23 @@ def _saturation(setting: Replicates, population: str, deficit: float) -> dict[st
         "beta_high": high,
         "least_deficit_nats": float(np.nanmin(mean_interval(deficits).mean)),
         "marginal_kl_nats_last": float(finite[-1]) if len(finite) else np.nan,
+        **_range(ranges, start),
+        "marginal_kl_change": marginal_kl_change(setting, population, start),
+    }
+
+
+def _range(ranges: list[InformationRange], start: float) -> dict[str, object]:
+    """What the bounds leave open from a beta down; null where no upper bound was measured."""
+    below = [each for each in ranges if each.beta <= start]
+    if not below or not all(each.bounded for each in below):
+        return {"bounded": False}
+    last = below[-1]
+    values = (last.mi_lower, last.mi_upper, last.marginal_kl_lower, last.marginal_kl_upper)
+    apart = max(each.mi_upper - each.mi_lower for each in below)
+    return {
+        "bounded": True,
+        "apart_nats": apart,
+        **dict(zip((f"{name}_last" for name in _BOUNDS), values, strict=True)),
     }
 
 
@@ -142,16 +175,6 @@ def bracket(
     if single.any():
         low, high = max(low - 1, 0), max(high - 1, 0)
     return float(betas[len(betas) - low]) if low else 0.0, float(betas[high - 1]) if high else float("inf")
-
-
-def bounds_apart(setting: Replicates, population: str, beta: float) -> float:
-    """How far the upper bound of I lies above the lower one at a beta; 0 without an upper bound."""
-    upper = setting.cells(population, "mi_upper_nats")
-    lower = setting.cells(population, "mi_lower_nats")
-    lower = np.where(np.isfinite(lower), lower, setting.cells(population, "mi_nats"))
-    k = int(np.argmin(np.abs(setting.betas - beta)))
-    apart = averaged(upper - lower)[:, k]
-    return float(np.nanmean(apart)) if np.isfinite(apart).any() else 0.0
 
 
 def informed_population(setting: Replicates) -> str | None:

@@ -27,6 +27,8 @@ OPTIONS = {
     "--nll-proposal": ("nll", "proposal"),
     "--refit-steps": ("refit", "steps"),
     "--refit-examples": ("refit", "examples"),
+    "--bounds-examples": ("information_bounds", "examples"),
+    "--bounds-components": ("information_bounds", "components"),
 }
 """Options that are short for a measure's setting; every setting can be changed with --set."""
 
@@ -50,6 +52,10 @@ def remeasure(
     refit_examples: Annotated[
         str | None, typer.Option(metavar="M|all", help="Examples per population for the refit.")
     ] = None,
+    bounds_examples: Annotated[
+        str | None, typer.Option(metavar="M|all", help="Examples per population for the bounds of the information.")
+    ] = None,
+    bounds_components: Annotated[int | None, typer.Option(help="Gaussians in the mixture of the bounds.")] = None,
     settings: Settings = None,
     allow_plugins: AllowPlugins = False,
     address: Address = None,
@@ -61,8 +67,8 @@ def remeasure(
     """Measure finished cells again from their stored weights. Rows are added; none is replaced.
 
     The --mi options measure the mutual information, the --nll options the NLL, the --refit options refit the posterior
-    of each example; without any, all that the study asks for is measured. After an interruption the same command
-    resumes.
+    of each example, the --bounds options bound the mutual information and the marginal KL of the distribution; without
+    any, all that the study asks for is measured. After an interruption the same command resumes.
     """
     from rdstudy.cli.listeners import RemeasureListener
     from rdstudy.execution.remeasure import remeasure_study
@@ -78,6 +84,8 @@ def remeasure(
         "--nll-proposal": nll_proposal,
         "--refit-steps": refit_steps,
         "--refit-examples": _examples("--refit-examples", refit_examples),
+        "--bounds-examples": _examples("--bounds-examples", bounds_examples),
+        "--bounds-components": bounds_components,
     }
     evaluation = _evaluation(study, {option: value for option, value in given.items() if value is not None})
     study = study.model_copy(update={"evaluation": evaluation})

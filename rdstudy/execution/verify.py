@@ -170,7 +170,7 @@ def contradictions(recorded: Recorded) -> list[str]:
     """Contradictions within a table, found without training.
 
     Checked: a row's settings belong to its cell_id; -ELBO = D + R; marginal KL = R - I, where R has a closed form and
-    the prior's code may be imported; I is at most its ceiling.
+    the prior's code may be imported; each bound of it is R less the other bound of I; I is at most its ceiling.
     """
     table = load_measurements(recorded.folder)
     table["numerics"] = table["numerics"].fillna(1)  # tables made before there was the column
@@ -184,6 +184,8 @@ def contradictions(recorded: Recorded) -> list[str]:
             if len(other):
                 found.append(f"cell {cell_id}: {name} is {getattr(cell, name)} by its id, in the table {other.iloc[0]}")
     d, r, i = (table[name].astype(float) for name in ("distortion_nats", "rate_nats", "mi_nats"))
+    least, most = (table[name].astype(float) for name in ("mi_lower_nats", "mi_upper_nats"))
+    kl_least, kl_most = (table[f"marginal_kl_{name}_nats"].astype(float) for name in ("lower", "upper"))
     laws = {
         "elbo_nats = -(distortion_nats + rate_nats)": table["elbo_nats"] + d + r,
         # Of a subsample, R is that of the subsample, which is no column. By draws, each of the three has its own error.
@@ -191,6 +193,9 @@ def contradictions(recorded: Recorded) -> list[str]:
             (table["mi_examples"] == table["n_examples"]) & table["prior"].map(_has_closed_rate).astype(bool)
         ),
         "mi_nats <= mi_ceiling_nats": (i - table["mi_ceiling_nats"]).clip(lower=0),
+        "mi_lower_nats <= log(n_examples)": (least - np.log(table["n_examples"].astype(float))).clip(lower=0),
+        "marginal_kl_upper_nats = rate_nats - mi_lower_nats": kl_most - (r - least),
+        "marginal_kl_lower_nats = rate_nats - mi_upper_nats": kl_least - (r - most),
     }
     for law, excess in laws.items():
         for row in table[excess.abs() > NOISE * (1 + d.abs() + r.abs())].itertuples():

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rdstudy.analysis import CLAIMS, CRITERIA
+from rdstudy.analysis.claims import UNIDENTIFIED
 from rdstudy.analysis.gap_parts import PARTS
 from rdstudy.report.analyses import Analyses
 from rdstudy.report.claim_sentences import by_criterion, capacity_sentence, claim_sentence, depths, summary_sentence
 from rdstudy.report.claim_tables import capacity_table, claim_table, gap_table, prior_table
 from rdstudy.report.gap_sentences import GAP_QUESTION, gap_answer, part_sentence, unconverged_sentence
+from rdstudy.report.information_sentences import bounds_sentence
 from rdstudy.report.prior_sentences import PRIOR_CLAIM, prior_sentences
 from rdstudy.report.published import published_outcome, published_tables
 from rdstudy.report.sentences import setting_names
@@ -61,13 +63,15 @@ def claim_articles(analyses: Analyses) -> list[Claim]:
 
 
 def _claims(analyses: Analyses) -> list[Claim]:
-    """The claims that can be measured in some setting."""
+    """The claims that can be measured in some setting, or would be, were the mutual information identified."""
     paper = asks_the_paper(analyses.frontier)
     verdicts = setting_verdicts(analyses.claims)
     found = []
     for claim, statement in CLAIMS.items():
         rows = main_criterion(verdicts[verdicts["claim"] == claim])
-        if rows.empty or counts(rows)["not_measurable"] == len(rows):
+        asked = main_criterion(analyses.claims[analyses.claims["claim"] == claim])
+        unknown = asked["reason"].str.startswith(UNIDENTIFIED).any()
+        if rows.empty or (counts(rows)["not_measurable"] == len(rows) and not unknown):
             continue
         summary = analyses.claims_summary
         of_claim = summary[(summary["claim"] == claim) & (summary["criterion"] == CRITERIA[0])]
@@ -76,6 +80,8 @@ def _claims(analyses: Analyses) -> list[Claim]:
         if others:
             text = by_criterion(others)
             said = [*said, f"{text[:1].upper()}{text[1:]}."]
+        if unknown:
+            said = [*said, bounds_sentence(analyses.saturation)]
         found.append(Claim(statement if paper else QUESTIONS[claim], said, [claim_table(analyses, claim)]))
     return found
 

@@ -8,11 +8,12 @@ import pandas as pd
 
 from rdstudy.analysis.claims import MAX_UNRELIABLE_SHARE
 from rdstudy.analysis.contrasts import MIN_SEEDS
-from rdstudy.analysis.replicates import DATA_SEEDS, SETTING, setting_label
+from rdstudy.analysis.replicates import DATA_SEEDS, setting_label
 from rdstudy.report.analyses import Analyses
 from rdstudy.report.claim_sentences import CRITERION_NAMES
 from rdstudy.report.formatting import in_units, joined, number
-from rdstudy.storage.schema import TEST, TRAIN, VALIDATION
+from rdstudy.report.information_sentences import unbounded_sentence
+from rdstudy.storage.schema import TEST
 
 QUESTION = "Does regularizing the rate of a variational autoencoder improve how it generalizes?"
 OWN_QUESTION = "How do rate and distortion depend on beta?"
@@ -125,11 +126,14 @@ def not_measured(analyses: Analyses) -> str:
     absent = []
     if analyses.information.empty:
         absent.append("the mutual information (and with it saturation)")
+    elif not analyses.saturation["bounded"].any():
+        absent.append("bounds of the mutual information")
     if analyses.frontier["nll_nats"].isna().all():
         absent.append("the NLL")
     if not absent:
         return ""
-    return f"Not measured in this study: {' and '.join(absent)}."
+    text = f"Not measured in this study: {' and '.join(absent)}."
+    return f"{text} {unbounded_sentence(analyses.saturation)}".rstrip()
 
 
 def shape_sentence(analyses: Analyses, criterion: str = "distortion_nats") -> str:
@@ -159,41 +163,6 @@ def gap_sentence(analyses: Analyses) -> str:
         where = setting_label(row, names)
         ends.append(f"{word} at beta = {row['beta']:g}{f' ({where})' if where else ''}, {number(row['gap_nats'])} nats")
     return f"The gap is {joined(ends)}."
-
-
-def saturation_sentence(saturation: pd.DataFrame) -> str:
-    """In how many settings the mutual information saturates within the grid, and between which betas.
-
-    Args:
-        saturation: what `rdstudy.analysis.saturation` returns; of each setting, its training row counts, else its
-            test row.
-    """
-    measured = saturation[saturation["saturates"] != "not measured"]
-    place = measured["population"].map({name: k for k, name in enumerate((TRAIN, TEST, VALIDATION))})
-    rows = measured.assign(_place=place).sort_values("_place", kind="stable")
-    rows = rows.drop_duplicates([name for name in SETTING if name in rows.columns])
-    if rows.empty:
-        return ""
-    parts = []
-    bracketed, below = (
-        rows[(rows["saturates"] == "at") & shown] for shown in (rows["beta_low"] > 0, rows["beta_low"] == 0)
-    )
-    if len(bracketed):
-        low, high = bracketed["beta_low"].min(), bracketed["beta_high"].max()
-        between = f"of {low:g} or more" if high == float("inf") else f"between {low:g} and {high:g}"
-        parts.append(f"saturates at a beta {between} in {len(bracketed)}")
-    if len(below):
-        parts.append(f"saturates below beta = {below['beta_high'].max():g}, if at all, in {len(below)}")
-    for word, text in (
-        ("everywhere", "is saturated at every beta in"),
-        ("never", "is saturated at none in"),
-        ("open", "is not decided in"),
-        ("not identified", "is not identified in"),
-    ):
-        count = int((rows["saturates"] == word).sum())
-        if count:
-            parts.append(f"{text} {count}")
-    return f"The mutual information {joined(parts)} of {len(rows)} setting{'' if len(rows) == 1 else 's'}."
 
 
 def reliability_sentence(analyses: Analyses, criterion: str) -> str:

@@ -160,11 +160,22 @@ def _best_beta(analyses: Analyses) -> Shown:
 
 def _saturation(analyses: Analyses) -> Shown:
     rows = analyses.saturation[analyses.saturation["saturates"] != "not measured"]
+    bounds: dict[str, Callable[[pd.Series], str]] = {}
+    note = ""
+    if rows["bounded"].any():
+        note = " There: at the smallest beta, from lower to upper bound. Marginal KL: how it changes down to there."
+        bounds = {
+            "I there": lambda r: _between(r, "mi"),
+            "marginal KL there": lambda r: _between(r, "marginal_kl"),
+            "marginal KL": lambda r: r["marginal_kl_change"],
+        }
     return shown(
         "saturation",
         "Saturation of the mutual information",
         "Between which betas of the grid the estimate of I comes within 0.1 nats of its ceiling log N, with 95% "
-        f"confidence over {analyses.unit}. The estimate cannot exceed log N, whatever the code tells of its input.",
+        f"confidence over {analyses.unit}. The estimate cannot exceed log N, whatever the code tells of its input. Not "
+        "identified: bounds of I for the distribution are more than a nat apart from there down, or no upper bound but "
+        f"the rate was measured.{note}",
         rows,
         {
             "population": lambda r: r["population"],
@@ -172,10 +183,17 @@ def _saturation(analyses: Analyses) -> Shown:
             "betas": lambda r: beta_range(r["beta_low"], r["beta_high"]),
             "least log N - I": lambda r: f"{max(r['least_deficit_nats'], 0.0):.2f}",
             "R - I at the smallest beta": lambda r: number(r["marginal_kl_nats_last"]),
+            **bounds,
         },
-        text=("population", "saturates"),
+        text=("population", "saturates", "marginal KL"),
         names=analyses.names,
     )
+
+
+def _between(row: pd.Series, name: str) -> str:
+    if not row["bounded"]:
+        return NOTHING
+    return f"{number(row[f'{name}_lower_nats_last'])} to {number(row[f'{name}_upper_nats_last'])}"
 
 
 def _hypervolumes(analyses: Analyses) -> Shown:

@@ -38,6 +38,7 @@ MEASURES = {
     "nll": "rdstudy.evaluation.measures.nll:NLL",
     "latent_rates": "rdstudy.evaluation.measures.latent_rates:LatentRates",
     "refit": "rdstudy.evaluation.measures.refit:Refit",
+    "information_bounds": "rdstudy.evaluation.measures.information_bounds:InformationBounds",
 }
 """By name, `module:Class`; in the order in which they are computed, and of their columns in the table."""
 

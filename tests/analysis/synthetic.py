@@ -90,9 +90,13 @@ def study_table(
     generator: np.random.Generator | None = None,
     nll: bool = True,
     mi: bool = True,
+    apart: float | None = 0.1,
     populations: Sequence[str] = ("train", "test"),
 ) -> pd.DataFrame:
-    """A finished study with seed noise: `seed_effect` shared by a seed's curve, `noise` by a cell."""
+    """A finished study with seed noise: `seed_effect` shared by a seed's curve, `noise` by a cell.
+
+    `apart`: how far the upper bound of the information lies above the lower one; None: they were not measured.
+    """
     generator = np.random.default_rng(0) if generator is None else generator
     frames = []
     for number, planted in enumerate(settings):
@@ -103,7 +107,9 @@ def study_table(
             own = 0.3 * noise * generator.standard_normal(shape)
             told = 0.0005 * generator.standard_normal(shape).ravel()  # the noise of I is its own
             frames.append(
-                _rows(planted, number, beta, seeds, (shift + own).ravel(), told, population, steps, nll=nll, mi=mi)
+                _rows(
+                    planted, number, beta, seeds, (shift + own).ravel(), told, population, steps, apart, nll=nll, mi=mi
+                )
             )
     table = pd.concat(frames, ignore_index=True)
     names = [column.name for column in COLUMNS]
@@ -119,6 +125,7 @@ def _rows(
     told: np.ndarray,
     population: str,
     steps: Sequence[int],
+    apart: float | None,
     *,
     nll: bool,
     mi: bool,
@@ -177,6 +184,7 @@ def _rows(
             "mi_examples": 500 if mi else null,
             "marginal_kl_nats": rate - information if mi else null,
             "marginal_kl_se": 0.01 if mi else null,
+            **_bounds(information, rate, apart if mi else None),
             "active_units": 10,
             "nll_nats": distortion + 0.9 * rate if nll else null,
             "nll_se": 0.05 if nll else null,
@@ -198,6 +206,17 @@ def _rows(
             "git_dirty": False,
         }
     )
+
+
+def _bounds(information: np.ndarray, rate: np.ndarray, apart: float | None) -> dict[str, Any]:
+    """Columns of the measure `information_bounds`; none where it was not asked for."""
+    if apart is None:
+        return {}
+    names = ("mi_lower", "mi_upper", "marginal_kl_lower", "marginal_kl_upper")
+    values = (information, information + apart, rate - information - apart, rate - information)
+    errors = {f"{name}_se": 0.01 for name in names}
+    sizes = {"mi_bounds_examples": 500, "mi_bounds_components": 32}
+    return {**{f"{name}_nats": value for name, value in zip(names, values, strict=True)}, **errors, **sizes}
 
 
 def fail(table: pd.DataFrame, chosen: pd.Series, status: str, message: str) -> pd.DataFrame:

@@ -109,10 +109,35 @@ def test_generalization_beyond_saturation_is_judged_below_the_saturated_beta(gap
 
 
 def test_beyond_saturation_is_not_measurable_where_the_information_is_not_identified():
-    table = study_table([Planted(saturates_at=0.5)], noise=0.1)
-    row = verdict(claims(table.assign(mi_upper_nats=table["mi_nats"] + 14)), "beyond_saturation")
+    row = verdict(claims(study_table([Planted(saturates_at=0.5)], noise=0.1, apart=14.0)), "beyond_saturation")
     assert row["verdict"] == "not_measurable"
-    assert "14.0 nats apart" in row["reason"]
+    assert "is not identified at beta = " in row["reason"]
+    assert "it lies between 11.3 and 25.3 nats" in row["reason"]
+
+
+def test_beyond_saturation_needs_an_upper_bound_at_the_smallest_betas_too():
+    """I is identified where the estimate reaches log N, and may be 20 nats larger at the smallest beta."""
+    table = study_table([Planted(saturates_at=0.5)], noise=0.1)
+    grown = table["mi_upper_nats"] + 20.0 * (table["beta"] == 0.001)
+    row = verdict(claims(table.assign(mi_upper_nats=grown)), "beyond_saturation")
+    assert row["verdict"] == "not_measurable"
+    assert "at beta = 0.001: it lies between 11.3 and 31.4 nats" in row["reason"]
+
+
+def test_without_measured_bounds_the_rate_is_the_bound_and_decides_nothing_past_log_n():
+    table = study_table([Planted(saturates_at=0.5)], noise=0.1, apart=None)
+    found = claims(table)
+    row = verdict(found, "beyond_saturation")
+    assert row["verdict"] == "not_measurable"
+    assert row["reason"].endswith("nats, the rate, as no closer bound was measured")
+    assert (
+        claims_summary(found)
+        .set_index(["claim", "criterion"])
+        .loc[("beyond_saturation", "distortion_nats"), "reason"]
+        .startswith("the mutual information is not identified")
+    )
+    rate = table["mi_nats"] + 0.5  # it cannot leave more open than it is
+    assert verdict(claims(table.assign(rate_nats=rate)), "beyond_saturation")["verdict"] != "not_measurable"
 
 
 def test_a_question_the_study_does_not_ask_is_not_measurable_and_says_why():

@@ -44,10 +44,41 @@ def test_what_was_not_measured_is_said_and_not_guessed():
 
 def test_information_with_bounds_more_than_a_nat_apart_is_not_called_saturated():
     """A linear-Gaussian code of 23 nats: the estimate from 8,000 examples is log N = 9 nats whatever the code does."""
-    table = study_table([Planted(saturates_at=50.0, train_size=8000)])
-    assert set(saturation(table.assign(mi_upper_nats=table["mi_nats"] + 0.5))["saturates"]) <= {"everywhere", "at"}
+    table = study_table([Planted(saturates_at=50.0, train_size=8000)], apart=0.5)
+    assert set(saturation(table)["saturates"]) <= {"everywhere", "at"}
     found = saturation(table.assign(mi_upper_nats=23.1))
     assert set(found["saturates"]) == {"not identified"}
+    assert found["bounded"].all()
+    np.testing.assert_allclose(found["apart_nats"], 23.1 - np.log([8000, 81920]), atol=0.02)
+
+
+def test_without_measured_bounds_information_at_its_ceiling_is_not_identified():
+    found = saturation(study_table([Planted(saturates_at=0.5)], apart=None))
+    assert set(found["saturates"]) == {"not identified"}
+    assert not found["bounded"].any()
+    assert set(found["marginal_kl_change"]) == {"not measured"}
+    assert found[["apart_nats", "mi_upper_nats_last", "marginal_kl_lower_nats_last"]].isna().all(axis=None)
+    assert (found["beta_low"] > 0).all()
+    below = saturation(study_table([Planted(saturates_at=1e-5)], apart=None))
+    assert set(below["saturates"]) == {"never"}  # that the estimate is below log N needs no bound
+
+
+@pytest.mark.parametrize(
+    ("seeds", "apart", "change"), [(5, 0.1, "grows"), (1, 0.1, "grows"), (5, 80.0, "not identified")]
+)
+def test_the_marginal_kl_grows_past_saturation_where_its_bounds_say_so(seeds, apart, change):
+    """R rises by 8 log(beta ratio) from 0.3 to 0.001, by 45.6 nats, and I stays."""
+    found = saturation(study_table([Planted(saturates_at=0.5)], seeds=seeds, apart=apart))
+    assert set(found["marginal_kl_change"]) == {change}
+    np.testing.assert_allclose(found["marginal_kl_upper_nats_last"] - found["marginal_kl_lower_nats_last"], apart)
+    np.testing.assert_allclose(found["mi_upper_nats_last"] - found["mi_lower_nats_last"], apart)
+
+
+def test_a_marginal_kl_that_falls_is_said_to_fall():
+    table = study_table([Planted(saturates_at=0.5)], betas=(1.0, 0.1, 0.01))
+    smallest = table["beta"] == 0.01
+    rate = table["rate_nats"].where(~smallest, table["mi_upper_nats"])
+    assert set(saturation(table.assign(rate_nats=rate))["marginal_kl_change"]) == {"falls"}
 
 
 def test_rate_less_information_is_the_marginal_kl_at_every_beta():

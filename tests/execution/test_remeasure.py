@@ -44,7 +44,7 @@ def test_measuring_again_gives_the_bits_that_training_with_that_evaluation_gives
     """Also what the study measured before: same weights, same draws."""
     assert finished("--nll-draws", 50, "--nll-examples", 7).code == 0
     settings = ["--set", "evaluation.mutual_information.at=never", "--set", "evaluation.nll.importance_samples=50"]
-    settings += ["--set", "evaluation.nll.examples=7"]
+    settings += ["--set", "evaluation.nll.examples=7", "--set", "evaluation.information_bounds.at=never"]
     assert command("run", study_file, "--no-ray", "--results", "other", *settings).code == 0
     trained = values(Path("other"))
     trained = trained[trained["is_final"]].reset_index(drop=True)
@@ -61,6 +61,7 @@ def test_only_the_estimate_that_something_is_said_of_is_made(finished):
         (("--mi-examples", 5), "mi_nats", "nll_nats"),
         (("--nll-draws", 30), "nll_nats", "mi_nats"),
         (("--nll-examples", "all"), "nll_nats", "mi_nats"),
+        (("--bounds-examples", 6), "mi_upper_nats", "mi_nats"),
     ):
         before = set(values(RESULTS)["evaluation_id"])
         assert finished(*options).code == 0

@@ -19,8 +19,8 @@ from rdstudy.analysis.saturation import saturation
 from rdstudy.report import Analyses
 from rdstudy.report.comparison import Compared, answer_of, difference_table, differences, differing_columns
 from rdstudy.report.formatting import beta_range
+from rdstudy.report.information_sentences import bounds_sentence, saturation_sentence
 from rdstudy.report.published import published_outcome
-from rdstudy.report.sentences import saturation_sentence
 from tests.analysis import PROPERTY
 from tests.analysis.published_studies import copied, curves_file
 from tests.analysis.synthetic import Planted, flat, study_table
@@ -86,7 +86,8 @@ def test_the_sentence_on_saturation_counts_every_setting_once_and_has_its_betas(
             return  # a beta with one seed has no interval to recompute
         low, high = shown_at(setting, there[0])
         ends = (max(low, default=0.0), min(high, default=np.inf))
-        apart = np.nanmean((setting.of(there[0], "mi_upper_nats") - values)[:, setting.betas == ends[0]]) if low else 0
+        between = setting.of(there[0], "mi_upper_nats") - values
+        apart = np.nanmax(np.where(setting.betas <= ends[0], between, np.nan)) if low else 0
         name = (
             ("not identified" if apart > 1 else "everywhere" if ends[0] == measured[0] else "at")
             if low
@@ -104,16 +105,57 @@ def test_the_sentence_on_saturation_counts_every_setting_once_and_has_its_betas(
         "everywhere": r"is saturated at every beta in (\d+)",
         "never": r"is saturated at none in (\d+)",
         "open": r"is not decided in (\d+)",
-        "not identified": r"is not identified in (\d+)",
+        "not identified": rf"reaches log N at a beta (?:between {NUMBER} and {NUMBER}|of {NUMBER} or more) and is not "
+        r"identified in (\d+)",
     }
     for name, pattern in said.items():
         found = re.search(pattern, text)
         assert (int(found[found.re.groups]) if found else 0) == len(counts[name]), (name, text)
-        if found and name == "at":
+        if found and name in ("at", "not identified"):
             assert float(found[1] or found[3]) == min(one for one, _ in counts[name])
             assert (float(found[2]) if found[2] else np.inf) == max(one for _, one in counts[name])
         if found and name == "below":
             assert float(found[1]) == max(one for _, one in counts[name])
+
+
+NATS = r"\u2212?\d+(?:\.\d+)?"
+SPAN = rf"({NATS}(?: to {NATS})?)"
+
+
+@pytest.mark.parametrize("aparts", [(0.1,), (5.0,), (60.0,), (None,), (0.1, None), (60.0, None, 5.0)])
+def test_the_sentence_on_bounds_has_those_of_the_table_and_says_what_they_leave_open(aparts):
+    """Bounds 5 nats apart: not identified. Equal but for 0.1: a number. Not measured: said so."""
+    generator = np.random.default_rng(0)
+    tables = []
+    for k, apart in enumerate(aparts):
+        planted = Planted(saturates_at=0.5, depth=k + 1)
+        table = study_table(
+            [planted], betas=(5.0, 0.3, 0.1, 0.01), seeds=4, apart=apart, nll=False, generator=generator
+        )
+        tables.append(table.assign(cell_id=f"{k}-" + table["cell_id"]))
+    text = bounds_sentence(saturation(pd.concat(tables, ignore_index=True)))
+    train = [table[table["population"] == "train"] for table in tables]
+    last = [rows[rows["beta"] == 0.01] for rows, apart in zip(train, aparts, strict=True) if apart is not None]
+    said = re.search(
+        rf"the bounds of the mutual information are {SPAN} and {SPAN} nats, those of the marginal KL {SPAN} and {SPAN}",
+        text,
+    )
+    assert bool(said) == bool(last)
+    if said is not None:
+        spans = [re.findall(NATS, group) for group in said.groups()]
+        columns = ("mi_lower_nats", "mi_upper_nats", "marginal_kl_lower_nats", "marginal_kl_upper_nats")
+        for column, span in zip(columns, spans, strict=True):
+            means = [rows[column].mean() for rows in last]
+            assert number(span[0]) == pytest.approx(min(means), abs=0.051)
+            assert number(span[-1]) == pytest.approx(max(means), abs=0.051)
+    grown = sum(apart in (0.1, 5.0) for apart in aparts)  # from 0.3 or 0.1 to 0.01 R rises by 18 nats or more
+    for words, count in (("grows", grown), ("may grow or fall", aparts.count(60.0))):
+        found = re.search(rf"{words} in (\d+)", text)
+        assert (int(found[1]) if found else 0) == count, text
+    missing = aparts.count(None)
+    assert ("whether it or the marginal KL grows" in text) == bool(missing)
+    if 0 < missing < len(aparts):
+        assert f"is not identified in {missing} of {len(aparts)} settings" in text
 
 
 def test_the_interval_of_a_beta_that_is_not_decided_names_every_beta():

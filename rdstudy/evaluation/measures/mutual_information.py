@@ -36,15 +36,16 @@ class MutualInformation(Scheduled, Measure):
             "mi_nats",
             float,
             "nats",
-            "I = E[log q(z|x) - log q(z)], q(z) the aggregate posterior over this row's own population",
+            "I = E[log q(z|x) - log q(z)], q(z) the aggregate posterior over this row's own population: unbiased for "
+            "these N codes; for the distribution they come from a lower bound, at most log N",
             label="mutual information",
         ),
-        MeasuredColumn("mi_se", float, "nats", "standard error of I over draws"),
+        MeasuredColumn("mi_se", float, "nats", "standard error of I over draws, these N codes held fixed"),
         MeasuredColumn(
             "mi_ceiling_nats",
             float,
             "nats",
-            "log of the number of examples in q(z): I cannot exceed it",
+            "log of the number of examples in q(z): I of these codes cannot exceed it, I of their distribution can",
             exact=True,
         ),
         MeasuredColumn("mi_draws", int, "draws", "draws of z per example in I and the marginal KL", exact=True),
@@ -59,10 +60,13 @@ class MutualInformation(Scheduled, Measure):
             "marginal_kl_nats",
             float,
             "nats",
-            "KL(q(z) || p(z)) = R - I; below 0 only by Monte-Carlo error",
+            "KL(q(z) || p(z)) = R - I: unbiased for these N codes, and below 0 only by Monte-Carlo error; for the "
+            "distribution they come from an upper bound, and R - log N wherever I is at its ceiling",
             label="marginal KL",
         ),
-        MeasuredColumn("marginal_kl_se", float, "nats", "standard error of the marginal KL over draws"),
+        MeasuredColumn(
+            "marginal_kl_se", float, "nats", "standard error of the marginal KL over draws, these N codes held fixed"
+        ),
         MeasuredColumn(
             "active_units",
             int,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
+import pandas as pd
+
 from rdstudy.analysis import CRITERIA, setting_label, varying
 from rdstudy.report import figures, sentences
 from rdstudy.report.analyses import Analyses
@@ -20,6 +22,7 @@ from rdstudy.report.drawings.selection import (
 )
 from rdstudy.report.drawings.spec import FigureSpec, Panel
 from rdstudy.report.figures.panels import CAPACITY
+from rdstudy.report.information_sentences import bounds_sentence, saturation_sentence
 from rdstudy.storage.schema import TEST, TRAIN
 
 _CRITERION_CAPTIONS = {
@@ -86,17 +89,28 @@ def saturation(analyses: Analyses) -> FigureSpec:
         found = found[found["population"] == population]
         alt = (
             f"Rate, mutual information, its ceiling and marginal KL against beta{of(title)}. "
-            f"{sentences.saturation_sentence(found)}"
+            f"{saturation_sentence(found)} {_bounds_in(found)}".rstrip()
         )
         panels.append(Panel(partial(figures.saturation, rows, points, found, title=title), alt))
+    bands = ""
+    if analyses.saturation["bounded"].any():
+        bands = (
+            "The wide bands run from the lower bound of I, and of the marginal KL, to the upper one, both for the "
+            "distribution of the examples. "
+        )
     caption = (
         f"Above: rate R, mutual information I on the {'training' if population == TRAIN else 'test'} set, its ceiling "
-        "log N and the marginal KL(q(z) || p(z)) = R - I. Below: test distortion over the same axis. The grey band "
-        "runs from the smallest beta where I is shown to be more than 0.1 nats below its ceiling to the largest where "
-        f"it is shown not to be. {sentences.saturation_sentence(analyses.saturation)}"
-        f"{left_out(len(settings), MAX_SETTINGS, 'settings')}"
+        f"log N and the marginal KL(q(z) || p(z)) = R - I. {bands}Below: test distortion over the same axis. The grey "
+        "band runs from the smallest beta where I is shown to be more than 0.1 nats below its ceiling to the largest "
+        f"where it is shown not to be. {saturation_sentence(analyses.saturation)} "
+        f"{bounds_sentence(analyses.saturation)}".rstrip()
+        + left_out(len(settings), MAX_SETTINGS, "settings")
     )
     return FigureSpec("saturation", "Saturation of the mutual information", caption, panels, minor=True)
+
+
+def _bounds_in(found: pd.DataFrame) -> str:
+    return bounds_sentence(found) if found["bounded"].any() else ""
 
 
 def best_beta(analyses: Analyses) -> FigureSpec:

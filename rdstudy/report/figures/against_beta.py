@@ -15,6 +15,7 @@ from rdstudy.report.figures.panels import Marks, curves
 from rdstudy.report.figures.style import (
     COLOURS,
     DASHED,
+    DOTTED,
     FAINT,
     INK,
     PAPER,
@@ -148,6 +149,12 @@ def _leave_out_far_points(axes: Axes, points: pd.DataFrame, name: str, marks: Ma
         name_far_points(axes, at, curve[name].to_numpy(dtype=np.float64), mark.colour)
 
 
+_BOUNDS = {
+    "mi_nats": ("mi_lower_nats", "mi_upper_nats"),
+    "marginal_kl_nats": ("marginal_kl_lower_nats", "marginal_kl_upper_nats"),
+}
+"""Columns of the bounds between which the distribution's value lies."""
+
 _INFORMATION = (
     ("rate_nats", "rate R", COLOURS[1], "s"),
     ("mi_nats", "mutual information I", COLOURS[0], "o"),
@@ -161,6 +168,8 @@ def information(
 ) -> Figure:
     """Rate, mutual information, its ceiling log N and the marginal KL against beta, of one setting.
 
+    Where bounds were measured, the bands of the mutual information and the marginal KL run from the lower to the upper.
+
     Args:
         record: what `rdstudy.analysis.information` returns, for one setting and population.
         saturation: the row of `rdstudy.analysis.saturation` for it, to mark between which betas I saturates.
@@ -170,6 +179,7 @@ def information(
     points = points.sort_values("beta")
     x = positions(points["beta"].to_numpy())
     handles = []
+    bounded = False
     for name, label, colour, marker in _INFORMATION:
         stem = name.removesuffix("_nats")
         # A logarithmic axis has no place for a marginal KL that Monte-Carlo error made negative.
@@ -178,6 +188,14 @@ def information(
         low, high = (end.clip(min=1e-3) for end in ends(points, stem))
         axes.fill_between(x, low, high, where=np.isfinite(y), color=colour, alpha=0.2, linewidth=0)
         handles.append(Line2D([], [], color=colour, marker=marker, label=label))
+        bounds = _bounds(points, name)
+        if bounds is not None:
+            axes.fill_between(x, *bounds, color=colour, alpha=0.12, linewidth=0)
+            for bound in bounds:
+                axes.plot(x, bound, color=colour, linestyle=DOTTED, linewidth=1)
+            bounded = True
+    if bounded:
+        handles.append(Line2D([], [], color=INK, linestyle=DOTTED, linewidth=1, label="their bounds"))
     axes.plot(x, points["mi_ceiling_nats"], color=INK, linestyle=DASHED, linewidth=1)
     handles.append(Line2D([], [], color=INK, linestyle=DASHED, linewidth=1, label="ceiling log N"))
     axes.set_yscale("log")
@@ -190,6 +208,18 @@ def information(
     _mark_saturation(axes, saturation)
     legend_above(axes, [*handles, *dropped_note(dropped)], title, columns=2)
     return figure_of(axes)
+
+
+def _bounds(points: pd.DataFrame, name: str) -> tuple[np.ndarray, np.ndarray] | None:
+    """Lower and upper bounds of a quantity, at least 0.001 nats for a logarithmic axis; None where there are none."""
+    columns = [column for column in _BOUNDS.get(name, ()) if column in points.columns]
+    if not columns or not all(finite(points[column]).any() for column in columns):
+        return None
+    low, high = (
+        np.where(finite(points[column]), points[column].clip(lower=1e-3), np.nan).astype(np.float64)
+        for column in columns
+    )
+    return low, high
 
 
 @styled

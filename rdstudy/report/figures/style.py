@@ -36,6 +36,7 @@ FAINT = "#8a8f98"  # readable on white and on black alike
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 DASHED = (0, (3, 1.5))
+DOTTED = (0, (1, 1.5))
 
 Look = dict[str, Any]
 """Keywords of a line or a text of matplotlib."""
