@@ -312,7 +312,7 @@ def curves_table(curves: pd.DataFrame) -> Group:
         table.add(*cells, *values)
     notes = []
     if ordered.loc[ordered["nll_nats"].notna(), "nll_unreliable"].any():
-        notes.append(Text("?: too high, the importance weights of more than 5% of the examples are unreliable"))
+        notes.append(Text("?: too high perhaps, the importance weights of more than 5% of the examples are unreliable"))
     if len(ordered) > MAX_POINTS:
         notes.append(Text(f"and {len(ordered) - MAX_POINTS} more: analyses/frontier.csv"))
     return Group(table, *notes)

@@ -2,10 +2,10 @@
 
     q(z) = (1 - e) sum_j a_j t(z; mean_j, covariance_j) + e p(z)
 
-The components begin at Laplace's approximations of p(z|x), found with the decoder frozen from two starts, and are fitted
-by population Monte Carlo (M-PMC: Cappe et al. 2008): in each round z is drawn from q, weighted by p(x|z) p(z) / q(z),
-and the components take the weighted shares, means and covariances of all draws so far, which are weighted by the mixture
-of all proposals so far (Cornuet et al. 2012). An encoder trained at beta < 1 is the wrong proposal: it is about
+The components begin at Laplace's approximations of p(z|x), found with the decoder frozen from two starts. Population
+Monte Carlo fits them (M-PMC: Cappe et al. 2008): in each round z is drawn from q, weighted by p(x|z) p(z) / q(z), and
+the components take the weighted shares, means and covariances of all draws so far, which are weighted by the mixture of
+all proposals so far (Cornuet et al. 2012). An encoder trained at beta < 1 is the wrong proposal: it is about
 p(z) p(x|z)^(1/beta), too narrow, and misses by many of its widths.
 
 The draws that fit a proposal must not be used for an estimate with it, which would be biased downwards.

@@ -124,4 +124,5 @@ def _latest(frame: pd.DataFrame) -> str:
 def _mean_share(frame: pd.DataFrame, column: str) -> str:
     if column not in frame.columns or frame[column].isna().all():
         return ""
-    return f"{float(frame[column].astype(float).mean()):.0%} on average (Pareto tail index above 0.7)"
+    share = float(frame[column].astype(float).mean())
+    return f"{share:.0%} on average (Pareto tail index above min(1 - 1 / log10 draws, 0.7))"

@@ -174,7 +174,7 @@ def reliability_sentence(analyses: Analyses, criterion: str) -> str:
     return (
         f" Hollow points ({int(marked.sum())} of {points}) are unreliable: the importance weights of more than "
         f"{MAX_UNRELIABLE_SHARE:.0%} of their examples have a Pareto tail index above its threshold, "
-        "so that the NLL, an upper bound, is too high, by more where the rate is large."
+        "so that the NLL, an upper bound, may be far too high."
     )
 
 

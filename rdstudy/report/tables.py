@@ -250,7 +250,7 @@ def _points(analyses: Analyses) -> Shown:
         f"Means over {analyses.unit} with 95% intervals, nats per example, from the largest beta to the smallest. "
         "Hull: on the lower convex hull of its curve. Dominated: another point of its curve has no more rate and "
         "distortion. "
-        f"{sentences.UNRELIABLE_MARK} before an NLL: its importance weights are unreliable, and it is too high.",
+        f"{sentences.UNRELIABLE_MARK} before an NLL: its importance weights are unreliable; it may be far too high.",
         analyses.frontier,
         {
             "population": lambda r: r["population"],
