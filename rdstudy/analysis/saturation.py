@@ -82,9 +82,9 @@ def saturation(table: pd.DataFrame | Sequence[Replicates], *, deficit_nats: floa
         `least_deficit_nats`, the least mean of log N - I; `marginal_kl_nats_last`, R - I at the smallest beta;
         `bounded`, whether an upper bound was measured at all these betas; `apart_nats`, by how much the bounds of
         I differ there at most; at the smallest beta `mi_lower_nats_last mi_upper_nats_last
-        marginal_kl_lower_nats_last marginal_kl_upper_nats_last`, the bounds; `marginal_kl_change` from `beta_low`
-        (or the largest beta) to the smallest: `grows` or `falls` where the bounds show it with 95% confidence,
-        `not identified`, or `not measured`.
+        marginal_kl_lower_nats_last marginal_kl_upper_nats_last`, the bounds; `marginal_kl_change` from `beta_low` (from
+        the largest beta, where that is 0 or the smallest) to the smallest: `grows` or `falls` where the bounds show it
+        with 95% confidence, `not identified`, or `not measured`.
 
     >>> import rdstudy
     >>> table = rdstudy.load_measurements("results/quickstart")
@@ -125,7 +125,9 @@ def _saturation(setting: Replicates, population: str, deficit: float) -> dict[st
         "least_deficit_nats": float(np.nanmin(mean_interval(deficits).mean)),
         "marginal_kl_nats_last": float(finite[-1]) if len(finite) else np.nan,
         **_range(ranges, start),
-        "marginal_kl_change": marginal_kl_change(setting, population, start),
+        "marginal_kl_change": marginal_kl_change(
+            setting, population, low if low > measured[-1] else float(measured[0])
+        ),
     }
 
 

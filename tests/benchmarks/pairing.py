@@ -30,7 +30,12 @@ grid:
   train_size: [8000]
   seed: {{count: {seeds}}}
 training: {{steps: 2000, batch_size: 128}}
-evaluation: {{steps: [2000], mutual_information: {{at: never}}, nll: {{at: never}}, num_images: 0}}
+evaluation:
+  steps: [2000]
+  mutual_information: {{at: never}}
+  information_bounds: {{at: never}}
+  nll: {{at: never}}
+  num_images: 0
 resources: {{device: cpu}}
 """
 

@@ -38,7 +38,11 @@ grid:
   train_size: [10000]
   seed: {{count: {seeds}}}
 training: {{steps: {steps}, batch_size: 128}}
-evaluation: {{steps: [{steps}], mutual_information: {{at: never}}, nll: {{at: never}}}}
+evaluation:
+  steps: [{steps}]
+  mutual_information: {{at: never}}
+  information_bounds: {{at: never}}
+  nll: {{at: never}}
 """
 
 

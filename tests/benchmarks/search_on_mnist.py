@@ -41,7 +41,12 @@ grid:
   train_size: [250, 1000]
   {axes}
 training: {{steps: 1000, batch_size: 64, learning_rate: 1e-3}}
-evaluation: {{steps: [1000], mutual_information: {{at: never}}, nll: {{at: never}}, num_images: 0}}
+evaluation:
+  steps: [1000]
+  mutual_information: {{at: never}}
+  information_bounds: {{at: never}}
+  nll: {{at: never}}
+  num_images: 0
 {search}
 """
 SEARCH = "search: {{goal: best_beta, beta: {{low: {low}, high: {high}}}, batch: 16, stop_when: {{cells: {cells}}}}}"

@@ -41,7 +41,12 @@ grid:
   train_size: [500]
   seed: {{count: {seeds}}}
 training: {{steps: {steps}, batch_size: 128}}
-evaluation: {{steps: [{steps}], mutual_information: {{at: never}}, nll: {{at: never}}, num_images: 0}}
+evaluation:
+  steps: [{steps}]
+  mutual_information: {{at: never}}
+  information_bounds: {{at: never}}
+  nll: {{at: never}}
+  num_images: 0
 resources: {{save_models: false}}
 """
 COLUMNS = ["rate_nats", "distortion_nats", "elbo_nats"]

@@ -217,6 +217,24 @@ def test_what_was_not_measured_is_named_and_never_0():
     assert "rate_distortion" in names
 
 
+def test_bounds_that_were_not_measured_are_named_and_nothing_is_concluded_past_log_n():
+    words = _page_of(study_table(SETTINGS, betas=BETAS, seeds=3, nll=False, apart=None))
+    assert "Not measured in this study: bounds of the mutual information and the NLL." in words
+    assert "whether it or the marginal KL grows where its estimate is at log N is not identified" in words
+    assert "Not measurable" in words
+    assert "no closer bound was measured" in words
+
+
+def test_bounds_that_are_far_apart_are_given_as_numbers_and_nothing_is_called_saturated():
+    words = _page_of(study_table(SETTINGS, betas=BETAS, seeds=3, nll=False, apart=5.0))
+    assert "is not identified" in words
+    assert "it lies between 11.3 and 16.3 nats" in words
+    assert "bounds of the mutual information are 11.3 and 16.3 nats" in words
+    assert "the marginal KL grows in 2 of 2 settings" in words
+    assert "saturates at a beta" not in words
+    assert "bounds of the mutual information and" not in words
+
+
 @pytest.mark.parametrize("study", [{}, {"name": "x", "dataset": None, "grid": {}, "n_cells": "many"}])
 def test_a_study_record_that_lacks_things_is_no_obstacle(study):
     assert "Does regularizing the rate" in _page_of(study_table(SETTINGS[:1], betas=BETAS, seeds=3), study)
