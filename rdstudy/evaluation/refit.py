@@ -23,6 +23,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from rdstudy.evaluation.curvature import local_shape
 from rdstudy.models.objective import Posterior
 
 NEWTON_STEPS = 8
@@ -151,12 +152,12 @@ def _laplace(
 ) -> Posterior:
     """Laplace's approximation of p(z) p(x|z)^(1/beta): its mode, by damped Newton steps, and the curvature there."""
     damping = torch.full_like(latent[:, :1], 1.0)
-    value, gradient, curvature = _curvature(model, images, beta, latent)
+    value, gradient, curvature = local_shape(model, images, latent).tempered(beta)
     for _ in range(NEWTON_STEPS):
         eigenvalues, axes = torch.linalg.eigh(curvature)
         along = (axes.mT @ gradient[..., None])[..., 0] / (eigenvalues.abs() * (1 + damping) + damping)
         proposed = latent - (axes @ along[..., None])[..., 0]
-        new_value, new_gradient, new_curvature = _curvature(model, images, beta, proposed)
+        new_value, new_gradient, new_curvature = local_shape(model, images, proposed).tempered(beta)
         better = (new_value < value)[:, None]
         latent = torch.where(better, proposed, latent)
         value = torch.where(better[:, 0], new_value, value)
@@ -165,33 +166,6 @@ def _laplace(
         damping = torch.where(better, damping / 4, damping * 8).clamp(1e-6, 1e12)
     precision = curvature.diagonal(dim1=-2, dim2=-1).clamp(min=1.0)
     return Posterior(latent, -0.5 * precision.log())
-
-
-def _curvature(
-    model: Model, images: Float[Tensor, "examples pixels"], beta: float, latent: Float[Tensor, "examples latent"]
-) -> tuple[Float[Tensor, " examples"], Float[Tensor, "examples latent"], Float[Tensor, "examples latent latent"]]:
-    """-log p(x|z) / beta - log p(z) at one z per example, its gradient, and its second derivatives by Gauss and Newton.
-
-    They leave out the decoder's own curvature, of which networks of ReLUs have none.
-    """
-    with torch.enable_grad():
-        z = latent.detach().requires_grad_()
-        output = model.decode(z)
-        weight = torch.zeros_like(output).requires_grad_()
-        (pulled,) = torch.autograd.grad(output, z, weight, create_graph=True)  # linear in the weight, by its slopes
-        slopes = torch.stack(
-            [torch.autograd.grad(pulled[:, d].sum(), weight, retain_graph=True)[0] for d in range(z.shape[1])]
-        )
-        output = output.detach().requires_grad_()
-        distortion = model.distortion(output, images)
-        (by_output,) = torch.autograd.grad(distortion.sum(), output, create_graph=True)
-        (twice,) = torch.autograd.grad(by_output.sum(), output)
-        surprise = -model.log_prior(z)
-        (by_z,) = torch.autograd.grad(surprise.sum(), z, create_graph=True)
-        prior = [torch.autograd.grad(by_z[:, d].sum(), z, retain_graph=True)[0] for d in range(z.shape[1])]
-    gradient = torch.einsum("dnp,np->nd", slopes, by_output.detach()) / beta + by_z.detach()
-    curvature = torch.einsum("dnp,enp->nde", slopes * twice.clamp(min=0), slopes) / beta + torch.stack(prior, dim=1)
-    return (distortion / beta + surprise).detach(), gradient, curvature
 
 
 def _descend(
