@@ -26,6 +26,8 @@ OPTIONS = {
     "--nll-examples": ("nll", "examples"),
     "--refit-steps": ("refit", "steps"),
     "--refit-examples": ("refit", "examples"),
+    "--ais-steps": ("ais", "steps"),
+    "--ais-examples": ("ais", "examples"),
 }
 """Options that are short for a measure's setting; every setting can be changed with --set."""
 
@@ -45,6 +47,12 @@ def remeasure(
     refit_examples: Annotated[
         str | None, typer.Option(metavar="M|all", help="Examples per population for the refit.")
     ] = None,
+    ais_steps: Annotated[
+        int | None, typer.Option(help="Temperatures from prior to posterior for annealed importance sampling.")
+    ] = None,
+    ais_examples: Annotated[
+        str | None, typer.Option(metavar="M|all", help="Examples per population for annealed importance sampling.")
+    ] = None,
     settings: Settings = None,
     allow_plugins: AllowPlugins = False,
     address: Address = None,
@@ -56,8 +64,8 @@ def remeasure(
     """Measure finished cells again from their stored weights. Rows are added; none is replaced.
 
     The --mi options measure the mutual information, the --nll options the NLL, the --refit options refit the posterior
-    of each example; without any, all that the study asks for is measured. After an interruption the same command
-    resumes.
+    of each example, the --ais options anneal from the prior to the posterior of each example; without any, all that the
+    study asks for is measured. After an interruption the same command resumes.
     """
     from rdstudy.cli.listeners import RemeasureListener
     from rdstudy.execution.remeasure import remeasure_study
@@ -72,6 +80,8 @@ def remeasure(
         "--nll-examples": _examples("--nll-examples", nll_examples),
         "--refit-steps": refit_steps,
         "--refit-examples": _examples("--refit-examples", refit_examples),
+        "--ais-steps": ais_steps,
+        "--ais-examples": _examples("--ais-examples", ais_examples),
     }
     evaluation = _evaluation(study, {option: value for option, value in given.items() if value is not None})
     study = study.model_copy(update={"evaluation": evaluation})

@@ -2,9 +2,9 @@
 
     D(t) = E_t[-log p(x|z)]        R(t) = KL(p_t(z|x) || p(z)) = -log Z_t - t D(t)        p_t ~ p(z) p(x|z)^t
 
-(Huang, Makhzani, Cao & Grosse 2020.) No posterior of any kind has less distortion at this rate, so the curve is the
-limit of every encoder of this decoder; a beta-VAE aims at its point t = 1 / beta. D is estimated by the chains'
-weights, and log Z_t by their mean, which is a lower bound in expectation: R is an upper bound, given D.
+(Huang, Makhzani, Cao & Grosse 2020.) No posterior of any kind has less D + R / t, so the curve is the limit of every
+encoder of this decoder; a beta-VAE aims at its point t = 1 / beta. D is estimated by the chains' weights, and log Z_t
+by their mean, which is a lower bound in expectation: D + R / t is an upper bound, and so is R, given D.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One temperature of every image; float64.
+    """One temperature of every image, in nats; float64.
 
     Attributes:
         rate: -log Z_t - t D(t).
@@ -33,36 +33,6 @@ class Point:
     distortion: Float[Tensor, " examples"]
     rate_variance: Float[Tensor, " examples"]
     distortion_variance: Float[Tensor, " examples"]
-
-
-@dataclass(frozen=True, slots=True)
-class Curve:
-    """Points from the prior upwards, means over images in nats; [temperatures] each, float64.
-
-    Attributes:
-        t: inverse temperature, ascending from 0; 1 / beta of the beta-VAE that aims at the point.
-        rate: R(t), an upper bound in expectation given D.
-        distortion: D(t).
-        rate_error: standard error over fresh draws with these images.
-        distortion_error: the same of the distortion.
-        rate_error_over_examples: standard error over images, the draws' included; nan for one image.
-        distortion_error_over_examples: the same of the distortion.
-    """
-
-    t: Float[Tensor, " temperatures"]
-    rate: Float[Tensor, " temperatures"]
-    distortion: Float[Tensor, " temperatures"]
-    rate_error: Float[Tensor, " temperatures"]
-    distortion_error: Float[Tensor, " temperatures"]
-    rate_error_over_examples: Float[Tensor, " temperatures"]
-    distortion_error_over_examples: Float[Tensor, " temperatures"]
-
-    def thinned(self, points: int) -> Curve:
-        """About so many points, among them the first, t = 1 and the last, the others at even numbers of steps."""
-        last = len(self.t) - 1
-        kept = {round(last * k / max(1, points - 1)) for k in range(points)} | {int((self.t == 1).nonzero()[0]), last}
-        index = torch.tensor(sorted(kept))
-        return Curve(*(getattr(self, name)[index] for name in Curve.__slots__))
 
 
 def point(
@@ -87,17 +57,68 @@ def point(
     return Point(-log_z - t * d, d, variance(share - 1 / chains + share * t * off), variance(share * off))
 
 
-def curve(points: Sequence[Point], temperatures: Float[Tensor, " temperatures"]) -> Curve:
-    """Means over images at each temperature."""
-    rate, distortion, rate_variance, distortion_variance = (
-        torch.stack([getattr(each, name) for each in points]).cpu() for name in Point.__slots__
-    )
-    n = rate.shape[1]
-    return Curve(
-        temperatures,
-        rate.mean(1),
-        distortion.mean(1),
-        rate_variance.sum(1).sqrt() / n,
-        distortion_variance.sum(1).sqrt() / n,
-        *(each.std(1) / math.sqrt(n) if n > 1 else torch.full((len(each),), math.nan) for each in (rate, distortion)),
-    )
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """Rate and distortion of every image at each temperature, from the prior upwards, in nats; float64.
+
+    Attributes:
+        t: inverse temperature, ascending from 0; 1 / beta of the beta-VAE that aims at the point.
+        rates: R(t) of every image.
+        distortions: D(t) of every image.
+        rate_variances: of the rates over fresh chains.
+        distortion_variances: of the distortions over fresh chains.
+    """
+
+    t: Float[Tensor, " temperatures"]
+    rates: Float[Tensor, "temperatures examples"]
+    distortions: Float[Tensor, "temperatures examples"]
+    rate_variances: Float[Tensor, "temperatures examples"]
+    distortion_variances: Float[Tensor, "temperatures examples"]
+
+    @classmethod
+    def of(cls, points: Sequence[Point], temperatures: Float[Tensor, " temperatures"]) -> Curve:
+        """The points, one at each temperature."""
+        parts = (torch.stack([getattr(each, name) for each in points]).cpu() for name in Point.__slots__)
+        return cls(temperatures, *parts)
+
+    @property
+    def rate(self) -> Float[Tensor, " temperatures"]:
+        """R(t), mean over images; an upper bound in expectation, given D."""
+        return self.rates.mean(1)
+
+    @property
+    def distortion(self) -> Float[Tensor, " temperatures"]:
+        """D(t), mean over images."""
+        return self.distortions.mean(1)
+
+    @property
+    def rate_error(self) -> Float[Tensor, " temperatures"]:
+        """Standard error of the rate over fresh draws with these images."""
+        return self.rate_variances.sum(1).sqrt() / self.rates.shape[1]
+
+    @property
+    def distortion_error(self) -> Float[Tensor, " temperatures"]:
+        """Standard error of the distortion over fresh draws with these images."""
+        return self.distortion_variances.sum(1).sqrt() / self.rates.shape[1]
+
+    @property
+    def rate_error_over_examples(self) -> Float[Tensor, " temperatures"]:
+        """Standard error of the rate over images, the draws' included; nan for one image."""
+        return _error_over_examples(self.rates)
+
+    @property
+    def distortion_error_over_examples(self) -> Float[Tensor, " temperatures"]:
+        """Standard error of the distortion over images, the draws' included; nan for one image."""
+        return _error_over_examples(self.distortions)
+
+    def thinned(self, points: int) -> Curve:
+        """About so many points, among them the first, t = 1 and the last, the others at even numbers of steps."""
+        last = len(self.t) - 1
+        evenly = {round(last * k / max(1, points - 1)) for k in range(points)}
+        kept = torch.tensor(sorted(evenly | {int((self.t == 1).nonzero()[0]), last}))
+        return Curve(*(getattr(self, name)[kept] for name in Curve.__slots__))
+
+
+def _error_over_examples(values: Float[Tensor, "temperatures examples"]) -> Float[Tensor, " temperatures"]:
+    n = values.shape[1]
+    return values.std(1) / math.sqrt(n) if n > 1 else torch.full((len(values),), math.nan, dtype=values.dtype)

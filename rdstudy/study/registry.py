@@ -36,6 +36,7 @@ MEASURES = {
     "nll": "rdstudy.evaluation.measures.nll:NLL",
     "latent_rates": "rdstudy.evaluation.measures.latent_rates:LatentRates",
     "refit": "rdstudy.evaluation.measures.refit:Refit",
+    "ais": "rdstudy.evaluation.measures.ais:AIS",
 }
 """By name, `module:Class`; in the order in which they are computed, and of their columns in the table."""
 

@@ -78,6 +78,7 @@ class Refit(Scheduled, Measure):
         import torch
 
         from rdstudy.evaluation.refit import refit
+        from rdstudy.evaluation.two_phase import two_phase_error
 
         batches = population.batches(examples_of(self.examples, len(population)))
         found = [refit(population.model, x, population.beta, self.steps, rng) for x in batches]
@@ -92,9 +93,9 @@ class Refit(Scheduled, Measure):
         n, m = len(population), len(d)
         return {
             "refit_distortion_nats": (population.distortion.mean() - d_fall.mean()).item(),
-            "refit_distortion_se": _two_phase_error(d, d_fall, n),
+            "refit_distortion_se": two_phase_error(d, d_fall, n),
             "refit_rate_nats": (population.rate.mean() - r_fall.mean()).item(),
-            "refit_rate_se": _two_phase_error(r, r_fall, n),
+            "refit_rate_se": two_phase_error(r, r_fall, n),
             "inference_gap_nats": gap.mean().item(),
             "inference_gap_se": (gap.std() / math.sqrt(m)).item() if m > 1 else None,
             "refit_change_nats": change.mean().item(),
@@ -106,11 +107,3 @@ class Refit(Scheduled, Measure):
         """The decoder, the likelihood and their derivatives in every step, and the draws that choose and measure."""
         passes = PASSES_OF_NEWTON + self.steps * PASSES_PER_STEP + PASSES_OF_CHOICE
         return (decoder_flop + FLOP_PER_PIXEL * pixels) * examples_of(self.examples, n) * passes
-
-
-def _two_phase_error(value: Float[Tensor, " examples"], fall: Float[Tensor, " examples"], n: int) -> float | None:
-    """Error over examples of a mean over all n, corrected by m of them (Cochran 1977, section 12.9)."""
-    m = len(value)
-    if m < 2:
-        return None
-    return math.sqrt(value.var() / n + (1 / m - 1 / n) * fall.var())
