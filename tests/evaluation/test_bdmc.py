@@ -21,7 +21,7 @@ def error(values):
     return (values.std() / len(values) ** 0.5).item()
 
 
-@pytest.mark.parametrize(("snr", "steps"), [(1.0, 10), (10.0, 60), (100.0, 100)])
+@pytest.mark.parametrize(("snr", "steps"), [(1.0, 5), (10.0, 40), (100.0, 60)])
 def test_the_truth_is_between_the_bounds_of_a_linear_gaussian_model(snr, steps):
     model = LinearGaussian(snr)
     found = bidirectional_monte_carlo(model, model.images(20), generator=philox(), steps=steps)
@@ -36,19 +36,19 @@ def test_the_truth_is_between_the_bounds_of_a_linear_gaussian_model(snr, steps):
 def test_both_bounds_come_to_the_truth_as_steps_grow():
     model = LinearGaussian(10.0, latent=4, pixels=5)
     gaps = [
-        bidirectional_monte_carlo(model, model.images(20), generator=philox(), steps=steps) for steps in (10, 60, 360)
+        bidirectional_monte_carlo(model, model.images(20), generator=philox(), steps=steps) for steps in (10, 40, 160)
     ]
     assert gaps[0].gap > 2 * gaps[1].gap > 4 * gaps[2].gap
-    assert abs(gaps[2].gap) <= 0.2
+    assert abs(gaps[2].gap) <= 0.4
 
 
 def test_the_chains_down_weigh_one_over_the_likelihood_exactly():
     """E[1 / w] = 1 / p(x), with whatever settings."""
     model = LinearGaussian(1.0, latent=3, pixels=4)
-    found = bidirectional_monte_carlo(model, model.images(400), generator=philox(), steps=6, chains=4)
+    found = bidirectional_monte_carlo(model, model.images(400), generator=philox(), steps=10, chains=4)
     ratio = (found.lower + model.nll(found.images).neg()).exp()
     assert abs(ratio.mean().item() - 1) <= 3 * error(ratio)
-    assert error(ratio) < 0.05
+    assert error(ratio) < 0.07
 
 
 def test_a_bernoulli_decoder_of_one_latent_is_bounded_on_images_of_black_and_white():
