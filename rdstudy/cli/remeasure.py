@@ -29,6 +29,8 @@ OPTIONS = {
     "--refit-examples": ("refit", "examples"),
     "--bounds-examples": ("information_bounds", "examples"),
     "--bounds-components": ("information_bounds", "components"),
+    "--ais-steps": ("ais", "steps"),
+    "--ais-examples": ("ais", "examples"),
 }
 """Options that are short for a measure's setting; every setting can be changed with --set."""
 
@@ -56,6 +58,12 @@ def remeasure(
         str | None, typer.Option(metavar="M|all", help="Examples per population for the bounds of the information.")
     ] = None,
     bounds_components: Annotated[int | None, typer.Option(help="Gaussians in the mixture of the bounds.")] = None,
+    ais_steps: Annotated[
+        int | None, typer.Option(help="Temperatures from prior to posterior for annealed importance sampling.")
+    ] = None,
+    ais_examples: Annotated[
+        str | None, typer.Option(metavar="M|all", help="Examples per population for annealed importance sampling.")
+    ] = None,
     settings: Settings = None,
     allow_plugins: AllowPlugins = False,
     address: Address = None,
@@ -67,8 +75,9 @@ def remeasure(
     """Measure finished cells again from their stored weights. Rows are added; none is replaced.
 
     The --mi options measure the mutual information, the --nll options the NLL, the --refit options refit the posterior
-    of each example, the --bounds options bound the mutual information and the marginal KL of the distribution; without
-    any, all that the study asks for is measured. After an interruption the same command resumes.
+    of each example, the --bounds options bound the mutual information and the marginal KL of the distribution, the
+    --ais options anneal from the prior to the posterior of each example; without any, all that the study asks for is
+    measured. After an interruption the same command resumes.
     """
     from rdstudy.cli.listeners import RemeasureListener
     from rdstudy.execution.remeasure import remeasure_study
@@ -86,6 +95,8 @@ def remeasure(
         "--refit-examples": _examples("--refit-examples", refit_examples),
         "--bounds-examples": _examples("--bounds-examples", bounds_examples),
         "--bounds-components": bounds_components,
+        "--ais-steps": ais_steps,
+        "--ais-examples": _examples("--ais-examples", ais_examples),
     }
     evaluation = _evaluation(study, {option: value for option, value in given.items() if value is not None})
     study = study.model_copy(update={"evaluation": evaluation})
@@ -110,12 +121,12 @@ def remeasure(
     console.print(f"next: rdstudy report {results}", soft_wrap=True)
 
 
-def _evaluation(study: Study, given: Mapping[str, Examples]) -> Evaluation:
+def _evaluation(study: Study, given: Mapping[str, Examples | str]) -> Evaluation:
     from pydantic import ValidationError
 
     from rdstudy.execution.remeasure import changed_evaluation
 
-    changes: dict[str, dict[str, Examples]] = {}
+    changes: dict[str, dict[str, Examples | str]] = {}
     if given.keys() & {"--nll-draws", "--nll-examples"}:
         given = {"--nll-proposal": "adaptive", **given}  # a folder of an earlier version records the encoder
     for option, value in given.items():

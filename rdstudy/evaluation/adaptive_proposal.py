@@ -24,7 +24,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from rdstudy.evaluation import laplace
+from rdstudy.evaluation import curvature
 from rdstudy.evaluation.laplace import find_mode
 
 STARTS = 1.0, 0.5
@@ -48,7 +48,7 @@ LEAST_SHARE = 0.02
 
 
 @runtime_checkable
-class Model(laplace.Model, Protocol):
+class Model(curvature.Model, Protocol):
     """Decoder, likelihood and prior of a VAE, all in nats."""
 
     def sample_prior(self, rng: np.random.Generator, n: int) -> Float[Tensor, "n latent"]:

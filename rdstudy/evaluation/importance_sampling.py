@@ -172,7 +172,8 @@ def _weigh(
     """The importance weights of fresh draws for a block of images."""
 
     def log_joint(z: Float[Tensor, "examples draws latent"]) -> Float[Tensor, "examples draws"]:
-        return _log_likelihood(model, images, z.to(images.dtype)).double() + model.log_prior(z)
+        found: Tensor = _log_likelihood(model, images, z.to(images.dtype)).double() + model.log_prior(z)
+        return found
 
     posterior = model.encode(images)
     proposal: Proposal = _Encoder(posterior)

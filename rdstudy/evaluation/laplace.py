@@ -2,33 +2,18 @@
 
     U(z) = -log p(x|z) / beta - log p(z)        z* = argmin U        p(z) p(x|z)^(1/beta) ~ N(z*, U''(z*)^-1)
 
-Second derivatives are those of Gauss and Newton: they leave out the decoder's own curvature, of which networks of ReLUs
-have none.
+Second derivatives are those of Gauss and Newton (`curvature.py`).
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-
-@runtime_checkable
-class Model(Protocol):
-    """Decoder, likelihood and prior of a VAE; its parameters are never changed. All in nats."""
-
-    def decode(self, latent: Float[Tensor, "rows latent"]) -> Float[Tensor, "rows outputs"]:
-        """What the likelihood takes; differentiable twice."""
-
-    def distortion(
-        self, output: Float[Tensor, "rows outputs"], images: Float[Tensor, "rows pixels"]
-    ) -> Float[Tensor, " rows"]:
-        """-log p(x|z), for what `decode` gave; differentiable twice."""
-
-    def log_prior(self, z: Float[Tensor, "rows latent"]) -> Float[Tensor, " rows"]:
-        """log p(z); differentiable twice."""
+from rdstudy.evaluation.curvature import Derivatives, Model, local_shape
 
 
 class Mode(NamedTuple):
@@ -80,27 +65,10 @@ def find_mode(
 
 def _derivatives(
     model: Model, images: Float[Tensor, "examples pixels"], beta: float, latent: Float[Tensor, "examples latent"]
-) -> tuple[Float[Tensor, " examples"], Float[Tensor, "examples latent"], Float[Tensor, "examples latent latent"]]:
+) -> Derivatives:
     """U at one z per example, its gradient, and its second derivatives; where these overflow, U is infinite."""
-    with torch.enable_grad():
-        z = latent.detach().requires_grad_()
-        output = model.decode(z)
-        weight = torch.zeros_like(output).requires_grad_()
-        (pulled,) = torch.autograd.grad(output, z, weight, create_graph=True)  # linear in the weight, by its slopes
-        slopes = torch.stack(
-            [torch.autograd.grad(pulled[:, d].sum(), weight, retain_graph=True)[0] for d in range(z.shape[1])]
-        )
-        output = output.detach().requires_grad_()
-        distortion = model.distortion(output, images)
-        (by_output,) = torch.autograd.grad(distortion.sum(), output, create_graph=True)
-        (twice,) = torch.autograd.grad(by_output.sum(), output)
-        surprise = -model.log_prior(z)
-        (by_z,) = torch.autograd.grad(surprise.sum(), z, create_graph=True)
-        prior = [torch.autograd.grad(by_z[:, d].sum(), z, retain_graph=True)[0] for d in range(z.shape[1])]
-    gradient = torch.einsum("dnp,np->nd", slopes, by_output.detach()) / beta + by_z.detach()
-    curvature = torch.einsum("dnp,enp->nde", slopes * twice.clamp(min=0), slopes) / beta + torch.stack(prior, dim=1)
-    value = (distortion / beta + surprise).detach()
+    value, gradient, curvature = local_shape(model, images, latent).tempered(beta)
     finite = value.isfinite() & gradient.isfinite().all(-1) & curvature.flatten(1).isfinite().all(-1)
     value = value.masked_fill(~finite, torch.inf)
     curvature = torch.where(finite[:, None, None], curvature, torch.eye(latent.shape[1]).to(curvature))
-    return value, gradient, curvature
+    return Derivatives(value, gradient, curvature)

@@ -23,7 +23,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from rdstudy.evaluation import laplace
+from rdstudy.evaluation import curvature
 from rdstudy.evaluation.laplace import find_mode
 from rdstudy.models.objective import Posterior
 
@@ -40,7 +40,7 @@ SELECTING_DRAWS, MEASURING_DRAWS = 8, 16
 
 
 @runtime_checkable
-class Model(laplace.Model, Protocol):
+class Model(curvature.Model, Protocol):
     """A VAE; its parameters are never changed. All in nats."""
 
     @property

@@ -28,7 +28,7 @@ CELLS_PER_PACK = 8
 """Cells that a worker is given at a time."""
 
 
-def changed_evaluation(study: Study, changes: Mapping[str, Mapping[str, Examples]]) -> Evaluation:
+def changed_evaluation(study: Study, changes: Mapping[str, Mapping[str, Examples | str]]) -> Evaluation:
     """What to measure at the final step: only the measures that are changed; if none is, all that the study measures.
 
     Args:

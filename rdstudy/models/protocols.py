@@ -99,7 +99,8 @@ class HandWrittenRate(Protocol):
 class Likelihood(Protocol):
     """p(x|z), given what the decoder puts out for z: `outputs_per_pixel` numbers for each pixel, pixel after pixel.
 
-    A likelihood may offer `distortion_gradient` (see `HandWrittenDistortion`); otherwise autograd's is taken.
+    A likelihood may offer `distortion_gradient` (see `HandWrittenDistortion`); otherwise autograd's is taken. It may
+    offer `sample` (see `SampledLikelihood`); otherwise no images can be simulated from a model.
     """
 
     outputs_per_pixel: ClassVar[int]
@@ -111,6 +112,16 @@ class Likelihood(Protocol):
 
     def mean_image(self, output: Float[Tensor, "*examples outputs"]) -> Float[Tensor, "*examples pixels"]:
         """E[x|z] as intensities in [0, 1]."""
+
+
+@runtime_checkable
+class SampledLikelihood(Protocol):
+    """A likelihood that images can be drawn from."""
+
+    def sample(
+        self, rng: np.random.Generator, output: Float[Tensor, "*examples outputs"]
+    ) -> Float[Tensor, "*examples pixels"]:
+        """Draws of x from p(x|z), in the type of the output."""
 
 
 @runtime_checkable

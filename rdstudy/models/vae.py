@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from rdstudy.models import parts
 from rdstudy.models.objective import Posterior
-from rdstudy.models.protocols import FactorisedRate, HandWrittenDistortion
+from rdstudy.models.protocols import FactorisedRate, HandWrittenDistortion, SampledLikelihood
 from rdstudy.models.shape import ModelShape
 
 
@@ -70,6 +70,18 @@ class VAE(nn.Module):
     def mean_image(self, output: Float[Tensor, "*examples outputs"]) -> Float[Tensor, "*examples pixels"]:
         """E[x|z] as intensities in [0, 1], for what `decode` gave."""
         return self._likelihood.mean_image(output)
+
+    def sample_images(
+        self, rng: np.random.Generator, output: Float[Tensor, "*examples outputs"]
+    ) -> Float[Tensor, "*examples pixels"]:
+        """Draws of x from p(x|z), for what `decode` gave; not the mean image.
+
+        Raises:
+            ValueError: the likelihood offers no draws.
+        """
+        if not isinstance(self._likelihood, SampledLikelihood):
+            raise ValueError(f"likelihood {self.shape.likelihood} has no method `sample`, so it gives no images")
+        return self._likelihood.sample(rng, output)
 
     @property
     def rate_in_closed_form(self) -> bool:

@@ -39,6 +39,7 @@ MEASURES = {
     "latent_rates": "rdstudy.evaluation.measures.latent_rates:LatentRates",
     "refit": "rdstudy.evaluation.measures.refit:Refit",
     "information_bounds": "rdstudy.evaluation.measures.information_bounds:InformationBounds",
+    "ais": "rdstudy.evaluation.measures.ais:AIS",
 }
 """By name, `module:Class`; in the order in which they are computed, and of their columns in the table."""
 

@@ -11,62 +11,12 @@ from rdstudy.evaluation.measures.refit import Refit
 from rdstudy.evaluation.population import encode_population
 from rdstudy.evaluation.refit import refit
 from rdstudy.models.objective import Posterior
-from rdstudy.models.priors.standard_normal import StandardNormal
 from rdstudy.models.shape import ModelShape
 from rdstudy.models.stacked import initial_parameters
 from rdstudy.models.vae import VAE
+from tests.evaluation.linear_gaussian import PRIOR, LinearGaussian
 
 BETAS = (5.0, 1.0, 0.1, 0.01, 0.001)
-PRIOR = StandardNormal()
-
-
-class LinearGaussian:
-    """x = z W + noise, of which q* is known; the encoder is off by `shift` of q*'s stds, `width` times as wide."""
-
-    rate_in_closed_form = True
-
-    def __init__(self, snr, latent=10, pixels=12, shift=0.0, width=1.0, beta=1.0):
-        rng = np.random.default_rng(5)
-        axes = np.linalg.qr(rng.standard_normal((pixels, pixels)))[0][:latent]
-        mixed = np.eye(latent) + 0.3 * rng.standard_normal((latent, latent)) / math.sqrt(latent)
-        self.weight = torch.from_numpy(snr * mixed @ axes)
-        self.shift, self.width, self.beta = shift, width, beta
-
-    def images(self, examples):
-        rng = np.random.default_rng(6)
-        z, noise = (torch.from_numpy(rng.standard_normal((examples, n))) for n in self.weight.shape)
-        return z @ self.weight + noise
-
-    def best(self, images):
-        """The Gaussian of least D + beta R: the tempered posterior's mean, and 1 / the diagonal of its precision."""
-        gram = self.weight @ self.weight.T
-        precision = gram / self.beta + torch.eye(len(gram), dtype=torch.float64)
-        mean = torch.linalg.solve(precision, (images @ self.weight.T / self.beta).T).T
-        return Posterior(mean, (-0.5 * precision.diagonal().log()).expand_as(mean))
-
-    def encode(self, images):
-        mean, log_std = self.best(images)
-        return Posterior(mean + self.shift * log_std.exp(), log_std + math.log(self.width))
-
-    def decode(self, latent):
-        return latent @ self.weight
-
-    def distortion(self, output, images):
-        return 0.5 * ((images - output).square() + math.log(2 * math.pi)).sum(-1)
-
-    def distortion_gradient(self, output, images, weight):
-        return weight * (output - images).detach()
-
-    def rate(self, posterior, z):
-        return PRIOR.rate(posterior)
-
-    def log_prior(self, z):
-        return PRIOR.log_density(z)
-
-    def terms(self, images, posterior):
-        """D and R of every example in closed form."""
-        spread = 0.5 * (2 * posterior.log_std).exp() @ self.weight.square().sum(1)
-        return self.distortion(posterior.mean @ self.weight, images) + spread, PRIOR.rate(posterior)
 
 
 def philox(seed=0):

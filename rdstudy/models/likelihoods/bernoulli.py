@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
+    import numpy as np
     from jaxtyping import Float
     from torch import Tensor
 
@@ -33,6 +34,13 @@ class Bernoulli:
     def mean_image(self, output: Float[Tensor, "*examples pixels"]) -> Float[Tensor, "*examples pixels"]:
         """The pixels' probabilities."""
         return output.sigmoid()
+
+    def sample(self, rng: np.random.Generator, output: Float[Tensor, "*examples pixels"]) -> Tensor:
+        """Pixels of 0 or 1, for which the likelihood is normalised."""
+        import torch
+
+        uniform = torch.from_numpy(rng.random(tuple(output.shape), dtype="float32")).to(output)
+        return (uniform < output.sigmoid()).to(output)
 
     def distortion_gradient(self, output: Tensor, images: Tensor, weight: Tensor) -> Tensor:
         """weight * (sigmoid(logits) - x), in place of the logits."""

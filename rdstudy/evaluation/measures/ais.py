@@ -1,0 +1,150 @@
+"""The negative log-likelihood and the rate-distortion curve of a decoder by annealed importance sampling."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field
+
+from rdstudy.evaluation.measure import Measure, Value
+from rdstudy.study.measures import MeasuredColumn, Scheduled
+from rdstudy.study.scalars import PositiveInt
+from rdstudy.study.schedule import Examples, When, examples_of
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from rdstudy.evaluation.population import EncodedPopulation
+
+FLOP_PER_PIXEL = 180.0
+"""Cost of one pixel of one draw: the operations of a matrix product that takes equally long (as of the NLL)."""
+PASSES_PER_GRADIENT = 1.25
+"""Passes through decoder and likelihood that take as long as a leapfrog step (measured at 3,072 pixels, 10 latents)."""
+ADAPTING_STEPS, PASSES_PER_SHAPE = 25, 60.0
+"""Of the adapting run: steps, and passes that take as long as the second derivatives of each."""
+POINTS = 33
+"""Of the curve in the table."""
+
+
+class AIS(Scheduled, Measure):
+    """NLL and rate-distortion curve by annealed importance sampling with Hamiltonian Monte Carlo, without an encoder.
+
+    The reference for the NLL: its error does not depend on the encoder, and so not on beta. It is measured for the
+    first examples of those of the NLL, and carried over to all by the -ELBO as the NLL is.
+    """
+
+    at: When = Field("never", description="Steps: never, final, all, a list or {log_spaced: N}.")
+    examples: Examples = Field(
+        32, description="Examples per population to sample, a random choice, the same for every cell; or all."
+    )
+    chains: PositiveInt = Field(16, ge=4, description="Chains per example; the bound falls as they grow.")
+    steps: PositiveInt = Field(500, description="Temperatures from prior to posterior; the bound falls as they grow.")
+    leapfrog_steps: PositiveInt = Field(2, description="Leapfrog steps of the transition at each temperature.")
+    to_beta: bool = Field(
+        False, description="Whether the curve goes on from t = 1 to 1 / beta, at which training aims; costs up to 4x."
+    )
+
+    effort: ClassVar[tuple[str, ...]] = ("ais_examples", "ais_steps", "ais_chains")
+    columns: ClassVar[tuple[MeasuredColumn, ...]] = (
+        MeasuredColumn(
+            "ais_nll_nats",
+            float,
+            "nats",
+            "-log p(x) by annealed importance sampling, without the encoder: an upper bound in expectation, falling "
+            "with ais_steps and ais_chains",
+            label="NLL by AIS",
+        ),
+        MeasuredColumn("ais_nll_se", float, "nats", "standard error of it over examples and draws"),
+        MeasuredColumn(
+            "ais_examples", int, "examples", "examples that were annealed; carried over to all by the -ELBO", exact=True
+        ),
+        MeasuredColumn("ais_chains", int, "chains", "chains per example", exact=True),
+        MeasuredColumn("ais_steps", int, "steps", "temperatures from prior to posterior", exact=True),
+        MeasuredColumn(
+            "ais_effective_chains",
+            float,
+            "chains",
+            "effective sample size of the chains' weights, harmonic mean over examples",
+        ),
+        MeasuredColumn(
+            "ais_acceptance", float, "", "mean probability that a transition of the chains is accepted; 0.8 is aimed at"
+        ),
+        MeasuredColumn(
+            "ais_curve_t",
+            list[float],
+            "",
+            "weights t of log p(x|z) at the points of the decoder's rate-distortion curve: 0 is the prior, 1 the "
+            "posterior, 1 / beta what training aims at",
+        ),
+        MeasuredColumn(
+            "ais_curve_rate_nats",
+            list[float],
+            "nats",
+            "R(t) = -log Z_t - t D(t) of p(z) p(x|z)^t, mean over the annealed examples: an upper bound in "
+            "expectation, given D(t)",
+        ),
+        MeasuredColumn("ais_curve_rate_se", list[float], "nats", "standard errors of R(t) over examples and draws"),
+        MeasuredColumn(
+            "ais_curve_distortion_nats",
+            list[float],
+            "nats",
+            "D(t) = E_t[-log p(x|z)] of the same, carried over to all examples by D; no encoder of this decoder has "
+            "less D + R / t",
+        ),
+        MeasuredColumn(
+            "ais_curve_distortion_se", list[float], "nats", "standard errors of D(t) over examples and draws"
+        ),
+    )
+
+    def compute(self, population: EncodedPopulation, rng: np.random.Generator) -> dict[str, Value]:
+        """The estimate of the first `examples` of the population, carried over to all N.
+
+        NLL = 1/N sum_N -ELBO_n + 1/m sum_m (NLL_n + ELBO_n), and D(t) likewise by D_n.
+        """
+        import torch
+
+        from rdstudy.evaluation.ais import annealed_importance_sampling
+        from rdstudy.evaluation.estimate import two_phase_error
+
+        images = torch.cat(list(population.batches(examples_of(self.examples, len(population)))))
+        found = annealed_importance_sampling(
+            population.model,
+            images,
+            generator=rng,
+            chains=self.chains,
+            steps=self.steps,
+            leapfrog_steps=self.leapfrog_steps,
+            largest=max(1.0, 1 / population.beta) if self.to_beta else 1.0,
+        )
+        n, m = len(population), len(images)
+        nll = torch.tensor(found.each, dtype=torch.float64)
+        known = population.distortion.cpu()
+        negative_elbo = known + population.rate.cpu()
+        above_elbo = nll - negative_elbo[:m]
+        curve = found.curve.thinned(POINTS)
+        above_d = curve.distortions - known[:m]
+        return {
+            "ais_nll_nats": (negative_elbo.mean() + above_elbo.mean()).item(),
+            "ais_nll_se": two_phase_error(nll, above_elbo, n),
+            "ais_examples": m,
+            "ais_chains": self.chains,
+            "ais_steps": self.steps,
+            "ais_effective_chains": found.effective_sample_size,
+            "ais_acceptance": found.acceptance,
+            "ais_curve_t": curve.t.tolist(),
+            "ais_curve_rate_nats": curve.rate.tolist(),
+            "ais_curve_rate_se": curve.rate_error_over_examples.tolist() if m > 1 else None,
+            "ais_curve_distortion_nats": (known.mean() + above_d.mean(1)).tolist(),
+            "ais_curve_distortion_se": [
+                error
+                for d, above in zip(curve.distortions, above_d, strict=True)
+                if (error := two_phase_error(d, above, n)) is not None
+            ]
+            or None,
+        }
+
+    def cost(self, n: int, decoder_flop: float, pixels: int) -> float:
+        """The gradients of all chains up to t = 1, and the adapting run."""
+        gradients = self.chains * self.leapfrog_steps * (self.steps + ADAPTING_STEPS)
+        passes = PASSES_PER_GRADIENT * gradients + ADAPTING_STEPS * PASSES_PER_SHAPE
+        return (decoder_flop + FLOP_PER_PIXEL * pixels) * examples_of(self.examples, n) * passes
