@@ -25,7 +25,9 @@ from rdstudy.analysis.replicates import SETTING, TEST, TRAIN, Replicates, averag
 from rdstudy.analysis.verdicts import BETTER, EQUIVALENT, MARGIN_NATS, WORSE
 
 ENCODER, DECODER = "encoder", "decoder"
+EXCESS = "encoder minus decoder"
 PARTS = (ENCODER, DECODER)
+ASKED = (*PARTS, EXCESS)
 
 CHANGED = {
     (True, True): "both",
@@ -109,13 +111,14 @@ def gap_changes(
 ) -> pd.DataFrame:
     """Whose part of the gap does beta change: a verdict on each part, from the reference to the smallest beta.
 
-    Holm's correction runs over all settings of a part.
+    The excess of the encoder's part over the decoder's says whose part changes more, also where neither is shown to
+    stay equal. Holm's correction runs over all settings of a part.
 
     Args:
         table, margin_nats, planned_seeds, reference_beta: as for `claims`.
 
     Returns:
-        Two rows per setting, `part` encoder and decoder: the setting's columns, `reference_beta beta`;
+        Three rows per setting, `part` encoder, decoder, encoder minus decoder: its columns, `reference_beta beta`;
         `difference_nats low_nats high_nats`, the part at the smaller beta minus that at the reference, positive where
         the part widens; `margin_nats verdict look looks seeds reason`, the verdict `worse` where it widens, `better`
         where it narrows; `changes`, of the setting: encoder, decoder, both or neither, or null while a part is open.
@@ -123,16 +126,16 @@ def gap_changes(
     settings = replicates(table)
     asked = [setting for setting in settings if np.isfinite(averaged(parts_of(setting).encoder)).any()]
     rows: list[dict[str, object]] = []
-    for part in PARTS:
+    for part in ASKED:
         questions = [_question(setting, part, margin_nats, reference_beta) for setting in asked]
         for row in judge(questions, planned_seeds):
             gained, low, high = (row.get(name, np.nan) for name in ("difference_nats", "low_nats", "high_nats"))
             rows.append({**row, "part": part, "difference_nats": -gained, "low_nats": -high, "high_nats": -low})
     columns = [name for name in COLUMNS if name not in (*SETTING, "criterion", "chosen_on")]
     frame = pd.DataFrame(rows, columns=[*SETTING, "part", *columns])
-    half = len(asked)
-    changes = [changed(a, b) for a, b in zip(frame["verdict"][:half], frame["verdict"][half:], strict=True)]
-    return frame.assign(changes=pd.Series([*changes, *changes], index=frame.index, dtype=object))
+    encoder, decoder = (frame.loc[frame["part"] == part, "verdict"] for part in PARTS)
+    changes = [changed(a, b) for a, b in zip(encoder, decoder, strict=True)]
+    return frame.assign(changes=pd.Series(changes * len(ASKED), index=frame.index, dtype=object))
 
 
 def changed(encoder: str, decoder: str) -> str | None:
@@ -145,7 +148,7 @@ def changed(encoder: str, decoder: str) -> str | None:
 
 def _question(setting: Replicates, part: str, margin: float, reference: float) -> Question:
     parts = parts_of(setting)
-    values = parts.encoder if part == ENCODER else parts.decoder
+    values = {ENCODER: parts.encoder, DECODER: parts.decoder, EXCESS: parts.encoder - parts.decoder}[part]
     there = np.flatnonzero(np.isfinite(averaged(values)).any(axis=0))
     if len(there) < 2:
         return Question(setting, part, margin, unasked="fewer than two betas were refitted on train and test")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rdstudy.analysis import CLAIMS, CRITERIA
 from rdstudy.analysis.claims import UNIDENTIFIED
-from rdstudy.analysis.gap_parts import PARTS
+from rdstudy.analysis.gap_parts import ASKED
 from rdstudy.report.analyses import Analyses
 from rdstudy.report.claim_sentences import by_criterion, capacity_sentence, claim_sentence, depths, summary_sentence
 from rdstudy.report.claim_tables import capacity_table, claim_table, gap_table, prior_table
@@ -49,7 +49,7 @@ def claim_articles(analyses: Analyses) -> list[Claim]:
         found += _claims(analyses)
     answered = gap_answer(analyses.gap_changes)
     if answered:
-        said = [answered, *(part_sentence(analyses.gap_changes, part) for part in PARTS)]
+        said = [answered, *(part_sentence(analyses.gap_changes, part) for part in ASKED)]
         said += [text for text in [unconverged_sentence(analyses)] if text]
         found.append(Claim(GAP_QUESTION, said, [gap_table(analyses)]))
     said = prior_sentences(analyses)

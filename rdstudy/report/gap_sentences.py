@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from rdstudy.analysis.gap_parts import CHANGED, DECODER, ENCODER, PARTS
+from rdstudy.analysis.gap_parts import ASKED, DECODER, ENCODER, EXCESS, PARTS
 from rdstudy.analysis.verdicts import BETTER, EQUIVALENT, NOT_MEASURABLE, OPEN, WORSE
 from rdstudy.report.analyses import Analyses
 from rdstudy.report.claim_sentences import nats
@@ -19,12 +19,6 @@ _VERDICTS = {
     OPEN: "is open",
     NOT_MEASURABLE: "is not measurable",
 }
-_CHANGES = {
-    ENCODER: "the encoder's generalization and not the decoder's",
-    DECODER: "the decoder's generalization and not the encoder's",
-    "both": "the encoder's and the decoder's generalization",
-    "neither": "neither the encoder's nor the decoder's generalization by more than the margin",
-}
 
 
 def gap_verdict(row: pd.Series) -> str:
@@ -37,7 +31,7 @@ def part_sentence(changes: pd.DataFrame, part: str) -> str:
 
     Args:
         changes: what `rdstudy.analysis.gap_changes` returns.
-        part: `encoder` or `decoder`.
+        part: `encoder`, `decoder`, or `encoder minus decoder`.
     """
     rows = changes[changes["part"] == part]
     counts = [
@@ -46,7 +40,8 @@ def part_sentence(changes: pd.DataFrame, part: str) -> str:
         if (n := int((rows["verdict"] == verdict).sum()))
     ]
     settings = f"{len(rows)} setting{'' if len(rows) == 1 else 's'}"
-    text = f"{_from_to(rows)}, the {part}'s part {joined(counts)} of {settings}"
+    whose = "the encoder's part less the decoder's" if part == EXCESS else f"the {part}'s part"
+    text = f"{_from_to(rows)}, {whose} {joined(counts)} of {settings}"
     known = rows.dropna(subset=["difference_nats"]).sort_values("difference_nats", kind="stable")
     if len(known):
         ends = [known.iloc[0]] if len(known) == 1 else [known.iloc[0], known.iloc[-1]]
@@ -55,17 +50,31 @@ def part_sentence(changes: pd.DataFrame, part: str) -> str:
 
 
 def gap_answer(changes: pd.DataFrame) -> str:
-    """In how many settings beta changes whose generalization; empty where nothing was refitted."""
-    rows = changes[changes["part"] == PARTS[0]]
-    if rows.empty:
+    """In how many settings lowering beta changes each part, and which changes more; empty where nothing was refitted.
+
+    Args:
+        changes: what `rdstudy.analysis.gap_changes` returns.
+    """
+    by_part = {part: changes[changes["part"] == part] for part in ASKED}
+    n = len(by_part[ENCODER])
+    if not n:
         return ""
-    counts = [f"{_CHANGES[name]} in {n}" for name in CHANGED.values() if (n := int((rows["changes"] == name).sum()))]
-    undecided = int(rows["changes"].isna().sum())
-    settings = f"{len(rows)} setting{'' if len(rows) == 1 else 's'}"
-    if not counts:
-        return f"Whose generalization lowering beta changes, the encoder's or the decoder's, is open in all {settings}."
-    text = f"Lowering beta changes {joined(counts)} of {settings}"
-    return f"{text}; whose is open in {undecided}." if undecided else f"{text}."
+    said = [f"the {part}'s in {_changed(by_part[part])}" for part in PARTS]
+    settings = f"{n} setting{'' if n == 1 else 's'}"
+    more, less = (int((by_part[EXCESS]["verdict"] == verdict).sum()) for verdict in (WORSE, BETTER))
+    excess = [f"the {part}'s widens by more in {k}" for part, k in ((ENCODER, more), (DECODER, less)) if k]
+    text = f"Lowering beta changes the generalization gap in its two parts: {' and '.join(said)} of {settings}"
+    return f"{text}; {' and '.join(excess)}." if excess else f"{text}."
+
+
+def _changed(rows: pd.DataFrame) -> str:
+    """ "5 (equal within 2 nats in 1, open in 2)"."""
+    counts = rows["verdict"].value_counts()
+    shown = int(counts.get(WORSE, 0) + counts.get(BETTER, 0))
+    margin = rows["margin_nats"].iloc[0]
+    words = ((EQUIVALENT, f"equal within {margin:g} nats"), (OPEN, "open"), (NOT_MEASURABLE, "not measurable"))
+    others = [f"{text} in {k}" for verdict, text in words if (k := int(counts.get(verdict, 0)))]
+    return f"{shown} ({', '.join(others)})" if others else f"{shown}"
 
 
 def unconverged_sentence(analyses: Analyses) -> str:

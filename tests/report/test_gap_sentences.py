@@ -16,13 +16,6 @@ from tests.analysis.synthetic import Planted, study_table
 from tests.analysis.test_gap_parts import BETAS, refitted
 from tests.report.test_sentences import NUMBER, number
 
-WORDS = {
-    "encoder": "the encoder's generalization and not the decoder's",
-    "decoder": "the decoder's generalization and not the encoder's",
-    "both": "the encoder's and the decoder's generalization",
-    "neither": "neither the encoder's nor the decoder's generalization by more than the margin",
-}
-
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 4), st.integers(1, 3), st.floats(-1, 1.3))
@@ -31,21 +24,23 @@ def test_the_answer_counts_every_setting_once_and_the_sizes_are_those_of_the_tab
     made = study_table([Planted(width=64 * (k + 1)) for k in range(number_)], betas=BETAS, seeds=seeds)
     encoder, decoder = (dict(zip(BETAS, generator.normal(0, 6, len(BETAS)), strict=True)) for _ in range(2))
     changes = gap_changes(refitted(made, encoder, decoder, noise=10**noise, generator=generator))
-    of_settings = changes[changes["part"] == "encoder"]["changes"]
     text = gap_answer(changes)
-    counted = {name: re.search(rf"{words} in (\d+)", text) for name, words in WORDS.items()}
-    for name, said in counted.items():
-        assert (int(said[1]) if said else 0) == (of_settings == name).sum(), text
-    undecided = re.search(r"whose is open in (\d+)", text)
-    expected = int(of_settings.isna().sum())
-    if "is open in all" in text:
-        assert expected == number_
-    else:
-        assert (int(undecided[1]) if undecided else 0) == expected
-    assert f"{number_} setting{'' if number_ == 1 else 's'}" in text
+    assert text.count(f"of {number_} setting{'' if number_ == 1 else 's'}") == 1
+    for part in ("encoder", "decoder"):
+        counts = changes.loc[changes["part"] == part, "verdict"].value_counts()
+        said = re.search(rf"the {part}'s in (\d+)(?: \((.*?)\))?", text)
+        assert said is not None, text
+        assert int(said[1]) == counts.get("worse", 0) + counts.get("better", 0)
+        for verdict, words in (("equivalent", "equal within 2 nats"), ("open", "open")):
+            there = re.search(rf"{words} in (\d+)", said[2] or "")
+            assert (int(there[1]) if there else 0) == counts.get(verdict, 0)
+    excess = changes.loc[changes["part"] == "encoder minus decoder", "verdict"]
+    for part, verdict in (("encoder", "worse"), ("decoder", "better")):
+        more = re.search(rf"the {part}'s widens by more in (\d+)", text)
+        assert (int(more[1]) if more else 0) == (excess == verdict).sum()
 
-    for part, rows in changes.groupby("part"):
-        text = part_sentence(changes, str(part))
+    for name, rows in changes.groupby("part"):
+        text = part_sentence(changes, str(name))
         sizes = re.search(rf": \+?{NUMBER}(?: to \+?{NUMBER})? nats\.$", text)
         assert sizes is not None, text
         known = rows["difference_nats"]
@@ -60,7 +55,8 @@ def test_the_page_asks_whose_generalization_where_there_are_refits_and_only_ther
     table = refitted(made, {1.0: 1.0, 0.1: 5.0, 0.001: 30.0}, dict.fromkeys(BETAS, 2.0))
     with_refits, without = Analyses.of(table), Analyses.of(made)
     said = gap_answer(with_refits.gap_changes)
-    assert "the encoder's generalization and not the decoder's in 1 of 1 setting" in said
+    assert "the encoder's in 1 and the decoder's in 0 (equal within 2 nats in 1) of 1 setting" in said
+    assert "the encoder's widens by more in 1" in said
     assert any(said in line for line in answer(with_refits))
     assert not any("encoder" in line for line in answer(without))
     assert GAP_QUESTION in [claim.statement for claim in claim_articles(with_refits)]
