@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.ais_convergence RESULTS [--steps 250 500 1000] [--examples 8] [--set dataset.root=DIR]
 
-One line for each finished cell of seed 0: the NLL of a few test images by every number of steps with its error over draws,
-the gap of bidirectional Monte Carlo on as many simulated images, and seconds of one core.
+One line for each finished cell of seed 0: the NLL of a few test images by each number of steps, with its error over
+draws, the gap of bidirectional Monte Carlo on as many simulated images, and seconds of one core.
 """
 
 from __future__ import annotations

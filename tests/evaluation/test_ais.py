@@ -194,7 +194,9 @@ def test_the_measure_carries_a_subsample_over_to_all_by_the_elbo_and_is_below_im
     with torch.no_grad():
         population = encode_population(vae(), images, indices, philox(), beta=0.3)
         few, many = (
-            SimpleNamespace(**AIS(at="final", examples=n, chains=8, steps=20, to_beta=True).compute(population, philox(1)))
+            SimpleNamespace(
+                **AIS(at="final", examples=n, chains=8, steps=20, to_beta=True).compute(population, philox(1))
+            )
             for n in (20, "all")
         )
         nll = NLL(examples="all", importance_samples=256).compute(population, philox(2))
