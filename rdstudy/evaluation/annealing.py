@@ -145,8 +145,7 @@ def _curvatures(target: Target, state: State) -> tuple[Tensor, Tensor]:
     shapes = [local_shape(target.model, *block) for block in blocks]
 
     def mean(curvatures: list[Tensor]) -> Tensor:
-        averaged: Tensor = torch.cat(curvatures).double().unflatten(0, (-1, few)).mean(1)
-        return averaged
+        return torch.cat(curvatures).double().view(-1, few, *curvatures[0].shape[1:]).mean(1)
 
     return mean([each.distortion.curvature for each in shapes]), mean([each.surprise.curvature for each in shapes])
 
