@@ -121,12 +121,12 @@ def remeasure(
     console.print(f"next: rdstudy report {results}", soft_wrap=True)
 
 
-def _evaluation(study: Study, given: Mapping[str, Examples | str]) -> Evaluation:
+def _evaluation(study: Study, given: Mapping[str, str | int]) -> Evaluation:
     from pydantic import ValidationError
 
     from rdstudy.execution.remeasure import changed_evaluation
 
-    changes: dict[str, dict[str, Examples | str]] = {}
+    changes: dict[str, dict[str, str | int]] = {}
     if given.keys() & {"--nll-draws", "--nll-examples"}:
         given = {"--nll-proposal": "adaptive", **given}  # a folder of an earlier version records the encoder
     for option, value in given.items():

@@ -21,14 +21,13 @@ from rdstudy.storage.weights import model_path
 from rdstudy.study import Cell, Evaluation, Study
 from rdstudy.study.data import check_sizes, load_data
 from rdstudy.study.measures import Scheduled
-from rdstudy.study.schedule import Examples
 from rdstudy.training.packs import Pack, images_key
 
 CELLS_PER_PACK = 8
 """Cells that a worker is given at a time."""
 
 
-def changed_evaluation(study: Study, changes: Mapping[str, Mapping[str, Examples | str]]) -> Evaluation:
+def changed_evaluation(study: Study, changes: Mapping[str, Mapping[str, str | int]]) -> Evaluation:
     """What to measure at the final step: only the measures that are changed; if none is, all that the study measures.
 
     Args:

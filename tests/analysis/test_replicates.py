@@ -36,6 +36,17 @@ def test_each_quantity_comes_from_the_row_with_the_most_draws_for_it():
         np.testing.assert_allclose(finals["mi_nats"], before["mi_nats"])
 
 
+def test_an_nll_by_draws_from_the_encoder_is_left_out_where_others_of_its_setting_are_by_a_fitted_proposal():
+    """At small beta it is tens of nats higher, whatever the model."""
+    table = study_table([Planted()], betas=BETAS, seeds=2)
+    everywhere = final_measurements(table)["nll_nats"]
+    assert everywhere.notna().all()
+    table["nll_components"] = np.where(table["beta"] == 0.1, 3, np.nan)
+    finals = final_measurements(table)
+    assert (finals["nll_nats"].notna() == (finals["beta"] == 0.1)).all()
+    assert finals["distortion_nats"].notna().all()
+
+
 def test_while_only_some_cells_of_a_curve_are_measured_better_all_are_compared_alike():
     """An NLL falls with its draws: a curve of which half has more draws would fall there for no other reason."""
     table = study_table([Planted()], betas=BETAS, seeds=2)

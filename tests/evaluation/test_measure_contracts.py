@@ -14,6 +14,7 @@ from rdstudy.storage.schema import COLUMNS
 from rdstudy.study import Evaluation
 from rdstudy.study.evaluation_section import evaluation_section
 from rdstudy.study.measures import Scheduled, measure_classes, measured_columns
+from rdstudy.study.renamed_keys import translate
 from rdstudy.study.seeding import generator
 from rdstudy.training.trainer import PackTrainer
 
@@ -143,6 +144,15 @@ def test_the_table_has_the_columns_of_the_measures_in_their_order():
 
 def test_a_later_measure_at_its_defaults_leaves_the_evaluations_id_alone():
     assert set(Evaluation().identity) == {"distortion_draws", "information", "likelihood"}
+
+
+def test_draws_from_the_encoder_have_the_evaluations_id_of_versions_that_knew_no_other_proposal():
+    before = {"at": "final", "importance_samples": 64, "examples": 100}
+    record = translate({"evaluation": {"likelihood": before}})["evaluation"]
+    assert record["nll"] == {**before, "proposal": "encoder"}
+    assert Evaluation.model_validate(record).identity["likelihood"] == before
+    assert Evaluation.model_validate(record).evaluation_id == "4080c128"
+    assert Evaluation.model_validate({"nll": before}).identity["likelihood"] == {**before, "proposal": "adaptive"}
 
 
 def test_a_later_measures_settings_are_part_of_the_evaluations_id_where_they_are_given():

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 FLOP_PER_PIXEL = 180.0
 """Cost of one pixel of one draw: the operations of a matrix product that takes equally long (measured)."""
-PASSES_OF_FIT = 560.0
+PASSES_OF_FIT = 640.0
 """Passes through the decoder per example that take as long as the fit of an adaptive proposal (measured)."""
 LEAST_TO_REGRESS = 20
 """Examples that a regression on two values needs, so that its own bias is small beside the error."""
