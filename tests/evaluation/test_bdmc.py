@@ -70,9 +70,9 @@ def test_images_drawn_from_a_likelihood_have_its_mean():
     assert ((images.mean(0) - Bernoulli().mean_image(logits)).abs() <= 4 * spread).all()
 
 
-def test_a_likelihood_without_draws_simulates_nothing():
+def test_a_likelihood_without_draws_simulates_nothing(monkeypatch):
     shape = ModelShape(15, 1, 9, 1)
     model = VAE(shape, initial_parameters(shape, "a", torch.float32))
-    model._likelihood = object()  # type: ignore[assignment]
+    monkeypatch.setattr(model, "_likelihood", object())
     with pytest.raises(ValueError, match="has no method `sample`"):
         bidirectional_monte_carlo(model, torch.empty(2, 15), generator=philox())

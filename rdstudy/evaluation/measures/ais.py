@@ -29,8 +29,8 @@ POINTS = 33
 class AIS(Scheduled, Measure):
     """NLL and rate-distortion curve by annealed importance sampling with Hamiltonian Monte Carlo, without an encoder.
 
-    The reference for the NLL: its error does not depend on the encoder, and so not on beta. It is measured for the
-    first examples of those of the NLL, and carried over to all by the -ELBO as the NLL is.
+    The reference for the NLL, because the encoder's error does not enter. It is measured for the first examples of
+    those of the NLL, and carried over to all by the -ELBO as the NLL is.
     """
 
     at: When = Field("never", description="Steps: never, final, all, a list or {log_spaced: N}.")
