@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from rdstudy.storage.paths import StoragePath, default_results, storage_path
-from rdstudy.study import Study, load_study, located, parse_study
+from rdstudy.study import Study, load_study, located, study_from
 
 if TYPE_CHECKING:
     from rdstudy.execution.plan import StudyPlan
@@ -152,7 +152,7 @@ def _study(study: StudyLike, settings: Sequence[str]) -> Study:
         if not settings:
             return study
         study = study.model_dump(mode="json")
-    return parse_study(json.dumps(dict(study)), overrides=settings)
+    return study_from(json.loads(json.dumps(dict(study))), overrides=settings)
 
 
 def _results(study: Study, results: str | StoragePath | None) -> StoragePath:
