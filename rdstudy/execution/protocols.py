@@ -93,6 +93,9 @@ class Listener(Protocol):
 class RunListener:
     """Receives what happens during a run. Every method does nothing; override those of interest."""
 
+    def on_data(self, notes: Sequence[str]) -> None:
+        """The user's own images were read: what they are, and what to know of them."""
+
     def on_begin(self, status: StudyStatus) -> None:
         """The results folder is open; `status` says what is to be trained."""
 

@@ -8,16 +8,18 @@ reads the table once, and keeps track of what it commits.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rdstudy.execution import machine
 from rdstudy.execution.budget import Budget
 from rdstudy.execution.device import pick_device
 from rdstudy.execution.executors import Backend, open_backend
 from rdstudy.execution.packing import packs_of
 from rdstudy.execution.protocols import RunContext, RunListener
 from rdstudy.execution.provenance import git_commit
-from rdstudy.execution.results_folder import TableWriter, open_results
+from rdstudy.execution.results_folder import TableWriter, check_data, is_recorded, open_results
 from rdstudy.execution.status import StudyStatus, status_from
 from rdstudy.storage.cell_states import read_cell_states
 from rdstudy.storage.paths import StoragePath
@@ -93,17 +95,26 @@ def run_study(
     """
     states = read_cell_states(results / "measurements")
     status = status_from(study, results, states, _search(study, results, record=False))
-    if not status.missing:
-        return RunResult(study, results, status, trained=0)
     data = load_data(study)
     check_sizes(study, data)
+    listener = listener or RunListener()
+    listener.on_data(data.notes)
+    if not status.missing:
+        check_data(results, study, data.fingerprints, states)
+        if not is_recorded(results, study, data.fingerprints):
+            with open_results(study, results, data.fingerprints, states=states):
+                _search(study, results, record=True)
+        return RunResult(study, results, status, trained=0)
+    if not address and not os.environ.get("RAY_ADDRESS"):
+        machine.check_fits(study, machine.gpu_count())
     # On Ray each worker picks the device of its own machine, and this one may have none.
     device = pick_device("cpu" if ray else study.resources.device)
     context = RunContext(study, data, results, device, git_commit())
     with open_results(study, results, data.fingerprints, states=states) as table:
+        listener.on_data(table.set_aside)
         search = _search(study, results, record=True)
         status = status_from(study, results, table.states, search)
-        n_before, listener = len(status.finished), listener or RunListener()
+        n_before = len(status.finished)
         listener.on_begin(status)
         with open_backend(context, ray=ray, address=address, data_bytes=data.n_bytes) as backend:
             writer = TableWriter(study, results, table, listener, cells=study.cells if search is None else search.cells)
