@@ -151,7 +151,10 @@ def _study(study: StudyLike, settings: Sequence[str]) -> Study:
     if isinstance(study, Study):
         if not settings:
             return study
-        study = study.model_dump(mode="json")
+        dumped = study.model_dump(mode="json")
+        if study.search is not None:
+            dumped["search"]["storage"] = study.search.storage  # which records show without its password
+        study = dumped
     return study_from(json.loads(json.dumps(dict(study))), overrides=settings)
 
 
