@@ -32,7 +32,7 @@ class TerminalListener(RunListener):
         """Whether training started."""
         return self.display is not None
 
-    def on_data(self, notes: Sequence[str]) -> None:
+    def on_notes(self, notes: Sequence[str]) -> None:
         print_notes(self.console, notes)
 
     def on_begin(self, status: StudyStatus) -> None:

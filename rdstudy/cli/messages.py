@@ -32,9 +32,9 @@ def print_status(console: Console, study: Study, folder: StoragePath, now: Study
 
 
 def print_notes(console: Console, notes: Sequence[str]) -> None:
-    """Say what the user's own images are, and what looks wrong with them."""
+    """Say what to know of the data and of the results folder."""
     for note in notes:
-        console.print(f"data: {note}", soft_wrap=True)
+        console.print(note, soft_wrap=True)
 
 
 def print_active_run(console: Console, holder: Mapping[str, object] | None, now: StudyStatus) -> None:

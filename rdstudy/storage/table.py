@@ -158,7 +158,7 @@ class Table:
         """Move a file that is no part of the table out of the way, into the folder `set-aside`."""
         place = self.folder.parent / "set-aside" / staged.name
         reason = (why.strip() or "it is damaged").splitlines()[0][:160]
-        self.set_aside.append(f"{staged}: not a finished pack ({reason}): moved to {place}")
+        self.set_aside.append(f"set aside: {staged}: not a finished pack ({reason}): moved to {place}")
         if in_bucket(staged) or in_bucket(place):
             atomic_move(staged, place)
             return

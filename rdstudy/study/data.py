@@ -42,7 +42,7 @@ class StudyData:
     def notes(self) -> list[str]:
         """Of the user's own images: their number and size, and what to know of them; else nothing."""
         dataset = next(iter(self.datasets.values()))
-        return [str(dataset), *dataset.notes] if dataset.name == "images" else []
+        return [f"data: {note}" for note in (str(dataset), *dataset.notes)] if dataset.name == "images" else []
 
     @property
     def n_bytes(self) -> int:

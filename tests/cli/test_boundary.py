@@ -43,7 +43,7 @@ def test_no_control_character_reaches_the_terminal(capsys):
     assert "\x1b" not in out
     assert "\x07" not in out
     assert "\x9b" not in out
-    assert "a\\x1b]0;x\\x07" in out
+    assert out.startswith("a\\x1b]0;x")
 
 
 @pytest.mark.parametrize("value", ["0", "²", "-1", "x", "9" * 50])
@@ -77,6 +77,7 @@ def test_a_closed_standard_output_is_no_error(monkeypatch):
     monkeypatch.setattr(sys, "stdout", None)
     mend_environment()
     print("something")
+    sys.stdout.close()
 
 
 @pytest.mark.parametrize("results", ["", " ", "a\0b", "s3:/bucket/x", "n" * 300, "~nobody-of-this-name/x"])

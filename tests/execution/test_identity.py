@@ -12,7 +12,7 @@ from tests.command import contents, refused
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory) -> Path:
+def made(tmp_path_factory):
     """Four cells of 20 steps, with their weights."""
     place = tmp_path_factory.mktemp("made")
     pixels = np.random.default_rng(7).integers(0, 256, (50, 3, 5), dtype=np.uint8)
@@ -30,7 +30,7 @@ def made(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def place(made, tmp_path) -> Path:
+def place(made, tmp_path):
     """A copy of the finished folder, its study and its images."""
     shutil.copytree(made, tmp_path / "copy")
     study = tmp_path / "copy" / "tiny.yaml"
@@ -103,7 +103,7 @@ def test_parts_removed_under_a_run_are_not_counted_as_finished(place, monkeypatc
 
     def removing(self: Table, staged: Path) -> list[str]:
         finished = whole(self, staged)
-        shutil.rmtree(self.folder)
+        shutil.rmtree(str(self.folder))
         return finished
 
     monkeypatch.setattr(Table, "commit", removing)
