@@ -21,7 +21,7 @@ MAX_BYTES = 256 * 1024
 """Size of a file; the longest study that comes with rdstudy has 3 kB."""
 MAX_DEPTH = 32
 """Mappings and lists within each other; a study needs 4."""
-MAX_NODES = 50_000
+MAX_NODES = 20_000
 """Values in a file, those of an alias counted each time that it is used."""
 MAX_DIGITS = 100
 """Digits of a whole number."""
