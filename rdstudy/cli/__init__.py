@@ -16,9 +16,10 @@ import typer
 from rich.text import Text
 
 import rdstudy
+from rdstudy.cli.boundary import close_output, flushed, mend_environment, message_of
 from rdstudy.cli.cells import ls, show
 from rdstudy.cli.clusters import doctor, submit
-from rdstudy.cli.exit_codes import INTERRUPTED, INVALID_INPUT
+from rdstudy.cli.exit_codes import BROKEN_PIPE, INTERRUPTED, INVALID_INPUT
 from rdstudy.cli.export import export
 from rdstudy.cli.init import columns, data, examples_copy, examples_list, init, schema
 from rdstudy.cli.plan import plan
@@ -29,7 +30,6 @@ from rdstudy.cli.run import run
 from rdstudy.cli.status import status
 from rdstudy.cli.terminal import console_for
 from rdstudy.cli.verify import verify
-from rdstudy.errors import UserError
 
 app = typer.Typer(
     help="Rate-distortion studies of variational autoencoders: plan, run, report.",
@@ -89,6 +89,7 @@ def main(arguments: list[str] | None = None) -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C ends the process at once
         raise KeyboardInterrupt
 
+    mend_environment()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # for characters that the terminal lacks
@@ -97,16 +98,22 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         refuse_old_names(arguments)
         app(args=arguments, prog_name="rdstudy")
+    except SystemExit as end:
+        sys.exit(flushed(end.code))
     except BaseException as error:
         # A library that is interrupted may raise an exception of its own in place of KeyboardInterrupt.
         if interrupted:
             again = shlex.join(["rdstudy", *arguments])
-            kept = "finished cells are in the table, unfinished packs in their last checkpoint"
+            kept = "finished cells are in the table, and unfinished packs resume from their last checkpoint, if any"
             stderr.print(f"rdstudy: interrupted; {kept}. Resume with: {again}", soft_wrap=True)
             sys.exit(INTERRUPTED)
-        if not isinstance(error, UserError):
+        if isinstance(error, BrokenPipeError):
+            close_output()
+            sys.exit(BROKEN_PIPE)
+        said = message_of(error)
+        if said is None:
             raise
-        stderr.print(Text(f"rdstudy: {error}", style="red"), soft_wrap=True)
+        stderr.print(Text(f"rdstudy: {said}", style="red"), soft_wrap=True)
         sys.exit(INVALID_INPUT)
     finally:
         for number, handler in before.items():

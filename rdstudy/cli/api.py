@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from rdstudy.storage.paths import StoragePath, default_results, storage_path
-from rdstudy.study import Study, load_study, located, parse_study
+from rdstudy.study import Study, load_study, located, study_from
 
 if TYPE_CHECKING:
     from rdstudy.execution.plan import StudyPlan
@@ -151,8 +151,11 @@ def _study(study: StudyLike, settings: Sequence[str]) -> Study:
     if isinstance(study, Study):
         if not settings:
             return study
-        study = study.model_dump(mode="json")
-    return parse_study(json.dumps(dict(study)), overrides=settings)
+        dumped = study.model_dump(mode="json")
+        if study.search is not None:
+            dumped["search"]["storage"] = study.search.storage  # which records show without its password
+        study = dumped
+    return study_from(json.loads(json.dumps(dict(study))), overrides=settings)
 
 
 def _results(study: Study, results: str | StoragePath | None) -> StoragePath:

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from rdstudy.cli.completion import cell_ids
 from rdstudy.cli.json_output import as_json, print_document
+from rdstudy.cli.messages import quoted
 from rdstudy.cli.options import ResultsPlace
 from rdstudy.cli.terminal import Rows, console_for, sparkline, speaks_unicode
 from rdstudy.errors import UserError
@@ -86,7 +87,7 @@ def ls(
         console.print(f"and {len(chosen) - len(shown)} more: --all", soft_wrap=True)
     if len(shown):
         console.print("distortion D and rate R in nats per example, at the last step", soft_wrap=True)
-        console.print(f"next: rdstudy show {results} {shown['cell_id'].iloc[0]}", soft_wrap=True)
+        console.print(f"next: rdstudy show {quoted(results)} {shown['cell_id'].iloc[0]}", soft_wrap=True)
 
 
 def show(
@@ -141,7 +142,7 @@ def show(
     if png is not None:
         console.print(f"{png}: reconstructions and samples", soft_wrap=True)
     elif record.sheet is not None:
-        console.print(f"next: rdstudy show {results} {record.cell_id} --png cell.png", soft_wrap=True)
+        console.print(f"next: rdstudy show {quoted(results)} {record.cell_id} --png cell.png", soft_wrap=True)
 
 
 def _print_curves(console: Console, curves: pd.DataFrame) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from rdstudy.cli.live import RemeasureDisplay, RunDisplay
-from rdstudy.cli.messages import print_status
+from rdstudy.cli.messages import print_notes, print_status
 from rdstudy.execution.protocols import PackProgress, RunListener
 from rdstudy.study import Study
 from rdstudy.training.packs import Pack
@@ -31,6 +31,9 @@ class TerminalListener(RunListener):
     def started(self) -> bool:
         """Whether training started."""
         return self.display is not None
+
+    def on_notes(self, notes: Sequence[str]) -> None:
+        print_notes(self.console, notes)
 
     def on_begin(self, status: StudyStatus) -> None:
         print_status(self.console, self.study, self.folder, status)

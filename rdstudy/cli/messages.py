@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
     from rdstudy.study import Study
 
 
+def quoted(path: object) -> str:
+    """A path as one word of a shell command."""
+    return shlex.quote(str(path))
+
+
 def print_status(console: Console, study: Study, folder: StoragePath, now: StudyStatus) -> None:
     console.print(f"{study.name}: {now} ({folder})", soft_wrap=True)
     if now.others and now.search is None:
@@ -23,6 +29,12 @@ def print_status(console: Console, study: Study, folder: StoragePath, now: Study
             f"the folder also holds {now.others} finished cells with other settings (another study, or another --set)",
             soft_wrap=True,
         )
+
+
+def print_notes(console: Console, notes: Sequence[str]) -> None:
+    """Say what to know of the data and of the results folder."""
+    for note in notes:
+        console.print(note, soft_wrap=True)
 
 
 def print_active_run(console: Console, holder: Mapping[str, object] | None, now: StudyStatus) -> None:
@@ -58,5 +70,8 @@ def print_failures(console: Console, now: StudyStatus) -> None:
 
 
 def print_next(console: Console, folder: StoragePath) -> None:
-    console.print(f"next: rdstudy report {folder}", soft_wrap=True)
-    console.print(f"      python -c \"import rdstudy; print(rdstudy.load_measurements('{folder}'))\"", soft_wrap=True)
+    code = f"import rdstudy; print(rdstudy.load_measurements({str(folder)!r}))"
+    plain = not set(str(folder)) & set("\"'$`\\!")
+    command = f'"{code}"' if plain else shlex.quote(code)
+    console.print(f"next: rdstudy report {quoted(folder)}", soft_wrap=True)
+    console.print(f"      python -c {command}", soft_wrap=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rdstudy.cli.completion import results_folders
+from rdstudy.errors import UserError
 
 if TYPE_CHECKING:
     from rdstudy.storage.paths import StoragePath
@@ -16,7 +17,10 @@ if TYPE_CHECKING:
 def place(text: str) -> StoragePath:
     from rdstudy.storage.paths import storage_path
 
-    return storage_path(text)
+    try:
+        return storage_path(text)
+    except UserError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study file (YAML).", show_default=False)]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from rich.console import Console
 
 from rdstudy.cli.json_output import STATUS_FIELDS, as_json, print_document, status_document
-from rdstudy.cli.messages import print_status
+from rdstudy.cli.messages import print_notes, print_status
 from rdstudy.cli.options import AllowPlugins, ResultsOption, Settings, StudyFile
 from rdstudy.cli.terminal import console_for
 
@@ -47,6 +47,7 @@ def plan(
         print_document(_document(planned))
         return
     console = console_for()
+    print_notes(console, planned.notes)
     print_status(console, study, planned.results, planned.status)
     if planned.estimate is None:
         console.print("nothing to train")

@@ -9,7 +9,7 @@ import typer
 
 from rdstudy.cli.exit_codes import FAILED
 from rdstudy.cli.json_output import as_json, print_document
-from rdstudy.cli.messages import print_stopped
+from rdstudy.cli.messages import print_stopped, quoted
 from rdstudy.cli.options import Address, AllowPlugins, ResultsPlace, Settings, UseRay
 from rdstudy.cli.terminal import console_for
 from rdstudy.errors import UserError
@@ -118,7 +118,7 @@ def remeasure(
         _print_json(result)
     if not result.complete:
         raise typer.Exit(FAILED)
-    console.print(f"next: rdstudy report {results}", soft_wrap=True)
+    console.print(f"next: rdstudy report {quoted(results)}", soft_wrap=True)
 
 
 def _evaluation(study: Study, given: Mapping[str, str | int]) -> Evaluation:
@@ -147,8 +147,8 @@ def _examples(option: str, text: str | None) -> Examples | None:
         return None
     if text == "all":
         return "all"
-    if not text.isdigit() or int(text) < 1:
-        raise UserError(f"{option}: expected a number of examples, 1 or more, or all; found {text!r}")
+    if not (text.isascii() and text.isdigit()) or len(text) > 18 or int(text) < 1:
+        raise UserError(f"{option}: expected a number of examples, 1 or more, or all; found {text[:40]!r}")
     return int(text)
 
 

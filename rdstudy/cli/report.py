@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from rdstudy.cli.json_output import as_json, print_document
+from rdstudy.cli.messages import quoted
 from rdstudy.cli.options import ResultsPlace
 from rdstudy.cli.terminal import console_for
 
@@ -61,7 +62,7 @@ def report(
         console.print(f"{paths[0]}: the page", soft_wrap=True)
         n_figures = sum(path.suffix == ".png" for path in paths)
         console.print(f"{folder / 'figures'}: {n_figures} figures, as PNG, SVG and PDF", soft_wrap=True)
-        console.print(f"next: rdstudy report {results} --open", soft_wrap=True)
-        console.print(f"      rdstudy remeasure {results} --nll-examples 256", soft_wrap=True)
+        console.print(f"next: rdstudy report {quoted(results)} --open", soft_wrap=True)
+        console.print(f"      rdstudy remeasure {quoted(results)} --nll-examples 256", soft_wrap=True)
     if open_page:
         webbrowser.open(paths[0].resolve().as_uri())

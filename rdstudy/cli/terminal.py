@@ -6,12 +6,15 @@ import math
 import os
 import sys
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from rich.console import Console, ConsoleOptions
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.measure import Measurement
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
+
+from rdstudy.cli.boundary import printable
 
 BLOCKS, ASCII_BLOCKS = "▁▂▃▄▅▆▇█", "_.-~=+*#"
 _KEPT = "\N{NO-BREAK SPACE}"
@@ -19,11 +22,21 @@ UNLIMITED = 10_000
 """Width in columns where no terminal limits it."""
 
 
+class _PlainTextConsole(Console):
+    """A console that writes control characters of what it prints as escapes, so that none reaches the terminal."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(printable(segment.text), segment.style)
+
+
 def console_for(*, stderr: bool = False) -> Console:
     """A console on standard output or error. In a file or a pipe, lines are not wrapped."""
     stream = sys.stderr if stderr else sys.stdout
     limited = stream.isatty() or os.environ.get("COLUMNS", "").isdigit()
-    return Console(stderr=stderr, highlight=False, markup=False, emoji=False, width=None if limited else UNLIMITED)
+    return _PlainTextConsole(
+        stderr=stderr, highlight=False, markup=False, emoji=False, width=None if limited else UNLIMITED
+    )
 
 
 def speaks_unicode(console: Console) -> bool:

@@ -15,7 +15,7 @@ from rdstudy.cli.terminal import console_for
 def verify(
     results: ResultsPlace,
     cells: Annotated[int, typer.Option(help="Number of finished cells to train again.")] = 5,
-    seed: Annotated[int, typer.Option(help="Seed of the random choice of cells.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the random choice of cells.")] = 0,
     settings: Settings = None,
     allow_plugins: AllowPlugins = False,
     json_wanted: Annotated[

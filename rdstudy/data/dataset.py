@@ -8,10 +8,14 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float64, Int64, UInt8
+
+FINGERPRINT_DIGITS = 16
+"""Digits of a fingerprint in the table."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +35,20 @@ class Dataset:
     """Number of leading examples in the standard training set; the others are the standard test set."""
     fingerprint: str
     """SHA-256 of shape, images, labels, factors and `standard_train`, in hexadecimal."""
+    notes: tuple[str, ...] = ()
+    """What was changed in reading the images, and what looks wrong with them."""
+
+    @property
+    def short_fingerprint(self) -> str:
+        """The first 16 digits of the fingerprint, as in the table's column `data_fingerprint`."""
+        return self.fingerprint[:FINGERPRINT_DIGITS]
+
+    def __str__(self) -> str:
+        height, width, channels = self.shape
+        kind = {1: "grey", 3: "RGB"}.get(channels, f"{channels} channels")
+        classes = "" if self.labels is None else f", {len(np.unique(self.labels))} classes"
+        split = f", {self.standard_train:,} of them for training" if self.standard_train else ""
+        return f"{len(self.images):,} images of {height}x{width}, {kind}{classes}{split}"
 
     @property
     def n_examples(self) -> int:
@@ -47,6 +65,7 @@ def make_dataset(
     factors: Float64[np.ndarray, "examples factors"] | None = None,
     standard_train: int | None = None,
     images_sha256: str | None = None,
+    notes: Sequence[str] = (),
 ) -> Dataset:
     """Make a data set with its fingerprint.
 
@@ -62,6 +81,7 @@ def make_dataset(
         factors: factors of generated images.
         standard_train: number of leading examples in the standard training set.
         images_sha256: SHA-256 of the bytes of `images`, if known.
+        notes: what was changed in reading the images, and what looks wrong with them.
 
     Returns:
         The data set, whose arrays are read-only views.
@@ -83,7 +103,7 @@ def make_dataset(
         if array is not None:
             array.setflags(write=False)
     assert arrays[0] is not None
-    return Dataset(name, arrays[0], shape, arrays[1], arrays[2], standard_train, digest)
+    return Dataset(name, arrays[0], shape, arrays[1], arrays[2], standard_train, digest, tuple(notes))
 
 
 def sha256(array: np.ndarray) -> str:

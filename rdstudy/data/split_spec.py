@@ -30,7 +30,7 @@ SPLITS: dict[str, tuple[Kind, ...]] = {
     "fashion_mnist": _TORCHVISION,
     "kmnist": _TORCHVISION,
     "cifar10": _TORCHVISION,
-    "images": ("random",),
+    "images": ("random", "standard"),
 }
 """All data sets, with the splits that each allows."""
 

@@ -57,7 +57,8 @@ def split_dataset(
 
     - `random`: at random, into sets of the standard sizes after pooling (MNIST: 60,000 and 10,000), into halves
       (tetrominoes), or into four fifths and one fifth (the user's own images).
-    - `standard`: the data set's standard training and test sets.
+    - `standard`: the data set's standard training and test sets; of the user's own images, the folders `train` and
+      `test`, which no other split may mix.
     - `holdout(classes)`: train is the standard training set without these classes; test is these classes of the
       standard test set. All other examples are unused, because a test set with seen classes would hide the
       difference between seen and unseen ones.
@@ -109,6 +110,12 @@ def split_dataset(
 
 def _parts(dataset: Dataset, spec: SplitSpec, seed: int) -> tuple[np.ndarray, np.ndarray]:
     every = np.arange(dataset.n_examples)
+    if dataset.name == "images" and (spec.kind == "standard") != (dataset.standard_train is not None):
+        raise ValueError(
+            f"split {spec}: the images are in folders train and test, which must not be mixed: use the split standard"
+            if spec.kind != "standard"
+            else "split standard: the images are not in folders train and test: use the split random"
+        )
     if spec.kind in ("standard", "holdout"):
         assert dataset.standard_train is not None
         train, test = every[: dataset.standard_train], every[dataset.standard_train :]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from rdstudy.data.limits import memory_bytes
 from rdstudy.execution.budget import Budget
 from rdstudy.execution.packing import Workers
 from rdstudy.execution.protocols import Executor, Listener, NextPacks, RunContext
@@ -40,7 +40,7 @@ def open_backend(context: RunContext, *, ray: bool, address: str | None = None, 
         data_bytes: of the images, which a local Ray keeps in its object store.
 
     Raises:
-        UserError: there is no cluster at the address.
+        UserError: there is no cluster at the address, or none with room for a pack.
     """
     if not ray:
         device = context.device.type
@@ -48,12 +48,21 @@ def open_backend(context: RunContext, *, ray: bool, address: str | None = None, 
         return
     from rdstudy.execution.ray_tune.cluster import cluster
     from rdstudy.execution.ray_tune.executor import run_on_ray
-    from rdstudy.execution.ray_tune.resources import device_kind, memory_per_pack, one_pack_per_core, workers
+    from rdstudy.execution.ray_tune.resources import (
+        check_fits,
+        device_kind,
+        idle_gpus,
+        memory_per_pack,
+        one_pack_per_core,
+        workers,
+    )
 
     study = context.study
     with cluster(address, object_store_bytes=data_bytes, preload=one_pack_per_core(study)):
+        check_fits(study)
         n = workers(study)
-        yield Backend(run_on_ray, Workers(n, device_kind(study), memory_per_pack(study)), f"on {n} workers")
+        place = f"on {n} workers{idle_gpus(study)}"
+        yield Backend(run_on_ray, Workers(n, device_kind(study), memory_per_pack(study)), place)
 
 
 def run_in_process(
@@ -86,4 +95,4 @@ def memory_here(study: Study, workers: int, device: str) -> float:
         return asked * 2**30
     if device == "cuda":
         return math.inf
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2 / workers
+    return memory_bytes() / 2 / workers

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -10,8 +9,9 @@ from typing import NamedTuple
 import numpy as np
 from threadpoolctl import threadpool_info
 
+from rdstudy.data.limits import cores
 from rdstudy.errors import UserError
-from rdstudy.study import Study
+from rdstudy.study import SettingError, Study
 
 
 class Throughput(NamedTuple):
@@ -72,6 +72,29 @@ def gpu_throughput() -> Throughput:
         ) from error
 
 
+def check_fits(study: Study, gpus: int) -> None:
+    """Refuse a study whose packs this machine has no room for.
+
+    Args:
+        study: says how many CPUs and GPUs a pack takes.
+        gpus: number of GPUs of this machine.
+
+    Raises:
+        SettingError: a pack takes more than there is.
+    """
+    resources = study.resources
+    if resources.cpus_per_pack > cores():
+        raise SettingError(
+            ("resources", "cpus_per_pack"),
+            f"a pack takes {resources.cpus_per_pack:,} CPUs, and this machine gives this process {cores()}",
+        )
+    asked = resources.gpus_per_pack
+    if asked != "auto" and asked > gpus:
+        raise SettingError(("resources", "gpus_per_pack"), f"a pack takes {asked:g} GPUs, and this machine has {gpus}")
+    if resources.device == "cuda" and not gpus:
+        raise SettingError(("resources", "device"), "cuda, and this machine has no GPU that PyTorch can use")
+
+
 def packs_side_by_side(study: Study, gpus: int) -> int:
     """Number of packs that this machine trains at once.
 
@@ -79,7 +102,7 @@ def packs_side_by_side(study: Study, gpus: int) -> int:
         study: says how many CPUs and GPUs a pack takes.
         gpus: number of GPUs to be used; 0: train on the CPU.
     """
-    by_cpu = (os.cpu_count() or 1) // study.resources.cpus_per_pack
+    by_cpu = cores() // study.resources.cpus_per_pack
     if not gpus:
         return max(1, by_cpu)
     asked = study.resources.gpus_per_pack

@@ -7,18 +7,23 @@ restore or start -> train -> measure at the study's steps -> models and images -
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 
 from rdstudy.evaluation.evaluate import sheet
 from rdstudy.execution.evaluator import Evaluator
 from rdstudy.execution.inputs import as_tensor, populations_of
+from rdstudy.execution.interrupts import deferred_interrupts
 from rdstudy.execution.protocols import PackProgress, RunContext
 from rdstudy.execution.provenance import provenance
 from rdstudy.execution.pruner import Pruner
 from rdstudy.storage.checkpoints import AsyncCheckpointer, Checkpoint
+from rdstudy.storage.files import StorageError
 from rdstudy.storage.images import save_images
 from rdstudy.storage.schema import DIVERGED, TEST, TRAIN, Measurement
 from rdstudy.storage.table import stage, stage_stopped
@@ -29,6 +34,8 @@ from rdstudy.training.packs import Pack, flop
 from rdstudy.training.throughput import matmul_flops
 from rdstudy.training.trainer import PackTrainer
 
+_log = logging.getLogger(__name__)
+
 
 class PackRun:
     """Trains and measures one pack.
@@ -36,6 +43,7 @@ class PackRun:
     Attributes:
         cells: members that were not stopped early.
         rows: what was measured of them so far.
+        finished: whether its rows are staged, after which no checkpoint is needed.
         seconds: time spent on the pack, over all its runs.
     """
 
@@ -57,6 +65,7 @@ class PackRun:
         self.evaluator = Evaluator(context.study, self.images, self.provenance)
         self.pruner = Pruner(context.study, pack.limits)
         self.rows: list[Measurement] = []
+        self.finished = False
         self._seconds_before = 0.0
         self._restore()
         self.start_step = self.trainer.step
@@ -65,6 +74,7 @@ class PackRun:
         self._started = self._saved = time.monotonic()
         self._provenance = {
             **provenance(context.device, context.commit),
+            "data_fingerprint": self.dataset.short_fingerprint,
             "pack_id": pack.id,
             "pack_size": len(pack),
         }
@@ -117,7 +127,8 @@ class PackRun:
     def train(self, until: int) -> None:
         """Train to step `until`, and save a checkpoint if one is due."""
         started, first = time.monotonic(), self.trainer.step
-        self.trainer.advance(until)
+        with deferred_interrupts():  # within a step there is nothing that could be saved
+            self.trainer.advance(until)
         self._trained_seconds += time.monotonic() - started
         flop_per_step = sum(flop(cell, self.images.shape[1]) for cell in self.cells) / self.pack.steps
         self._trained_flop += (self.trainer.step - first) * flop_per_step
@@ -144,12 +155,13 @@ class PackRun:
         if not stopped:
             return
         staged = {self.cells[k]: stage_stopped(self.context.results, rows) for k, rows in stopped.items()}
-        self.cells = tuple(cell for cell in self.cells if cell not in staged)
-        members = {cell.id for cell in self.cells}
-        self.rows = [row for row in self.rows if row.cell_id in members]
-        if self.cells:
-            self.trainer = self.trainer.without(stopped)
-            self.save()
+        with deferred_interrupts():
+            self.cells = tuple(cell for cell in self.cells if cell not in staged)
+            members = {cell.id for cell in self.cells}
+            self.rows = [row for row in self.rows if row.cell_id in members]
+            if self.cells:
+                self.trainer = self.trainer.without(stopped)
+                self.save()
         self.checkpointer.wait()
         for cell, path in staged.items():
             yield self.progress((cell,), staged=path.name)
@@ -159,6 +171,14 @@ class PackRun:
         due = time.monotonic() - self._saved > self.context.study.resources.checkpoint_seconds
         if due and not self.checkpointer.writing:
             self.save()
+
+    def save_on_notice(self) -> None:
+        """Save what was done since the start, because this process is about to end; does nothing after `finish`."""
+        if self.finished or not self.cells or (self.trainer.step == self.start_step and not self.rows):
+            return
+        with suppress(StorageError):  # the older checkpoint remains
+            self.save()
+            self.checkpointer.wait()
 
     def save(self) -> None:
         """Copy the state and have it written while training continues."""
@@ -172,17 +192,24 @@ class PackRun:
         self.checkpointer.wait()
         study, results = self.context.study, self.context.results
         diverged = {row.cell_id for row in self.rows if row.status == DIVERGED}
+        checksums: dict[str, str] = {}
         for k, cell in enumerate(self.cells):
             if cell.id in diverged:
                 continue
             model = self.trainer.model(k)
             if study.resources.save_models:
-                save_model(results, cell.id, model)
+                checksums[cell.id] = save_model(results, cell.id, model)
             if n := study.evaluation.num_images:
                 own = self.populations[cell.id]
                 images = sheet(model, self.images, own[TRAIN], own[TEST], n=n, stream_id=cell.stream_id)
                 save_images(results, cell.id, images, self.dataset.shape)
-        return self.progress(staged=stage(results, self.pack.id, self.rows).name)
+        rows = [
+            replace(row, weights_sha256=checksums[row.cell_id]) if row.is_final and row.cell_id in checksums else row
+            for row in self.rows
+        ]
+        staged = stage(results, self.pack.id, rows)
+        self.finished = True
+        return self.progress(staged=staged.name)
 
     def _restore(self) -> None:
         """Load the newest checkpoint that is still of use."""
@@ -194,7 +221,14 @@ class PackRun:
         if rows is None:
             checkpoints.remove(self.pack.id)  # else it would count as newer than those of earlier steps to come
             return
-        self.trainer.restore(saved.tensors, saved.record)
+        try:
+            self.trainer.restore(saved.tensors, saved.record)
+        except (ValueError, KeyError, RuntimeError) as error:
+            _log.warning("a checkpoint of pack %s is of another model and is not used: %s", self.pack.id, error)
+            checkpoints.remove(self.pack.id)
+            populations = [own[TRAIN] for own in self.populations.values()]
+            self.trainer = PackTrainer(self.pack.cells, self.images, populations)
+            return
         self._seconds_before = saved.record["seconds"]
         self.rows = rows
 

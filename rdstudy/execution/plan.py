@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from rdstudy.data.loading import GENERATED
 from rdstudy.execution import machine
 from rdstudy.execution.costs import EFFICIENCY, STEP_SECONDS, Costs, makespan
 from rdstudy.execution.executors import memory_here
 from rdstudy.execution.packing import Workers, packs_of
 from rdstudy.execution.power import Power, study_power
+from rdstudy.execution.results_folder import check_data
 from rdstudy.execution.status import StudyStatus, study_status
+from rdstudy.storage.cell_states import read_cell_states
 from rdstudy.storage.paths import StoragePath
 from rdstudy.storage.table import load_measurements
 from rdstudy.study import Cell, Study
@@ -58,6 +61,7 @@ class StudyPlan:
         packs: what would be trained.
         estimate: of its cost; None if nothing is missing.
         power: what it will be able to decide; None for a search, and for a grid with nothing to compare.
+        notes: on the user's own images.
     """
 
     study: Study
@@ -66,6 +70,7 @@ class StudyPlan:
     packs: Sequence[Pack]
     estimate: Estimate | None
     power: Power | None
+    notes: Sequence[str] = ()
 
     def __str__(self) -> str:
         text = f"{self.study.name}: {self.status}, {len(self.packs)} packs"
@@ -89,17 +94,20 @@ def plan_study(study: Study, results: StoragePath) -> StudyPlan:
     """
     data = outline(study)
     n_test, pixels = check_sizes(study, data), data.pixels
+    if study.dataset.name not in GENERATED:  # of generated data only the outline is known here
+        check_data(results, study, data.fingerprints, read_cell_states(results / "measurements"))
     status = study_status(study, results)
     wanted = study.resources.device
     gpus = machine.gpu_count() if wanted in ("auto", "cuda") else 0
     device = "cuda" if gpus else "cpu" if wanted == "auto" else wanted
+    machine.check_fits(study, gpus)
     n = machine.packs_side_by_side(study, gpus)
     packs = packs_of(study, results, status.missing, pixels, Workers(n, device, memory_here(study, n, device)))
     estimate = None
     if packs:
         costs = Costs(study, pixels, n_test, "cuda" if gpus else "cpu")
         estimate = _estimate(costs, packs, status, n, gpus, finished_rate(results, costs, status.cells))
-    return StudyPlan(study, results, status, packs, estimate, study_power(study))
+    return StudyPlan(study, results, status, packs, estimate, study_power(study), data.notes)
 
 
 def _estimate(

@@ -93,6 +93,9 @@ class Listener(Protocol):
 class RunListener:
     """Receives what happens during a run. Every method does nothing; override those of interest."""
 
+    def on_notes(self, notes: Sequence[str]) -> None:
+        """What to know of the user's own images, of foreign files, and of cells that begin anew."""
+
     def on_begin(self, status: StudyStatus) -> None:
         """The results folder is open; `status` says what is to be trained."""
 

@@ -14,7 +14,7 @@ from rdstudy.storage.files import StorageError
 from rdstudy.storage.paths import StoragePath
 from rdstudy.storage.schema import OK, Measurement
 from rdstudy.storage.table import stage_again
-from rdstudy.storage.weights import load_model
+from rdstudy.storage.weights import read_model, weights_checksums
 from rdstudy.training.packs import Pack
 
 STAGE_SECONDS = 60.0
@@ -32,7 +32,8 @@ def remeasure_pack(pack: Pack, context: RunContext) -> Iterator[PackProgress]:
         StorageError: the results folder cannot be written.
     """
     dataset = context.data.of(pack.cells[0].data_seed)
-    images, made_by = as_tensor(dataset.images).to(context.device), provenance(context.device, context.commit)
+    images, checksums = as_tensor(dataset.images).to(context.device), weights_checksums(context.results)
+    made_by = {**provenance(context.device, context.commit), "data_fingerprint": dataset.short_fingerprint}
     evaluator = Evaluator(context.study, images, lambda: made_by)
     started = staged_at = time.monotonic()
     rows: list[Measurement] = []
@@ -46,7 +47,7 @@ def remeasure_pack(pack: Pack, context: RunContext) -> Iterator[PackProgress]:
     all_populations = populations_of(dataset, pack.cells)
     for done, (cell, populations) in enumerate(zip(pack.cells, all_populations, strict=True), start=1):
         try:
-            model = load_model(context.results, cell.id).to(context.device)
+            model = read_model(context.results, cell.id, checksums.get(cell.id)).to(context.device)
             measured = evaluator.rows(model, cell, populations, cell.steps)
             for row in measured:
                 if row.status != OK:

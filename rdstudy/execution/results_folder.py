@@ -11,9 +11,9 @@ from rdstudy.execution.protocols import Listener, PackProgress
 from rdstudy.execution.rows import failure_rows
 from rdstudy.storage.cell_states import CellStates
 from rdstudy.storage.checkpoints import Checkpoints
-from rdstudy.storage.files import atomic_write, make_folder, remove_leftovers
+from rdstudy.storage.files import StorageError, atomic_write, make_folder, remove_leftovers
 from rdstudy.storage.lock import locked
-from rdstudy.storage.paths import StoragePath
+from rdstudy.storage.paths import StoragePath, read_bytes
 from rdstudy.storage.study_record import load_study_record, recorded_fingerprints, recorded_study
 from rdstudy.storage.table import Table
 from rdstudy.study import Cell, Study
@@ -102,14 +102,17 @@ def open_results(
         for name in FOLDERS:
             make_folder(results / name)
             remove_leftovers(results / name)
-        _check_data(results, study, fingerprints)
+        table = Table(results, still_locked, states)
+        check_data(results, study, fingerprints, table.states)
         if record:
             atomic_write(results / "study.json", lambda file: file.write(_study_record(study, fingerprints)))
-        table = Table(results, still_locked, states)
         table.commit_staged()
         checkpoints = Checkpoints(results)
         checkpoints.remove_finished(table.finished)
         yield table
+        table.check_kept()
+        if record and not (results / "study.json").exists():
+            raise StorageError(f"{results}: its study.json was removed while the study ran; run it again to restore it")
         ended = table.finished
         if study.search is not None and study.search.stops_hopeless:
             ended = ended | table.states.stopped.keys()
@@ -128,23 +131,49 @@ def _study_record(study: Study, fingerprints: Mapping[int, str]) -> bytes:
     return json.dumps(record, indent=1).encode()
 
 
-def _check_data(results: StoragePath, study: Study, fingerprints: Mapping[int, str]) -> None:
+def check_data(results: StoragePath, study: Study, fingerprints: Mapping[int, str], states: CellStates) -> None:
+    """Refuse a folder whose study, or whose finished cells, were made from other data than these.
+
+    Args:
+        results: the results folder.
+        study: whose cells are looked for.
+        fingerprints: of the study's data, by data seed.
+        states: what the table says of its cells.
+
+    Raises:
+        UserError: the images differ, or the folder is of another version.
+    """
+    for cell_id, recorded in states.fingerprints.items():
+        cell = study.cells.get(cell_id) if study.search is None else None
+        if cell is not None and not fingerprints.get(cell.data_seed, recorded).startswith(recorded):
+            raise _other_data(results, study, recorded, fingerprints[cell.data_seed])
     if not (results / "study.json").exists():
         return
-    record = load_study_record(results)
+    before, record = recorded_study(results).dataset, load_study_record(results)
     if record.get("numerics", 1) != study.numerics:
         raise UserError(
             f"{results}: its cells were made with numerics {record.get('numerics', 1)}, those of this version of "
             f"rdstudy with numerics {study.numerics}, whose seeds are paired. The two are not mixed: give "
             "another folder with --results."
         )
-    before = recorded_study(results).dataset
     if (before.name, before.size) != (study.dataset.name, study.dataset.size):
         return
     for seed, recorded in recorded_fingerprints(record).items():
         if fingerprints.get(seed, recorded) != recorded:
-            raise UserError(
-                f"{results}: was made from other data: its {study.dataset.name} had the fingerprint "
-                f"{recorded[:12]}, this one has {fingerprints[seed][:12]}. The images changed: give the study "
-                "another name, or another folder with --results."
-            )
+            raise _other_data(results, study, recorded, fingerprints[seed])
+
+
+def _other_data(results: StoragePath, study: Study, recorded: str, found: str) -> UserError:
+    return UserError(
+        f"{results}: was made from other data: its {study.dataset.name} had the fingerprint "
+        f"{recorded[:12]}, this one has {found[:12]}. The images changed: give the study "
+        "another name, or another folder with --results."
+    )
+
+
+def is_recorded(results: StoragePath, study: Study, fingerprints: Mapping[int, str]) -> bool:
+    """Whether the folder's record is already this study's."""
+    try:
+        return read_bytes(results / "study.json") == _study_record(study, fingerprints)
+    except OSError:
+        return False

@@ -8,19 +8,22 @@ reads the table once, and keeps track of what it commits.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from rdstudy.execution import machine
 from rdstudy.execution.budget import Budget
 from rdstudy.execution.device import pick_device
 from rdstudy.execution.executors import Backend, open_backend
 from rdstudy.execution.packing import packs_of
 from rdstudy.execution.protocols import RunContext, RunListener
 from rdstudy.execution.provenance import git_commit
-from rdstudy.execution.results_folder import TableWriter, open_results
+from rdstudy.execution.results_folder import TableWriter, check_data, is_recorded, open_results
 from rdstudy.execution.status import StudyStatus, status_from
 from rdstudy.storage.cell_states import read_cell_states
 from rdstudy.storage.paths import StoragePath
+from rdstudy.storage.study_record import recorded_study
 from rdstudy.storage.table import load_measurements
 from rdstudy.study import Cell, Study
 from rdstudy.study.data import check_sizes, load_data
@@ -93,23 +96,48 @@ def run_study(
     """
     states = read_cell_states(results / "measurements")
     status = status_from(study, results, states, _search(study, results, record=False))
-    if not status.missing:
-        return RunResult(study, results, status, trained=0)
     data = load_data(study)
     check_sizes(study, data)
+    listener = listener or RunListener()
+    listener.on_notes(data.notes)
+    if not status.missing:
+        check_data(results, study, data.fingerprints, states)
+        if not is_recorded(results, study, data.fingerprints):
+            with open_results(study, results, data.fingerprints, states=states):
+                _search(study, results, record=True)
+        return RunResult(study, results, status, trained=0)
+    if not address and not os.environ.get("RAY_ADDRESS"):
+        machine.check_fits(study, machine.gpu_count())
     # On Ray each worker picks the device of its own machine, and this one may have none.
     device = pick_device("cpu" if ray else study.resources.device)
     context = RunContext(study, data, results, device, git_commit())
+    anew = _begun_anew(study, results, status)
     with open_results(study, results, data.fingerprints, states=states) as table:
+        listener.on_notes([*table.set_aside, *anew])
         search = _search(study, results, record=True)
         status = status_from(study, results, table.states, search)
-        n_before, listener = len(status.finished), listener or RunListener()
+        n_before = len(status.finished)
         listener.on_begin(status)
         with open_backend(context, ray=ray, address=address, data_bytes=data.n_bytes) as backend:
             writer = TableWriter(study, results, table, listener, cells=study.cells if search is None else search.cells)
             limit = _train(status, context, data.pixels, backend, writer, budget or Budget.of(study), listener)
         status = status_from(study, results, table.states, search)
     return RunResult(study, results, status, len(status.finished) - n_before, limit)
+
+
+def _begun_anew(study: Study, results: StoragePath, status: StudyStatus) -> list[str]:
+    """Say of cells that were trained for fewer steps before that they do not go on from there."""
+    if study.search is not None or not (results / "study.json").exists():
+        return []
+    before = recorded_study(results)
+    if before.search is not None:
+        return []
+    shorter = {replace(cell, steps=0): cell.steps for cell in before.cells.values()}
+    n = sum(shorter.get(replace(cell, steps=0), cell.steps) < cell.steps for cell in status.missing)
+    if not n:
+        return []
+    kept = "a finished cell keeps its weights, but not its optimizer's state, which would take two times their room"
+    return [f"{n:,} cells were asked for with fewer steps before, and begin at step 0: {kept}"]
 
 
 def _search(study: Study, results: StoragePath, *, record: bool) -> Search | None:

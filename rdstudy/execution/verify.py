@@ -31,9 +31,10 @@ from rdstudy.execution.results_folder import TableWriter, open_results
 from rdstudy.execution.status import study_status
 from rdstudy.models import parts
 from rdstudy.storage.lists import column_of, spread_lists
-from rdstudy.storage.paths import StoragePath
+from rdstudy.storage.paths import StoragePath, list_files
 from rdstudy.storage.study_record import load_study_record, recorded_fingerprints, recorded_study
 from rdstudy.storage.table import load_measurements
+from rdstudy.storage.weights import checked_weights, weights_checksums
 from rdstudy.study import Cell, Study
 from rdstudy.study.data import load_data
 from rdstudy.study.measures import measure_classes, measured_columns
@@ -170,7 +171,8 @@ def contradictions(recorded: Recorded) -> list[str]:
     """Contradictions within a table, found without training.
 
     Checked: a row's settings belong to its cell_id; -ELBO = D + R; marginal KL = R - I, where R has a closed form and
-    the prior's code may be imported; each bound of it is R less the other bound of I; I is at most its ceiling.
+    the prior's code may be imported; each bound of it is R less the other bound of I; I is at most its ceiling; stored
+    weights are those that the table names.
     """
     table = load_measurements(recorded.folder)
     table["numerics"] = table["numerics"].fillna(1)  # tables made before there was the column
@@ -200,6 +202,18 @@ def contradictions(recorded: Recorded) -> list[str]:
     for law, excess in laws.items():
         for row in table[excess.abs() > NOISE * (1 + d.abs() + r.abs())].itertuples():
             found.append(f"cell {row.cell_id}, step {row.step}, {row.population}: not {law}")
+    return found + _wrong_weights(recorded)
+
+
+def _wrong_weights(recorded: Recorded) -> list[str]:
+    """Files of weights that are another cell's, damaged or changed since training."""
+    checksums, found = weights_checksums(recorded.folder), []
+    stored = {name.removesuffix(".safetensors") for name in list_files(recorded.folder / "models", ".safetensors")}
+    for cell_id in sorted(recorded.finished & stored):
+        try:
+            checked_weights(recorded.folder, cell_id, checksums.get(cell_id))
+        except UserError as error:
+            found.append(str(error))
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 from rdstudy.execution.device import is_out_of_memory, release_memory
 from rdstudy.execution.pack_run import PackRun
@@ -22,7 +22,7 @@ def work(pack: Pack, context: RunContext) -> Iterator[PackProgress]:
     return remeasure_pack(pack, context) if context.remeasure else run_pack(pack, context)
 
 
-def run_pack(pack: Pack, context: RunContext, *, attempts: int | None = None) -> Iterator[PackProgress]:
+def run_pack(pack: Pack, context: RunContext, *, attempts: int | None = None) -> Generator[PackProgress, None, None]:
     """Train and measure one pack, resuming from its last checkpoint, and stage its rows.
 
     After an error the pack is retried `resources.max_retries` times, from its last checkpoint. If it fails again, or
@@ -41,10 +41,15 @@ def run_pack(pack: Pack, context: RunContext, *, attempts: int | None = None) ->
     for attempt in range(attempts):
         try:
             with AsyncCheckpointer(Checkpoints(context.results)) as checkpointer:
-                for progress in PackRun(pack, context, checkpointer):
-                    if progress.stopped:
-                        pack = pack.without(progress.cells)
-                    yield progress
+                running = PackRun(pack, context, checkpointer)
+                try:
+                    for progress in running:
+                        if progress.stopped:
+                            pack = pack.without(progress.cells)
+                        yield progress
+                except (KeyboardInterrupt, GeneratorExit):  # the process, or the budget, ends
+                    running.save_on_notice()
+                    raise
             return
         except StorageError:
             raise

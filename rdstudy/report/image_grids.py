@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import zipfile
+import io
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from jaxtyping import UInt8
 
-from rdstudy.storage.paths import StoragePath
+from rdstudy.storage.paths import StoragePath, read_bytes
 
 Images = UInt8[np.ndarray, "images height width channels"]
 
@@ -65,8 +65,20 @@ def images_along(results: StoragePath, cells: pd.DataFrame, setting: pd.Series) 
 def read_images(path: StoragePath) -> dict[str, Images]:
     """One cell's stored images by name, `test_images test_reconstructions samples ...`; {} if the file is damaged."""
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+        with np.load(io.BytesIO(read_bytes(path)), allow_pickle=False) as stored:
             found = {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, zipfile.BadZipFile):
+    except Exception:  # of a damaged file, NumPy, zipfile and zlib raise a dozen kinds
         return {}
-    return {name: images for name, images in found.items() if images.dtype == np.uint8 and images.ndim == 4}
+    return {
+        name: _drawable(images)
+        for name, images in found.items()
+        if isinstance(images, np.ndarray) and images.dtype == np.uint8 and images.ndim == 4 and images.size
+    }
+
+
+def _drawable(images: Images) -> Images:
+    """Images of 1 or 3 channels as they are; the channels of others side by side, in grey."""
+    n, height, width, channels = images.shape
+    if channels in (1, 3):
+        return images
+    return images.transpose(0, 1, 3, 2).reshape(n, height, channels * width, 1)

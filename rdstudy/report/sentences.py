@@ -33,7 +33,7 @@ UNRELIABLE_MARK = "~"
 
 def state(analyses: Analyses, study: Mapping[str, object]) -> str:
     """How far the study is: "96 of 120 cells finished, 2 of them diverged; 24 are missing"."""
-    counts = analyses.cells["status"].value_counts()
+    counts = _asked_for(analyses)["status"].value_counts()
     ok, diverged = int(counts.get("ok", 0)), int(counts.get("diverged", 0))
     total = len(analyses.planned) if analyses.planned is not None else study.get("n_cells")
     done, stopped = ok + diverged, _stopped(analyses)
@@ -44,12 +44,23 @@ def state(analyses: Analyses, study: Mapping[str, object]) -> str:
     parts += [f"{int(counts[s]):,} {s}" for s in ("failed", "running") if counts.get(s, 0)]
     if isinstance(total, int) and total > done + stopped:
         parts.append(f"{total - done - stopped:,} missing")
+    others = len(analyses.cells) - len(_asked_for(analyses))
+    if others:
+        parts.append(f"{others:,} with other settings are in the folder too")
     return "; ".join([text, *parts]) + "."
+
+
+def _asked_for(analyses: Analyses) -> pd.DataFrame:
+    """The study's cells among those in the table: the folder may hold others, of another study or `--set`."""
+    planned = analyses.planned
+    if planned is None or "cell_id" not in planned:
+        return analyses.cells
+    return analyses.cells[analyses.cells["cell_id"].isin(planned["cell_id"])]
 
 
 def running(analyses: Analyses, study: Mapping[str, object]) -> bool:
     """Whether cells of the study are missing from the table."""
-    done = int(analyses.cells["status"].isin(["ok", "diverged"]).sum())
+    done = int(_asked_for(analyses)["status"].isin(["ok", "diverged"]).sum())
     total = len(analyses.planned) if analyses.planned is not None else study.get("n_cells")
     return isinstance(total, int) and total > done + _stopped(analyses)
 

@@ -12,7 +12,7 @@ from rdstudy.storage.parts import read_parts
 from rdstudy.storage.paths import StoragePath, list_files
 from rdstudy.storage.schema import DIVERGED, FAILED, STOPPED, UNFINISHED
 
-COLUMNS = ("cell_id", "is_final", "status", "message")
+COLUMNS = ("cell_id", "is_final", "status", "message", "data_fingerprint")
 
 
 @dataclass
@@ -24,6 +24,7 @@ class CellStates:
         diverged: messages of the finished cells that diverged.
         failed: messages of the cells that failed and are not finished.
         stopped: messages of the cells that were stopped early and are not finished.
+        fingerprints: of the data that cells were trained on, where the table tells: the first 16 digits.
         parts: names of the table's files at the time of reading, which change whenever a cell's state does.
     """
 
@@ -31,6 +32,7 @@ class CellStates:
     diverged: dict[str, str] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     stopped: dict[str, str] = field(default_factory=dict)
+    fingerprints: dict[str, str] = field(default_factory=dict)
     parts: frozenset[str] = frozenset()
 
     def add(self, rows: pa.Table) -> None:
@@ -40,6 +42,9 @@ class CellStates:
         finished = set(compute.unique(rows.filter(to_last_step)["cell_id"]).to_pylist())
         self.finished |= finished
         self.forget(finished)
+        known = rows.filter(compute.is_valid(rows["data_fingerprint"])).select(["cell_id", "data_fingerprint"])
+        pairs = known.group_by(["cell_id", "data_fingerprint"]).aggregate([])
+        self.fingerprints |= zip(pairs["cell_id"].to_pylist(), pairs["data_fingerprint"].to_pylist(), strict=True)
         with_message = compute.is_in(status, _array((DIVERGED, FAILED, STOPPED)))
         for row in rows.select(COLUMNS).filter(with_message).to_pylist():
             cell_id, message = row["cell_id"], row["message"] or ""

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import errno
 import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Annotated, Any
 
+from pydantic import BaseModel, ConfigDict, Field
 from safetensors import SafetensorError, safe_open
 
+from rdstudy.data.files import open_regular
 from rdstudy.storage.files import atomic_write, remove, remove_folder
-from rdstudy.storage.paths import StoragePath, list_files, list_folders, local_copy
+from rdstudy.storage.paths import StoragePath, in_bucket, list_files, list_folders, local_copy
 from rdstudy.storage.schema import Measurement
 
 if TYPE_CHECKING:
@@ -183,21 +186,48 @@ def _safetensors_chunks(checkpoint: Checkpoint) -> Iterator[bytes | memoryview]:
         yield array.data
 
 
+class _Record(BaseModel):
+    """What every checkpoint says of its pack; other keys are the trainer's."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+
+    step: Annotated[int, Field(ge=0)]
+    cells: Annotated[list[str], Field(min_length=1)]
+    diverged: dict[str, str] = {}
+    seconds: float = 0.0
+
+
+MAX_HEADER = 2**30
+"""Bytes of a checkpoint's header; that of 4,096 models with all their rows has 0.1 GB."""
+
+
 def _members(path: StoragePath) -> list[str] | None:
-    """Cell ids in a checkpoint; None if the file is damaged or missing."""
+    """Cell ids in a checkpoint; None if the file is damaged, foreign or missing."""
     try:
-        with path.open("rb") as file:
+        with _opened(path) as file:
             # Only the header is read: 8 bytes with its length, then JSON (the safetensors format).
             length = int.from_bytes(file.read(8), "little")
-            header = json.loads(file.read(length))
+            header = json.loads(file.read(min(length, MAX_HEADER)))
             end = file.seek(0, 2)
         metadata = header.pop("__metadata__")
         if end != 8 + length + max(tensor["data_offsets"][1] for tensor in header.values()):
             return None
-        members: list[str] = json.loads(metadata["record"])["cells"]
-        return members
-    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, OverflowError, MemoryError):
+        record = _Record.model_validate_json(metadata["record"])
+        return record.cells if record.step == int(path.stem) else None
+    except (FileNotFoundError, IsADirectoryError, *_DAMAGE):
         return None
+    except OSError as error:
+        if error.errno in (errno.EINVAL, errno.ELOOP):  # a pipe, or a link to itself
+            return None
+        raise
+
+
+_DAMAGE = (SafetensorError, ValueError, KeyError, TypeError, AttributeError, OverflowError, MemoryError, RecursionError)
+
+
+def _opened(path: StoragePath) -> IO[bytes]:
+    opened: IO[bytes] = path.open("rb") if in_bucket(path) else open_regular(path)
+    return opened
 
 
 def _load(path: StoragePath) -> Checkpoint | None:
@@ -207,8 +237,12 @@ def _load(path: StoragePath) -> Checkpoint | None:
             metadata = file.metadata()
             rows = tuple(_row_from_json(row) for row in json.loads(metadata["rows"]))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return Checkpoint(tensors, json.loads(metadata["record"]), rows)
-    except (SafetensorError, FileNotFoundError, ValueError, KeyError, TypeError):
+            record = _Record.model_validate_json(metadata["record"])
+            n = len(record.cells)
+            if "rows" not in tensors or any(tensor.shape[:1] != (n,) for tensor in tensors.values()):
+                return None
+            return Checkpoint(tensors, record.model_dump(), rows)
+    except (FileNotFoundError, *_DAMAGE):
         return None
 
 

@@ -21,7 +21,7 @@ from typing import Any
 from rdstudy.data.files import file_lock
 from rdstudy.errors import UserError
 from rdstudy.storage.files import StorageError, make_folder, translate_errors
-from rdstudy.storage.paths import StoragePath, in_bucket
+from rdstudy.storage.paths import StoragePath, in_bucket, read_bytes
 
 Holder = dict[str, Any]
 """What a lock or a lease says of the process that holds it."""
@@ -62,7 +62,7 @@ def holder(results: StoragePath) -> Holder | None:
     path = results / "lock"
     with translate_errors(path, "looking at the lock"):
         try:
-            descriptor = os.open(path, os.O_RDONLY)
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
         except FileNotFoundError:
             return None
         try:
@@ -110,12 +110,37 @@ def _flocked(folder: Path) -> Iterator[Callable[[], None]]:
                 descriptor = held.enter_context(file_lock(path, timeout=LOOK_SECONDS))
             except BlockingIOError:
                 raise LockedError(_refusal(folder, _last_named(path))) from None
+        # The folder is locked too: the file may be removed while the run is active.
+        try:
+            held.enter_context(_folder_locked(folder))
+        except BlockingIOError:
+            raise LockedError(_refusal(folder, _last_named(path))) from None
         if descriptor is None:
             raise StorageError(f"{path}: this file system does not support locks; choose another place with --results")
         with translate_errors(path, "writing the lock"):
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, json.dumps(_me()).encode(), 0)
         yield lambda: None  # the operating system keeps the lock for as long as this process lives
+
+
+@contextmanager
+def _folder_locked(folder: Path) -> Iterator[None]:
+    """Hold a lock on the folder itself, where the file system has such locks.
+
+    Raises:
+        BlockingIOError: another process holds it.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise
+        except OSError:
+            pass  # such as NFS, which locks no folders
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _refusal(results: StoragePath, holder: Mapping[str, object]) -> str:
@@ -141,9 +166,19 @@ def _user() -> str:
         return str(os.getuid())
 
 
+def parse_holder(text: bytes) -> Holder:
+    """What a lock or a lease says of its holder: only words and numbers under the known names; else nothing."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    if not isinstance(found, dict):
+        return {}
+    return {name: value for name, value in found.items() if isinstance(value, str | int) and len(str(value)) <= 200}
+
+
 def _last_named(path: Path) -> Holder:
     try:
-        holder: Holder = json.loads(path.read_text())
-    except (OSError, ValueError):
+        return parse_holder(read_bytes(path))
+    except OSError:
         return {}
-    return holder

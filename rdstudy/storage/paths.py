@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import random
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
+from rdstudy.data.files import open_regular
 from rdstudy.errors import UserError
 
 if TYPE_CHECKING:
@@ -35,6 +37,8 @@ PATIENCE_SECONDS = 240.0
 """Seconds for which failing requests to a bucket or shared folder are repeated, besides the retries of its library."""
 PASSING = frozenset({errno.EIO, errno.EROFS, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN})
 """Error numbers of a file system that may recover, unlike those of a full disk or a missing permission."""
+MAX_NAME = 240
+"""Bytes of one name in a path; file systems allow 255, and temporary files take some more."""
 LONGEST_WAIT = 15.0
 _FINAL = (FileNotFoundError, FileExistsError, IsADirectoryError)
 Result = TypeVar("Result")
@@ -55,8 +59,10 @@ def storage_path(results: str | Path | StoragePath) -> StoragePath:
         UserError: the kind of storage is unknown, or its library is not installed.
     """
     text = str(results)
+    if isinstance(results, str):
+        _check_name(text)
     if not isinstance(results, str) or "://" not in text:
-        return Path(results) if isinstance(results, str) else results
+        return _folder(results) if isinstance(results, str) else results
     kind, _, rest = text.partition("://")
     if kind not in BUCKETS or not rest.strip("/"):
         raise UserError(f"{text}: not a results location: give a folder, s3://BUCKET/NAME or gs://BUCKET/NAME")
@@ -66,6 +72,27 @@ def storage_path(results: str | Path | StoragePath) -> StoragePath:
 
     # Listings must not be cached, because other machines write.
     return UPath(text.rstrip("/"), use_listings_cache=False)
+
+
+def _check_name(text: str) -> None:
+    problem = None
+    if not text.strip():
+        problem = "an empty name"
+    elif any(ord(character) < 32 or 127 <= ord(character) < 160 for character in text):
+        problem = f"{text[:80]!a} has control characters"
+    elif any(len(os.fsencode(part)) > MAX_NAME for part in text.split("/")):
+        problem = f"{text[:40]}... is longer than {MAX_NAME} bytes"
+    elif re.match(rf"({'|'.join(BUCKETS)}):/?[^/]", text):
+        problem = f"{text[:80]} has too few slashes"
+    if problem:
+        raise UserError(f"results: {problem}: give a folder, s3://BUCKET/NAME or gs://BUCKET/NAME")
+
+
+def _folder(text: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise UserError(f"results: {text[:80]}: there is no such user") from None
 
 
 def in_bucket(path: StoragePath) -> TypeIs[UPath]:
@@ -144,8 +171,9 @@ def list_files(folder: StoragePath, suffix: str) -> dict[str, int]:
         for path in folder.iterdir():
             try:
                 found[path.name] = path.stat().st_size
-            except FileNotFoundError:
-                continue  # removed after it was listed
+            except OSError:
+                if path.is_symlink():
+                    found[path.name] = 0  # a link to nothing or to itself: an error once it is read
     return {name: found[name] for name in sorted(found) if name.endswith(suffix) and not name.startswith(".")}
 
 
@@ -158,6 +186,18 @@ def list_folders(folder: StoragePath) -> list[StoragePath]:
             return []
         return [folder / Path(one["name"]).name for one in listed if one["type"] == "directory"]
     return sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+
+
+def read_bytes(path: StoragePath) -> bytes:
+    """The content of a file; of a folder's file only if it is a regular one, so that no pipe is waited for.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    if in_bucket(path):
+        return retry(path.read_bytes)
+    with open_regular(path) as file:
+        return file.read()
 
 
 @contextmanager

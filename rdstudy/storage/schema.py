@@ -118,6 +118,12 @@ class Measurement(_Values, _Point, AxisColumns, _Row):
     finished_at: dt.datetime | None = _provenance("UTC", "when the row was made")
     rdstudy_version: str | None = _provenance("", "version of rdstudy")
     torch_version: str | None = _provenance("", "version of PyTorch")
+    data_fingerprint: str | None = _provenance(
+        "", "first 16 hexadecimal digits of the SHA-256 of the data set: its images, labels and factors"
+    )
+    weights_sha256: str | None = _provenance(
+        "", "SHA-256 of the cell's file of weights, in the final rows of its training; null where none is kept"
+    )
     git_commit: str | None = _provenance("", "commit of the working directory's repository, if there is one")
     git_dirty: bool | None = _provenance("", "whether that repository had uncommitted changes")
 

@@ -12,17 +12,28 @@ early has a part of its own, which is removed when the cell is trained to its en
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from rdstudy.storage.cell_states import CellStates, read_cell_states
-from rdstudy.storage.files import StorageError, atomic_move, remove, translate_errors
-from rdstudy.storage.parts import FAILED_PART, SCHEMA, STOPPED_PART, bundle_parts, read_parts, to_arrow, write_part
-from rdstudy.storage.paths import PASSING, StoragePath, list_files, local_copy, retry, storage_path
+from rdstudy.storage.files import StorageError, atomic_move, make_folder, remove, translate_errors
+from rdstudy.storage.parts import (
+    DEFAULTS,
+    FAILED_PART,
+    SCHEMA,
+    STOPPED_PART,
+    bundle_parts,
+    read_parts,
+    to_arrow,
+    write_part,
+)
+from rdstudy.storage.paths import PASSING, StoragePath, in_bucket, list_files, local_copy, retry, storage_path
 from rdstudy.storage.schema import FAILED, KEY, STOPPED, UNFINISHED, Measurement
 
 if TYPE_CHECKING:
@@ -50,6 +61,21 @@ class Table:
         self._measured: dict[str, set[str]] = {}
         self._check = check
         self._until_bundle = bundle_parts(self.folder)
+        self._committed: set[str] = set()
+        self.set_aside: list[str] = []
+
+    def check_kept(self) -> None:
+        """Check that the parts committed here are still in the folder.
+
+        Raises:
+            StorageError: some were removed meanwhile, and their cells with them.
+        """
+        lost = self._committed - self._parts()
+        if lost:
+            raise StorageError(
+                f"{self.folder}: {len(lost)} of the {len(self._committed)} parts written by this run were removed "
+                "while it ran, and their cells with them. Run the same command again to train them again."
+            )
 
     def measured(self, evaluation_id: str) -> set[str]:
         """Ids of the cells that have final rows of this evaluation."""
@@ -94,9 +120,12 @@ class Table:
             self._forget_stopped(cell_id)
         if new == cells:
             atomic_move(staged, self.folder / staged.name)
+            self._committed.add(staged.name)
         elif new:
             # The first new cell names the part: no other part can hold it, so no other part has this name.
-            write_part(self.folder / f"{staged.stem}-{new[0]}.parquet", part)
+            name = f"{staged.stem}-{new[0]}.parquet"
+            write_part(self.folder / name, part)
+            self._committed.add(name)
         remove(staged)
         if there is self.finished:
             self.states.add(part)
@@ -112,14 +141,30 @@ class Table:
         finished = []
         for staged in (self.staging / name for name in list_files(self.staging, ".parquet")):
             try:
-                _read_staged(staged)
+                part = _read_staged(staged)
             except StorageError as error:
-                if isinstance(error.__cause__, OSError):
+                if isinstance(error.__cause__, OSError) and (in_bucket(staged) or staged.is_file()):
                     raise
-                remove(staged)  # never whole; the pack's checkpoint makes it again
+                self._set_aside(staged, str(error.__cause__ or error))  # the pack's checkpoint makes it again
+                continue
+            problem = _problem(part)
+            if problem:
+                self._set_aside(staged, problem)
             else:
                 finished += self.commit(staged)
         return finished
+
+    def _set_aside(self, staged: StoragePath, why: str) -> None:
+        """Move a file that is no part of the table out of the way, into the folder `set-aside`."""
+        place = self.folder.parent / "set-aside" / staged.name
+        reason = (why.strip() or "it is damaged").splitlines()[0][:160]
+        self.set_aside.append(f"set aside: {staged}: not a finished pack ({reason}): moved to {place}")
+        if in_bucket(staged) or in_bucket(place):
+            atomic_move(staged, place)
+            return
+        make_folder(place.parent)
+        with translate_errors(place, "moving a foreign file aside"):
+            os.replace(staged, place)
 
     def record_failure(self, rows: Sequence[Measurement]) -> None:
         """Record a cell that failed: its rows stand in the table until the cell is trained after all."""
@@ -166,6 +211,21 @@ def _read_staged(staged: StoragePath) -> pa.Table:
                 return retry(lambda: pq.read_table(copy, schema=SCHEMA), only=PASSING)
         except (pa.ArrowException, ValueError) as error:
             raise StorageError(f"{staged}: not a part of the table: {error}") from error
+
+
+def _problem(part: pa.Table) -> str | None:
+    """Why staged rows are not those of a finished pack; None if they are."""
+    if not part.num_rows:
+        return "it has no rows"
+    lacking = [field.name for field in SCHEMA if not field.nullable and part[field.name].null_count]
+    lacking = [name for name in lacking if name not in DEFAULTS]
+    if lacking:
+        return f"it has no column {', '.join(lacking[:5])}"
+    if not pc.all(pc.match_substring_regex(part["cell_id"], "^[0-9A-Za-z]{1,64}$")).as_py():
+        return "it names what is not a cell's id"
+    if part.group_by(list(KEY)).aggregate([([], "count_all")]).num_rows < part.num_rows:
+        return "it has rows more than once"
+    return None
 
 
 def stage(root: StoragePath, name: str, rows: Sequence[Measurement]) -> StoragePath:

@@ -7,7 +7,7 @@ Imports nothing of ours but the spelling of splits.
 
 from rdstudy.study.evaluation_section import Evaluation
 from rdstudy.study.grid import Grid
-from rdstudy.study.parsing import SettingError, StudyError, load_study, located, parse_study, study_schema
+from rdstudy.study.parsing import SettingError, StudyError, load_study, located, parse_study, study_from, study_schema
 from rdstudy.study.schedule import LogSpaced
 from rdstudy.study.search_section import SearchSpec
 from rdstudy.study.sections import DatasetSpec, Resources, Training
@@ -29,5 +29,6 @@ __all__ = [
     "load_study",
     "located",
     "parse_study",
+    "study_from",
     "study_schema",
 ]

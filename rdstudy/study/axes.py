@@ -19,7 +19,8 @@ from rdstudy.study.scalars import NaturalNumber, PositiveFloat, PositiveInt, Spl
 
 Optimizer = Literal["adam", "adamw", "sgd"]
 Precision = Literal["float32", "bfloat16", "float64"]
-Depth = Annotated[int, Field(ge=0, le=64)]
+MAX_DEPTH = 64
+Depth = Annotated[int, Field(ge=0, le=MAX_DEPTH)]
 Beta = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 

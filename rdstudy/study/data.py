@@ -39,6 +39,12 @@ class StudyData:
         return {seed: dataset.fingerprint for seed, dataset in self.datasets.items()}
 
     @property
+    def notes(self) -> list[str]:
+        """Of the user's own images: their number and size, and what to know of them; else nothing."""
+        dataset = next(iter(self.datasets.values()))
+        return [f"data: {note}" for note in (str(dataset), *dataset.notes)] if dataset.name == "images" else []
+
+    @property
     def n_bytes(self) -> int:
         """Bytes of the images of all data seeds."""
         different = {id(dataset): dataset for dataset in self.datasets.values()}

@@ -13,7 +13,8 @@ from functools import cache
 from types import GenericAlias
 from typing import ClassVar
 
-from pydantic import Field
+from pydantic import Field, field_validator
+from pydantic_core import PydanticCustomError
 
 from rdstudy.study.registry import MEASURES
 from rdstudy.study.renamed_keys import Record
@@ -44,6 +45,10 @@ class MeasuredColumn:
     added: bool = False
 
 
+MAX_COUNT = 10_000_000
+"""The largest number of draws, examples or steps of a measure."""
+
+
 class MeasureSpec(Strict):
     """The declaration of a measure. Its fields are its settings: the section of `evaluation` that has its name.
 
@@ -63,6 +68,14 @@ class MeasureSpec(Strict):
     effort: ClassVar[tuple[str, ...]] = ()
     stream: ClassVar[str] = ""
     added: ClassVar[bool] = True
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _bounded(cls, value: object) -> object:
+        """Refuse numbers of draws, examples or steps that no computer gets through."""
+        if isinstance(value, int) and value > MAX_COUNT:
+            raise PydanticCustomError("too_large", f"input should be less than or equal to {MAX_COUNT:,}")
+        return value
 
     def is_due(self, step: int, final: int) -> bool:
         """Whether it is asked for at a step of a cell of `final` training steps."""

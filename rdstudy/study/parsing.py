@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import difflib
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, get_args
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from rdstudy.errors import UserError
@@ -17,10 +16,14 @@ from rdstudy.study.grid import Grid, SeedCount
 from rdstudy.study.registry import PARTS, require_permission
 from rdstudy.study.renamed_keys import RENAMED
 from rdstudy.study.study import Study
+from rdstudy.study.yaml_loading import Path_ as YamlPath
+from rdstudy.study.yaml_loading import YamlError, parse_yaml, read_text, shown
 
+StudyError = YamlError
+"""A mistake in a study file: says what was found, what is allowed, and where."""
 
-class StudyError(UserError):
-    """A mistake in a study file: says what was found, what is allowed, and where."""
+MAX_PROBLEMS = 3
+"""Mistakes of one file that a message names."""
 
 
 class SettingError(UserError):
@@ -31,66 +34,16 @@ class SettingError(UserError):
         self.setting = tuple(setting)
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML 1.1 as PyYAML reads it, but `1e-3` is a number (as in YAML 1.2), not text."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(?:\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
-)
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in _Loader.yaml_implicit_resolvers.items()
-}  # what looks like a date is text: no setting is a date, and an impossible one would be an error without a line
-
-_Path = tuple[str | int, ...]
-
-
-def _lines(node: yaml.Node | None, where: str, at: _Path = ()) -> Iterator[tuple[_Path, int]]:
-    """Line of every key and list item; refuses a key that stands twice."""
-    if isinstance(node, yaml.MappingNode):
-        seen: dict[str, int] = {}
-        for key, value in node.value:
-            line = key.start_mark.line + 1
-            if key.value in seen:
-                raise StudyError(
-                    f"{where}:{line}: `{key.value}` stands here and in line {seen[key.value]}; keep one of them"
-                )
-            seen[key.value] = line
-            yield (*at, key.value), line
-            yield from _lines(value, where, (*at, key.value))
-    elif isinstance(node, yaml.SequenceNode):
-        for i, value in enumerate(node.value):
-            yield (*at, i), value.start_mark.line + 1
-            yield from _lines(value, where, (*at, i))
-
-
-def _parse_yaml(text: str, where: str) -> tuple[object, dict[_Path, int]]:
-    try:
-        node = yaml.compose(text, Loader=_Loader)
-        return yaml.load(text, Loader=_Loader), dict(_lines(node, where))
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = f":{mark.line + 1}" if mark else ""
-        begun = ""
-        if error.context and error.context_mark and error.context_mark != mark:
-            begun = f" ({error.context} that begins in line {error.context_mark.line + 1})"
-        raise StudyError(f"{where}{line}: not valid YAML: {error.problem or error.context}{begun}") from None
-    except yaml.YAMLError as error:
-        raise StudyError(f"{where}: not valid YAML: {error}") from None
-
-
-def _override(data: Any, setting: str) -> _Path:
+def _override(data: Any, setting: str) -> YamlPath:
     """Apply one `a.b=c` in place; return the path it set."""
     path, equals, text = setting.partition("=")
-    keys = path.strip().split(".")
+    keys, setting = path.strip().split("."), shown(setting)
     if not equals or not all(keys):
         raise StudyError(f"--set {setting}: expected KEY.KEY=VALUE, for example --set grid.beta=[1,0.1]")
-    value, _ = _parse_yaml(text, f"--set {setting}")
+    value, _ = parse_yaml(text, f"--set {setting}")
     for i, key in enumerate(keys[:-1]):
         if not isinstance(data, dict):
-            raise StudyError(f"--set {setting}: `{'.'.join(keys[:i])}` holds {data!r}, which has no keys")
+            raise StudyError(f"--set {setting}: `{'.'.join(keys[:i])}` holds {shown(repr(data))}, which has no keys")
         if not isinstance(data.get(key), dict):
             data[key] = {}
         data = data[key]
@@ -100,7 +53,7 @@ def _override(data: Any, setting: str) -> _Path:
     return tuple(keys)
 
 
-def _document_path(error: Any, data: Any) -> _Path:
+def _document_path(error: Any, data: Any) -> YamlPath:
     """Where in the document an error is: pydantic's location without its names for alternative spellings."""
     path: list[str | int] = []
     for i, part in enumerate(error["loc"]):
@@ -114,7 +67,7 @@ def _document_path(error: Any, data: Any) -> _Path:
     return tuple(path)
 
 
-def _allowed_keys(path: _Path) -> list[str]:
+def _allowed_keys(path: YamlPath) -> list[str]:
     """Keys that the mapping at `path` may have, where it is one of ours."""
     model: type[BaseModel] = Study
     for part in path:
@@ -129,27 +82,27 @@ def _allowed_keys(path: _Path) -> list[str]:
     return list(model.model_fields)
 
 
-def _explain(error: Any, path: _Path) -> str:
+def _explain(error: Any, path: YamlPath) -> str:
     """One pydantic error in a sentence."""
-    shown = ".".join(map(str, path))
+    place = shown(".".join(map(str, path)))
     if error["type"] == "extra_forbidden":
         renamed = RENAMED.get(str(path[0]), {}).get(str(path[-1])) if len(path) == 2 else None
         if renamed:
-            return f"{shown}: this key is now called `{renamed}`"
+            return f"{place}: this key is now called `{renamed}`"
         allowed = _allowed_keys(path[:-1])
         near = difflib.get_close_matches(str(path[-1]).lower(), allowed, n=1)
         guess = f"; did you mean `{near[0]}`?" if near else ""
-        return f"{shown}: unknown key; allowed: {', '.join(allowed) or 'none here'}{guess}"
+        return f"{place}: unknown key; allowed: {', '.join(allowed) or 'none here'}{guess}"
     if error["type"] == "missing":
-        return f"{shown}: required, but not given"
+        return f"{place}: required, but not given"
     message = error["msg"].removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
     if isinstance(error["input"], dict) or error["type"] == "section":
-        return f"{shown}: {message}" if shown else message
-    return f"{shown}: {message}; found {error['input']!r}"
+        return f"{place}: {shown(message, 200)}" if place else message
+    return f"{place}: {shown(message, 200)}; found {shown(repr(error['input']))}"
 
 
-def _locate(path: _Path, lines: dict[_Path, int], overridden: Iterable[_Path], where: str) -> str:
+def _locate(path: YamlPath, lines: Mapping[YamlPath, int], overridden: Iterable[YamlPath], where: str) -> str:
     for setting in overridden:
         if path and (path[: len(setting)] == setting or setting[: len(path)] == path):
             return "--set"
@@ -174,9 +127,32 @@ def parse_study(text: str, *, where: str = "study", overrides: Sequence[str] = (
     >>> parse_study(text, overrides=["grid.depth=[1, 3]"]).n_cells  # 2 betas, 3 seeds, 2 depths
     12
     """
-    data, lines = _parse_yaml(text, where)
+    data, lines = parse_yaml(text, where)
     if not isinstance(data, dict):
-        raise StudyError(f"{where}: expected a mapping with the keys {', '.join(Study.model_fields)}; found {data!r}")
+        keys = ", ".join(Study.model_fields)
+        raise StudyError(f"{where}: expected a mapping with the keys {keys}; found {shown(repr(data))}")
+    return study_from(data, lines, where=where, overrides=overrides)
+
+
+def study_from(
+    data: Mapping[str, object],
+    lines: Mapping[YamlPath, int] = {},
+    *,
+    where: str = "study",
+    overrides: Sequence[str] = (),
+) -> Study:
+    """The study that a mapping describes, with `a.b=c` overrides applied.
+
+    Args:
+        data: the keys of a study file.
+        lines: of keys and list items in the file, for messages.
+        where: the file.
+        overrides: settings that replace the mapping's.
+
+    Raises:
+        StudyError: naming the mistakes with the file and line (or the override), what was found, what is allowed.
+    """
+    data = deepcopy(dict(data))
     overridden = [_override(data, setting) for setting in overrides]
     try:
         study = Study.model_validate(data)
@@ -186,10 +162,27 @@ def parse_study(text: str, *, where: str = "study", overrides: Sequence[str] = (
         raise StudyError(f"{_locate(error.setting, lines, overridden, where)}: {error}") from None
     except ValidationError as error:
         problems: dict[str, str] = {}
-        for e in error.errors():
-            path = _document_path(e, data)
+        for e, path in _nearest([(e, _document_path(e, data)) for e in error.errors()]):
             problems.setdefault(_explain(e, path), _locate(path, lines, overridden, where))
-        raise StudyError("\n".join(f"{place}: {text}" for text, place in problems.items())) from None
+        named = [f"{place}: {text}" for text, place in problems.items()]
+        if len(named) > MAX_PROBLEMS:
+            named[MAX_PROBLEMS - 1 :] = [f"{where}: and {len(named) - MAX_PROBLEMS + 1} further mistakes"]
+        raise StudyError("\n".join(named)) from None
+
+
+def _nearest(errors: list[tuple[Any, YamlPath]]) -> list[tuple[Any, YamlPath]]:
+    """Of a value that may have several forms, only what is wrong with the form that it comes nearest to."""
+
+    def other_form(path: YamlPath) -> bool:
+        return any(len(deeper) > len(path) and deeper[: len(path)] == path for _, deeper in errors)
+
+    kept = [(e, path) for e, path in errors if not (str(e["type"]).endswith("_type") and other_form(path))]
+    found: dict[YamlPath, tuple[Any, YamlPath]] = {}
+    for e, path in kept:
+        alike = path in found and str(e["type"]).endswith("_type")
+        if not alike:
+            found[path if path not in found else (*path, len(found))] = (e, path)
+    return list(found.values())
 
 
 def _require_permission(study: Study) -> None:
@@ -221,12 +214,7 @@ def load_study(path: str | Path, *, overrides: Sequence[str] = ()) -> Study:
     >>> study.n_cells, study.grid.beta
     (20, [5.0, 1.0, 0.1, 0.001])
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not a UTF-8 text file"
-        raise StudyError(f"{path}: cannot be read: {reason}") from None
-    return parse_study(text, where=str(path), overrides=overrides)
+    return parse_study(read_text(path), where=shown(path), overrides=overrides)
 
 
 @contextmanager
@@ -243,7 +231,7 @@ def located(path: str | Path, overrides: Sequence[str] = ()) -> Iterator[None]:
     try:
         yield
     except SettingError as error:
-        data, lines = _parse_yaml(Path(path).read_text(encoding="utf-8"), str(path))
+        data, lines = parse_yaml(read_text(path), shown(path))
         overridden = [_override(data, setting) for setting in overrides]
         raise StudyError(f"{_locate(error.setting, lines, overridden, str(path))}: {error}") from error
 

@@ -35,4 +35,4 @@ Split = Annotated[str, BeforeValidator(_split)]
 class Strict(BaseModel):
     """A record that refuses unknown keys and wrong types, and cannot be changed."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)

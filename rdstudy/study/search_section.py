@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    WithJsonSchema,
+    field_serializer,
+    model_validator,
+)
 
 from rdstudy.study.axes import AXES, listed_axes
 from rdstudy.study.scalars import LARGEST, PositiveInt, Strict, Unique
@@ -13,6 +22,7 @@ GROUPS = tuple(axis.name for axis in listed_axes() if axis.setting)
 """Axes of the grid whose every combination is a setting with a curve of its own over beta."""
 SEARCHABLE = {name: axis.type for name, axis in AXES.items() if axis.searchable}
 """Axes that a search may vary, and their kind."""
+_RULES: dict[str, TypeAdapter[Any]] = {name: TypeAdapter(AXES[name].listed) for name in SEARCHABLE}
 NOT_BEFORE = 0.25
 """Share of a cell's steps before which none is hopeless: early on, the start decides which is worse, not the beta."""
 CURVE_SAMPLERS = ("variance_reduction", "tpe", "gp", "qmc", "random")
@@ -105,6 +115,11 @@ class SearchSpec(Strict):
     )
     storage: str | None = Field(None, description="URL of an Optuna storage in which to follow the search live.")
 
+    @field_serializer("storage")
+    def _without_password(self, storage: str | None) -> str | None:
+        """Records and pages show no password; who runs the study again gives it again."""
+        return None if storage is None else redacted(storage)
+
     @model_validator(mode="after")
     def _goal_has_its_axes(self) -> SearchSpec:
         if self.goal == "frontier":
@@ -124,6 +139,7 @@ class SearchSpec(Strict):
         else:
             if self.beta is None:
                 raise ValueError(f"goal: {self.goal} needs `beta`, where to look: beta: {{low: 0.001, high: 5}}")
+            _check_kind("beta", self.beta)
             if not self.beta.log:
                 raise ValueError("beta is looked for in log units; leave `log` out")
             if self.space is not None:
@@ -162,10 +178,21 @@ class SearchSpec(Strict):
         return self.sampler or ("tpe" if self.goal == "frontier" else "variance_reduction")
 
 
+def redacted(text: str) -> str:
+    """The text with the passwords of URLs left out."""
+    text = re.sub(r"(://[^/@:\s]*):[^/\s]*@", r"\1:***@", text)
+    return re.sub(r"(?i)(password|passwd|pwd|token|secret|key)=[^&\s]*", r"\1=***", text)
+
+
 def _check_kind(name: str, axis: Any) -> None:
+    """Check the values of a searched axis by the rule that the grid has for it."""
     numbers = [axis.low, axis.high] if isinstance(axis, Range) else list(axis)
-    least = 1 if SEARCHABLE[name] is int else 0
-    if any(number < least for number in numbers):
-        raise ValueError(f"space.{name}: {min(numbers):g} is too small; the least is {least}")
+    whole = SEARCHABLE[name] is int
+    for number in numbers:
+        try:
+            _RULES[name].validate_python(int(number) if whole else float(number), strict=True)
+        except ValidationError as error:
+            reason = error.errors()[0]["msg"]
+            raise ValueError(f"space.{name}: {reason[:1].lower()}{reason[1:]}; found {number:g}") from None
     if SEARCHABLE[name] is int and any(number != int(number) for number in numbers):
         raise ValueError(f"space.{name}: takes whole numbers, found {', '.join(f'{number:g}' for number in numbers)}")

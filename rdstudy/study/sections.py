@@ -111,7 +111,7 @@ class Resources(Strict):
         "auto", description="Models trained at once; auto: as many as are fast and fit."
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="Where packs train.")
-    cpus_per_pack: PositiveInt = Field(
+    cpus_per_pack: Annotated[int, Field(ge=1, le=1024)] = Field(
         1,
         description="Threads per pack. With 1, a CPU gives a cell the same bits in every pack. For a pack on a GPU, "
         "up to 16 more draw order and noise.",

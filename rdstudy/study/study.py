@@ -33,6 +33,10 @@ NUMERICS = 2
 """
 
 
+MAX_CELLS = 250_000
+"""Cells of a study. Every command lists them all, which takes 5 s for so many."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Cell(CellAxes):
     """One point of the grid with its seed. Every field determines the trained model."""
@@ -123,6 +127,10 @@ class Study(Strict):
 
     @model_validator(mode="after")
     def _sections_agree(self) -> Study:
+        if self.n_cells > MAX_CELLS:
+            lengths = " x ".join(f"{len(values):,} {name}" for name, values in self.grid.listed().items() if values[1:])
+            problem = f"makes {self.n_cells:,} cells ({lengths}); at most {MAX_CELLS:,} are allowed"
+            raise ValidationError.from_exception_data("Study", [_wrong(problem, ("grid",), {})])
         wrong = [*self._wrong_splits(), *self._wrong_axes(), *self._wrong_stop()]
         if wrong:
             raise ValidationError.from_exception_data("Study", wrong)

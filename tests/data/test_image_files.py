@@ -1,4 +1,5 @@
 import io
+import os
 import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from PIL import Image
 
 from rdstudy.data.dataset import Dataset
 from rdstudy.data.loading import load_dataset
+from rdstudy.data.splits import split_dataset
 
 RANDOM = np.random.default_rng(0)
 GREY = RANDOM.integers(0, 256, (5, 4, 3), dtype=np.uint8)
@@ -159,7 +161,7 @@ def test_the_first_image_that_differs_is_named(tmp_path, other, is_what):
     assert f"{tmp_path / 'c.png'} {is_what}" in str(refusal.value)
 
 
-@pytest.mark.parametrize("mode", ["RGBA", "P", "1", "I;16", "LA"])
+@pytest.mark.parametrize("mode", ["I;16"])
 def test_an_image_that_is_neither_grey_nor_rgb_is_named_with_its_mode(tmp_path, mode):
     save(tmp_path, ["a.png"], RGB[:1])
     Image.new(mode, (3, 4)).save(tmp_path / "b.png")
@@ -193,3 +195,125 @@ def test_a_path_that_is_neither_is_refused(tmp_path):
         load(tmp_path / "mine.npy")
     with pytest.raises(ValueError, match=r"nowhere does not exist; expected an \.npz file or a folder"):
         load(tmp_path / "nowhere")
+
+
+# --- what looks right and is not ---
+
+
+def noted(images: np.ndarray, tmp_path: Path) -> Dataset:
+    np.savez(tmp_path / "mine.npz", images=images)
+    return load(tmp_path / "mine.npz")
+
+
+def test_images_of_0_and_1_are_read_as_0_and_255_and_that_is_said(tmp_path):
+    dataset = noted(GREY % 2, tmp_path)
+    assert set(np.unique(dataset.images)) == {0, 255}
+    assert "the values are 0 and 1, and are read as 0 and 255" in dataset.notes
+
+
+@pytest.mark.parametrize(
+    ("images", "note"),
+    [
+        (GREY % 16, "the largest value is 15 of 255"),
+        (np.full((5, 4, 3), 77, dtype=np.uint8), "all images are equal"),
+        (np.repeat(GREY[:2], 3, axis=0), "4 of 6 images are copies of others"),
+        (RGB[..., :2], "2 channels, which are drawn side by side"),
+    ],
+)
+def test_plausible_nonsense_is_named(tmp_path, images, note):
+    assert any(note in each for each in noted(images, tmp_path).notes)
+
+
+def test_good_images_have_no_notes(tmp_path):
+    assert noted(RGB, tmp_path).notes == ()
+    assert str(noted(RGB, tmp_path)) == "5 images of 4x3, RGB"
+
+
+def test_channels_first_are_refused_with_the_fix(tmp_path):
+    images = RANDOM.integers(0, 256, (5, 3, 8, 8), dtype=np.uint8)
+    with pytest.raises(ValueError, match=r"transpose\(0, 2, 3, 1\)"):
+        noted(images, tmp_path)
+
+
+def test_folders_train_and_test_are_a_split(tmp_path):
+    save(tmp_path, [f"test/{i}.png" for i in range(2)] + [f"Train/{i}.png" for i in range(3)], RGB)
+    dataset = load(tmp_path)
+    assert dataset.standard_train == 3
+    assert dataset.labels is None
+    assert np.array_equal(dataset.images, RGB[[2, 3, 4, 0, 1]].reshape(5, -1))
+    split = split_dataset(dataset, "standard", seed=0)
+    assert (sorted(split.train), sorted(split.test)) == ([0, 1, 2], [3, 4])
+    with pytest.raises(ValueError, match="must not be mixed"):
+        split_dataset(dataset, "random", seed=0)
+
+
+def test_folders_train_and_test_may_have_classes(tmp_path):
+    save(tmp_path, ["train/b/0.png", "train/a/0.png", "test/a/0.png", "test/b/0.png", "test/b/1.png"], RGB)
+    dataset = load(tmp_path)
+    assert dataset.standard_train == 2
+    assert dataset.labels is not None
+    assert dataset.labels.tolist() == [0, 1, 0, 1, 1]
+
+
+def test_other_parts_of_a_split_are_refused(tmp_path):
+    save(tmp_path, ["train/0.png", "test/0.png", "val/0.png"], RGB[:3])
+    with pytest.raises(ValueError, match="look like parts of a split; expected train and test"):
+        load(tmp_path)
+
+
+def test_the_split_standard_needs_the_folders(tmp_path):
+    with pytest.raises(ValueError, match="are not in folders train and test"):
+        split_dataset(noted(GREY, tmp_path), "standard", seed=0)
+
+
+# --- no image is left out silently ---
+
+
+def test_links_to_folders_are_followed(tmp_path):
+    save(tmp_path, ["mine/a/0.png", "mine/a/1.png", "elsewhere/0.png"], RGB[:3])
+    (tmp_path / "mine" / "b").symlink_to(tmp_path / "elsewhere")
+    assert load(tmp_path / "mine").n_examples == 3
+
+
+def test_a_link_to_a_folder_above_ends(tmp_path):
+    save(tmp_path, ["a/0.png"], RGB[:1])
+    (tmp_path / "a" / "b").symlink_to(tmp_path)
+    with pytest.raises(ValueError, match="three deep"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["x.gif", "x.tif", "x.GIF"])
+def test_an_image_of_a_kind_that_is_not_read_is_named(tmp_path, name):
+    save(tmp_path, ["0.png", name], RGB[:2])
+    with pytest.raises(ValueError, match=rf"{name} is not read"):
+        load(tmp_path)
+
+
+def test_orientation_palette_and_opaque_transparency_are_converted_and_said(tmp_path):
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.fromarray(RGB[0]).save(tmp_path / "0.png", exif=exif)
+    turned = load(tmp_path)
+    assert turned.shape == (3, 4, 3)
+    assert turned.notes == ("1 images turned upright, as their EXIF orientation says",)
+    Image.fromarray(RGB[0]).convert("P").save(tmp_path / "0.png")
+    assert "of mode P read as RGB" in load(tmp_path).notes[0]
+    Image.fromarray(RGB[0]).convert("RGBA").save(tmp_path / "0.png")
+    assert np.array_equal(load(tmp_path).images[0], RGB[0].reshape(-1))
+
+
+def test_transparent_and_animated_images_are_refused(tmp_path):
+    Image.fromarray(np.dstack([RGB[0], GREY[0]])).save(tmp_path / "0.png")
+    with pytest.raises(ValueError, match=r"0\.png is transparent in places"):
+        load(tmp_path)
+    frames = [Image.fromarray(image) for image in RGB[:2]]
+    frames[0].save(tmp_path / "0.png", save_all=True, append_images=frames[1:])
+    with pytest.raises(ValueError, match=r"0\.png is animated, with 2 frames"):
+        load(tmp_path)
+
+
+def test_a_pipe_among_the_images_is_not_waited_for(tmp_path):
+    save(tmp_path, ["0.png"], RGB[:1])
+    os.mkfifo(tmp_path / "1.png")
+    with pytest.raises(ValueError, match="not a regular file"):
+        load(tmp_path)

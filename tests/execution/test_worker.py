@@ -117,7 +117,10 @@ def test_rows_say_how_they_were_made(workplace):
         assert row["device"].startswith("cpu (")
         assert row["seconds"] > 0
         assert row["torch_version"] == torch.__version__
-        assert all(row[name] is not None for name in PROVENANCE if not name.startswith("git_"))
+        assert row["data_fingerprint"] == at.data.of(0).fingerprint[:16]
+        assert (row["weights_sha256"] is not None) == row["is_final"]
+        always = set(PROVENANCE) - {"git_commit", "git_dirty", "weights_sha256"}
+        assert all(row[name] is not None for name in always)
 
 
 def test_progress_rises_to_the_end_and_ends_staged(workplace):

@@ -72,7 +72,7 @@ def refusal(text: str, *overrides: str) -> str:
         ("beta: [1, 0.1]", "beta: []", 5, "grid.beta: .*at least 1 item"),
         ("beta: [1, 0.1]", "beta: [1, 0.1, 1.0]", 5, "grid.beta: 1 stands in the list more than once"),
         ("beta: [1, 0.1]", "beta: [1, low]", 5, "grid.beta.1: input should be a valid number; found 'low'"),
-        ("beta: [1, 0.1]", "beta: [1, yes]", 5, "grid.beta.1: input should be a valid number; found True"),
+        ("beta: [1, 0.1]", "beta: [1, yes]", 5, "grid.beta.1: input should be a valid number; found 'yes'"),
         ("beta: [1, 0.1]", "beta: [1, -0.1]", 5, "grid.beta.1: .*greater than or equal to 0; found -0.1"),
         ("beta: [1, 0.1]", "beta: [.nan]", 5, "grid.beta.0: .*finite number; found nan"),
         (

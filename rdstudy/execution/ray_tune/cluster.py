@@ -13,6 +13,7 @@ from contextlib import contextmanager
 
 import ray
 
+from rdstudy.data.limits import cores
 from rdstudy.errors import UserError
 from rdstudy.execution.ray_tune.controller import environment, in_charge
 
@@ -47,7 +48,7 @@ def cluster(address: str | None, *, object_store_bytes: int, preload: bool = Fal
             quiet["_temp_dir"] = files = _short_folder()
             modules = {"RAY_preload_python_modules": "torch,ray.tune"} if preload else {}
             with environment(**modules):
-                ray.init(address="local", include_dashboard=False, object_store_memory=size, **quiet)
+                ray.init(address="local", include_dashboard=False, num_cpus=cores(), object_store_memory=size, **quiet)
     except Exception as error:  # a plain Exception if a node takes too long to start
         where = f"at {address}" if address else "on this machine"
         raise UserError(f"no Ray cluster {where}: {error}. Train without Ray: --no-ray.") from error
@@ -76,7 +77,7 @@ def _short_folder() -> str | None:
 def _check_reachable(address: str) -> None:
     """Fail at once where Ray would wait for minutes."""
     host, _, port = address.rpartition(":")
-    if address.startswith("ray://") or not port.isdigit():
+    if address.startswith("ray://") or not (port.isascii() and port.isdigit()):
         return
     try:
         socket.create_connection((host, int(port)), timeout=10).close()

@@ -14,6 +14,7 @@ import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
 from rdstudy.errors import UserError
+from rdstudy.study.yaml_loading import parse_yaml, read_text
 
 PLACEHOLDERS = ("MY-BUCKET", "MY-PROJECT", "10.0.0.1", "10.0.0.2")
 GPU_MACHINES = {
@@ -32,12 +33,7 @@ def load_cluster(path: Path) -> Cluster:
     Raises:
         UserError: it cannot be read, or is not a cluster file.
     """
-    try:
-        cluster = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not YAML: {error}") from error
+    cluster, _ = parse_yaml(read_text(path), str(path), version_1_1=True)
     if not isinstance(cluster, dict) or not isinstance(cluster.get("provider"), dict):
         raise UserError(f"{path}: not a cluster file of Ray: it has no `provider:`")
     return cluster

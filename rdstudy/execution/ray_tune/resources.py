@@ -7,7 +7,9 @@ import time
 from typing import Any
 
 import ray
+import torch
 
+from rdstudy.errors import UserError
 from rdstudy.execution.device import pick_device
 from rdstudy.study import Study
 
@@ -43,6 +45,38 @@ def workers(study: Study) -> int:
     gpus = gpus_per_pack(study)
     by_cpu = available_resource("CPU") // study.resources.cpus_per_pack
     return max(1, int(min(by_cpu, available_resource("GPU") // gpus) if gpus else by_cpu))
+
+
+def check_fits(study: Study) -> None:
+    """Refuse a study whose packs fit on no machine of the cluster, for which Tune would wait without end.
+
+    Raises:
+        UserError: with what a pack takes, and what the cluster has.
+    """
+    here = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    cpus, gpus = study.resources.cpus_per_pack, gpus_per_pack(study)
+    grows = any(available_resource(name) > ray.cluster_resources().get(name, 0) for name in ("CPU", "GPU"))
+    fits = any(node.get("CPU", 0) >= cpus and node.get("GPU", 0) >= gpus for node in here)
+    if not fits and not (grows and available_resource("CPU") >= cpus and available_resource("GPU") >= gpus):
+        has = ", ".join(f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in here[:3])
+        raise UserError(
+            f"a pack takes {cpus:,} CPUs and {gpus:g} GPUs (resources.cpus_per_pack, gpus_per_pack), and no machine "
+            f"has that many free for Ray: {has}{', ...' if len(here) > 3 else ''}"
+        )
+    if len(here) == 1 and gpus and study.resources.device == "auto" and pick_device("auto").type != "cuda":
+        raise UserError(
+            f"Ray offers {available_resource('GPU'):g} GPUs, but PyTorch {torch.__version__} cannot use them: install "
+            "a PyTorch for this GPU and driver, or train on the CPU with --set resources.device=cpu"
+        )
+
+
+def idle_gpus(study: Study) -> str:
+    """What to say of GPUs that wait because a pack on each would take more CPUs than there are; else nothing."""
+    gpus = gpus_per_pack(study)
+    by_gpu = int(available_resource("GPU") // gpus) if gpus else 0
+    if workers(study) >= by_gpu:
+        return ""
+    return f" ({by_gpu - workers(study)} GPUs idle: {available_resource('CPU'):g} CPUs, {by_gpu} packs would need more)"
 
 
 def one_pack_per_core(study: Study) -> bool:

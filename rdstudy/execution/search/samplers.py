@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 from rdstudy.errors import UserError
 from rdstudy.execution.search.gaussian_process import AXIS, MIN_POINTS, Feature, GaussianProcess
 from rdstudy.study import SearchSpec
+from rdstudy.study.search_section import redacted
 
 SEED, BETA = "seed", "beta"
 
@@ -110,5 +111,5 @@ def new_record(spec: SearchSpec, name: str, directions: list[str]) -> optuna.Stu
             optuna.delete_study(study_name=name, storage=storage)
         return optuna.create_study(storage=storage, study_name=name, directions=directions)
     except Exception as error:  # of SQLAlchemy, a database driver or an import: it depends on the URL
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(f"search.storage: {spec.storage} cannot be used: {reason}") from error
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(f"search.storage: {redacted(spec.storage)} cannot be used: {redacted(reason)}") from error

@@ -171,7 +171,7 @@ def test_a_storage_that_cannot_be_reached_is_one_message(tmp_path):
         ),
         (
             ["search={goal: frontier, space: {width: {low: 0.5, high: 8}}, stop_when: {cells: 5}}"],
-            "space.width: 0.5 is too small; the least is 1",
+            "space.width: input should be greater than or equal to 1; found 0.5",
         ),
     ],
 )
