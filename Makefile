@@ -17,7 +17,7 @@ quickstart: install
 
 # The committed reference studies' pages and figures, again from their tables.
 reference-report: install
-	printf '%s\n' quickstart digits tetrominoes mnist | xargs -P 2 -I{} $(BIN)/rdstudy report results/reference/{} --format html,md
+	printf '%s\n' quickstart digits priors tetrominoes mnist | xargs -P 2 -I{} $(BIN)/rdstudy report results/reference/{} --format html,md
 	$(BIN)/rdstudy report results/reference/published_figure --format html,md --published studies/published_rd_curves.csv
 
 install: $(VENV)/.installed

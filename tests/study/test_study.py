@@ -470,7 +470,12 @@ def test_packaged_studies_are_read_and_pass_the_schema(name):
     path = packaged_studies()[name]
     SCHEMA.validate(as_yaml_1_2(path.read_text()))
     study = load_study(path)
-    committed = {"reference": "tetrominoes", "reference_digits": "digits", "reference_mnist": "mnist"}
+    committed = {
+        "reference": "tetrominoes",
+        "reference_digits": "digits",
+        "reference_mnist": "mnist",
+        "priors": "priors",
+    }
     assert study.name == (f"reference/{committed[name]}" if name in committed else name)
     assert len(study.cells) == study.n_cells
 
