@@ -223,7 +223,7 @@ class PackRun:
             return
         try:
             self.trainer.restore(saved.tensors, saved.record)
-        except (ValueError, KeyError, RuntimeError) as error:
+        except (ValueError, KeyError, IndexError, TypeError, RuntimeError) as error:
             _log.warning("a checkpoint of pack %s is of another model and is not used: %s", self.pack.id, error)
             checkpoints.remove(self.pack.id)
             populations = [own[TRAIN] for own in self.populations.values()]

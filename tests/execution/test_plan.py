@@ -20,7 +20,7 @@ def plan(command, study_file, monkeypatch):
     def run(gpus: int, *settings: str, cores: int = 16) -> dict:
         monkeypatch.setattr(machine, "gpu_count", lambda: gpus)
         monkeypatch.setattr(machine, "gpu_throughput", lambda: machine.Throughput(RATE, 1.0))
-        monkeypatch.setattr("os.cpu_count", lambda: cores)
+        monkeypatch.setattr(machine, "cores", lambda: cores)
         options = [word for setting in ("resources.device=auto", *STUDY, *settings) for word in ("--set", setting)]
         done: Ended = command("plan", study_file, "--json", *options)
         assert done.code == 0, done.err
