@@ -53,7 +53,9 @@ UNTRACKED_BESIDE = ("tetrominoes", "mnist")
 
 def trained_rows(table: pd.DataFrame) -> pd.DataFrame:
     """The rows written in training, without those of later measurements."""
-    return table[table["evaluation_id"] == table.sort_values("finished_at")["evaluation_id"].iloc[0]]
+    first = table.sort_values("finished_at")["evaluation_id"].iloc[0]
+    found: pd.DataFrame = table[table["evaluation_id"] == first]
+    return found
 
 
 @pytest.mark.parametrize("name", FOLDERS)
