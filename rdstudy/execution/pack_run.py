@@ -229,7 +229,7 @@ class PackRun:
             populations = [own[TRAIN] for own in self.populations.values()]
             self.trainer = PackTrainer(self.pack.cells, self.images, populations)
             return
-        self._seconds_before = saved.record["seconds"]
+        self._seconds_before = saved.record.get("seconds", 0.0)
         self.rows = rows
 
     def _rows_of(self, saved: Checkpoint) -> list[Measurement] | None:

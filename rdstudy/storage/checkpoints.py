@@ -238,7 +238,7 @@ def _load(path: StoragePath) -> Checkpoint | None:
             rows = tuple(_row_from_json(row) for row in json.loads(metadata["rows"]))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             record = _Record.model_validate_json(metadata["record"])
-            return Checkpoint(tensors, record.model_dump(), rows)
+            return Checkpoint(tensors, record.model_dump(exclude_unset=True), rows)
     except (FileNotFoundError, *_DAMAGE):
         return None
 

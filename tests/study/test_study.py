@@ -203,7 +203,7 @@ def test_a_key_that_stands_twice_is_refused_with_both_lines():
         (TEXT + "}", "example.yaml:10: not valid YAML"),
         (TEXT + "---\nname: another\n", "example.yaml:10: not valid YAML"),
         (TEXT + "? [a]\n: b\n", "example.yaml:10: not valid YAML"),
-        (TEXT + "\0", "example.yaml: not valid YAML"),
+        (TEXT + "\0", "example.yaml:10: not valid YAML"),
         ("", "example.yaml: expected a mapping with the keys name, "),
         ("- 1\n", "example.yaml: expected a mapping with the keys name, "),
     ],
@@ -215,7 +215,7 @@ def test_text_that_is_no_study_at_all_is_answered_with_its_place(text, place):
 def test_a_file_that_cannot_be_read_is_named(tmp_path):
     with pytest.raises(StudyError, match=r"gone\.yaml: cannot be read: No such file"):
         load_study(tmp_path / "gone.yaml")
-    with pytest.raises(StudyError, match=r"cannot be read: Is a directory"):
+    with pytest.raises(StudyError, match=r"cannot be read: is a folder"):
         load_study(tmp_path)
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(StudyError, match="not a UTF-8 text file"):
