@@ -98,8 +98,6 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         refuse_old_names(arguments)
         app(args=arguments, prog_name="rdstudy")
-    except SystemExit as end:
-        sys.exit(flushed(end.code))
     except BaseException as error:
         # A library that is interrupted may raise an exception of its own in place of KeyboardInterrupt.
         if interrupted:
@@ -107,6 +105,8 @@ def main(arguments: list[str] | None = None) -> None:
             kept = "finished cells are in the table, and unfinished packs resume from their last checkpoint, if any"
             stderr.print(f"rdstudy: interrupted; {kept}. Resume with: {again}", soft_wrap=True)
             sys.exit(INTERRUPTED)
+        if isinstance(error, SystemExit):
+            sys.exit(flushed(error.code))
         if isinstance(error, BrokenPipeError):
             close_output()
             sys.exit(BROKEN_PIPE)

@@ -7,7 +7,7 @@ import re
 import sys
 
 from rdstudy.cli.exit_codes import BROKEN_PIPE, INVALID_INPUT
-from rdstudy.errors import UserError
+from rdstudy.errors import Findings, UserError
 
 MAX_MESSAGE = 390
 """Characters of a message; of a longer one the middle is left out."""
@@ -31,7 +31,7 @@ def message_of(error: BaseException) -> str | None:
     else:
         return None
     said = printable(said.strip())
-    if len(said) <= MAX_MESSAGE:
+    if len(said) <= MAX_MESSAGE or isinstance(error, Findings):
         return said
     return f"{said[: MAX_MESSAGE * 2 // 3]} ... {said[-MAX_MESSAGE // 3 + 8 :]}"
 

@@ -12,7 +12,7 @@ from rich.text import Text
 from rdstudy.cli.json_output import as_json, print_document
 from rdstudy.cli.options import MaxCost, MaxHours, Price, ResultsOption, Settings, StudyFile, place
 from rdstudy.cli.terminal import console_for
-from rdstudy.errors import UserError
+from rdstudy.errors import Findings, UserError
 
 
 def submit(
@@ -62,6 +62,6 @@ def doctor(
     if json_wanted:
         print_document({"target": what, "results": where, "faults": found})
     if found:
-        raise UserError("\n  ".join([f"{what}: {len(found)} to fix:", *found]))
+        raise Findings("\n  ".join([f"{what}: {len(found)} to fix:", *found]))
     if not json_wanted:
         console_for().print(f"{what}: no faults found; results can be written to {where}", soft_wrap=True)

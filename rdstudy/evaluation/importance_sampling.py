@@ -90,7 +90,7 @@ class LikelihoodEstimate(Estimate):
 
 def importance_weighted_nll(
     model: Model,
-    images: Float[Tensor, "examples pixels"] | Iterable[Float[Tensor, "batch pixels"]],
+    images: Float[Tensor, "examples pixels"] | Iterable[Tensor],
     draws: int,
     *,
     generator: np.random.Generator,

@@ -111,7 +111,7 @@ def test_data_sets_allow_the_splits_that_they_have_the_knowledge_for(dataset, sp
     [
         ("tetrominoes", "standard", r"allows random, checkerboard, cropped\(RATIO\)$"),
         ("mnist", "checkerboard", r"allows standard, random, holdout\(CLASSES\)$"),
-        ("images", "holdout(1)", "allows random$"),
+        ("images", "holdout(1)", "allows random, standard$"),
         ("imagenet", "random", f"known are {', '.join(SPLITS)}$"),
     ],
 )

@@ -57,7 +57,8 @@ def test_a_finished_study_trains_nothing_again(runs: TwoRuns):
 def test_ray_leaves_no_files_and_says_nothing(runs: TwoRuns):
     assert not list(runs.on_ray.tmp.glob("rdstudy-ray-*"))
     ours = ("pack ", "interrupted: ", "next: ", "      ")
-    lines = runs.said.splitlines()
+    images, *lines = runs.said.splitlines()
+    assert images.startswith("data: 600 images")
     assert lines[0].startswith("interrupted: 16 cells")
     assert lines[1].startswith("starting Ray")
     assert all(line.startswith(ours) or "/16 cells" in line for line in [lines[0], *lines[2:]]), runs.said
