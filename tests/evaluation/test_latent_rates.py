@@ -76,6 +76,6 @@ def test_no_other_value_depends_on_it(images):
 
 
 def test_tables_made_before_it_have_null():
-    table = rdstudy.load_measurements(str(REFERENCE / "tetrominoes"), columns=["latent_rates_nats", "rate_nats"])
+    table = rdstudy.load_measurements(str(REFERENCE / "published_figure"), columns=["latent_rates_nats", "rate_nats"])
     assert table["latent_rates_nats"].isna().all()
     assert table["rate_nats"].notna().any()

@@ -1,6 +1,7 @@
 """A run that is told to end saves what it has done, also before its first checkpoint was due."""
 
 import signal
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -39,6 +40,14 @@ def test_a_finished_pack_leaves_no_checkpoint(at):
         if progress.staged:
             running.close()
     assert Checkpoints(at.results).progress() == []
+
+
+@pytest.fixture(autouse=True)
+def handled() -> Iterator[None]:
+    """SIGINT raises, also where the tests run in the background, in which it is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def interrupted(n: int, reached: list[str]) -> None:
