@@ -85,7 +85,7 @@ def marginal_kl_change(setting: Replicates, population: str, start: float) -> st
 
         KL_lower(smallest) - KL_upper(start) > 0: grows;    KL_upper(smallest) - KL_lower(start) < 0: falls
 
-    with 95% confidence over seeds each; of a single seed the values are taken as they are.
+    with 95% confidence over seeds each (one-sided 97.5%), so a single seed shows neither.
     """
     lower, upper = _bounds(setting, population)
     rate = setting.cells(population, "rate_nats")
@@ -99,10 +99,9 @@ def marginal_kl_change(setting: Replicates, population: str, start: float) -> st
     fall = mean_interval(averaged(most[..., [b]] - least[..., [a]]))
     if not growth.count[0]:
         return NOT_MEASURED
-    single = growth.count[0] < 2
-    if (growth.mean if single else growth.low)[0] > 0:
+    if growth.low[0] > 0:
         return GROWS
-    return FALLS if (fall.mean if single else fall.high)[0] < 0 else NOT_IDENTIFIED
+    return FALLS if fall.high[0] < 0 else NOT_IDENTIFIED
 
 
 def _bounds(

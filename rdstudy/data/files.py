@@ -18,6 +18,8 @@ TEMPORARY_PREFIX = ".aside-"
 
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL})
 """Error numbers of a file system that does not support locks."""
+_NO_FOLDER_LOCKS = _NO_LOCKS | {errno.EBADF}
+"""The same for a folder, which cannot be opened for writing, as NFS asks of what is locked."""
 
 
 def open_regular(path: str | Path) -> IO[bytes]:
@@ -93,8 +95,26 @@ def file_lock(path: Path, *, timeout: float | None = None) -> Iterator[int | Non
         os.close(descriptor)
 
 
-def _acquire(descriptor: int, timeout: float | None) -> bool:
-    """Lock an open file. False where the file system does not support locks."""
+@contextmanager
+def folder_lock(folder: Path) -> Iterator[bool]:
+    """Hold an exclusive advisory lock on a folder itself, for as long as it exists under any name.
+
+    Yields:
+        Whether the file system has locks of folders; where it has none, nothing is held.
+
+    Raises:
+        BlockingIOError: another process holds it.
+        OSError: the folder cannot be opened or locked.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        yield _acquire(descriptor, 0.0, unsupported=_NO_FOLDER_LOCKS)
+    finally:
+        os.close(descriptor)
+
+
+def _acquire(descriptor: int, timeout: float | None, *, unsupported: frozenset[int] = _NO_LOCKS) -> bool:
+    """Lock an open file or folder. False where the file system does not support that, by these error numbers."""
     started = time.monotonic()
     while True:
         try:
@@ -104,7 +124,7 @@ def _acquire(descriptor: int, timeout: float | None) -> bool:
                 raise
             time.sleep(timeout / 20)
         except OSError as error:
-            if error.errno not in _NO_LOCKS:
+            if error.errno not in unsupported:
                 raise
             return False
         else:

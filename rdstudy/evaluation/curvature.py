@@ -11,7 +11,7 @@ from torch import Tensor
 
 @runtime_checkable
 class Model(Protocol):
-    """Decoder, likelihood and prior, all differentiable twice. Nats."""
+    """Decoder, likelihood and prior of a VAE, all differentiable twice; its parameters are never changed. Nats."""
 
     def decode(self, latent: Float[Tensor, "rows latent"]) -> Float[Tensor, "rows outputs"]:
         """What the likelihood takes."""

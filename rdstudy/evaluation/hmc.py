@@ -16,31 +16,21 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from rdstudy.evaluation import curvature
+from rdstudy.evaluation.population import decoder_rows
+
 JITTER = 0.5, 1.25
 """A chain's step size is the image's times a number drawn uniformly from here, so that no orbit closes upon itself."""
-NUMBERS_IN_CACHE, NUMBERS_ON_DEVICE = 2**18, 2**26
-"""Decoder outputs at a time: on a CPU few enough for its cache."""
 
 
 @runtime_checkable
-class Model(Protocol):
-    """Prior, decoder and likelihood of a VAE; no encoder is needed. Its parameters are never changed. Nats."""
-
-    def decode(self, latent: Float[Tensor, "rows latent"]) -> Float[Tensor, "rows outputs"]:
-        """What the likelihood takes; differentiable."""
-
-    def distortion(
-        self, output: Float[Tensor, "rows outputs"], images: Float[Tensor, "rows pixels"]
-    ) -> Float[Tensor, " rows"]:
-        """-log p(x|z), for what `decode` gave; differentiable."""
+class Model(curvature.Model, Protocol):
+    """Prior, decoder and likelihood of a VAE; no encoder is needed."""
 
     def distortion_gradient(
         self, output: Float[Tensor, "rows outputs"], images: Float[Tensor, "rows pixels"], weight: float
     ) -> Float[Tensor, "rows outputs"]:
         """Gradient of weight * the sum of `distortion` by the output, which may be overwritten."""
-
-    def log_prior(self, z: Float[Tensor, "rows latent"]) -> Float[Tensor, " rows"]:
-        """log p(z), in the type of z; differentiable."""
 
     def sample_prior(self, rng: np.random.Generator, n: int) -> Float[Tensor, "n latent"]:
         """Draws from p(z)."""
@@ -127,8 +117,7 @@ class Target:
             images: intensities in [0, 1], on the model's device, in its type.
         """
         self.model, self.images = model, images
-        numbers = NUMBERS_IN_CACHE if images.device.type == "cpu" else NUMBERS_ON_DEVICE
-        self.rows = max(1, numbers // images.shape[1])
+        self.rows = decoder_rows(images)
 
     def sample_prior(self, draws: Draws, chains: int) -> Float[Tensor, "examples chains latent"]:
         """Exact draws from p(z) for every image."""

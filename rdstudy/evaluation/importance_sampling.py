@@ -23,6 +23,7 @@ from rdstudy.evaluation.adaptive_proposal import fit_mixture
 from rdstudy.evaluation.estimate import Estimate
 from rdstudy.evaluation.gaussian import log_posterior
 from rdstudy.evaluation.pareto import largest_reliable_shape, pareto_shape, tail_length
+from rdstudy.evaluation.population import decoder_rows, examples_per_block
 from rdstudy.models.objective import Posterior
 
 ProposalName: TypeAlias = Literal["adaptive", "encoder"]
@@ -32,8 +33,6 @@ DRAWS_AT_ONCE = {"encoder": 2048, "adaptive": 2**14}
 """Number of draws in memory at a time, on a CPU."""
 MORE_ON_DEVICE = 16
 """As many times the draws of an adaptive proposal elsewhere, where few of them would not fill the device."""
-LOGITS_IN_CACHE, LOGITS_ON_DEVICE = 2**18, 2**26
-"""Logits decoded at a time: on a CPU few enough for its cache, which is 3 times as fast."""
 TOLERATED_SHARE = 0.05
 """Largest share of images with unreliable weights for which the estimate is called reliable; a convention."""
 
@@ -141,10 +140,8 @@ def importance_weighted_nll(
 def _images_at_once(images: Float[Tensor, "examples pixels"], draws: int, proposal: ProposalName) -> int:
     at_once = DRAWS_AT_ONCE[proposal] // draws
     if proposal == "adaptive":
-        numbers = LOGITS_IN_CACHE
-        if images.device.type != "cpu":
-            at_once, numbers = at_once * MORE_ON_DEVICE, LOGITS_ON_DEVICE
-        at_once = min(at_once, numbers // (2 * images.shape[1]))
+        more = 1 if images.device.type == "cpu" else MORE_ON_DEVICE
+        at_once = min(more * at_once, examples_per_block(images))
     return max(1, at_once)
 
 
@@ -191,7 +188,7 @@ def _log_likelihood(
 ) -> Float[Tensor, "examples draws"]:
     """log p(x|z) in nats."""
     examples, draws, _ = latent.shape
-    rows = max(1, (LOGITS_IN_CACHE if images.device.type == "cpu" else LOGITS_ON_DEVICE) // images.shape[-1])
+    rows = decoder_rows(images)
     example = torch.arange(examples * draws, device=images.device) // draws
     latent = latent.flatten(0, 1)
     found = latent.new_empty(examples * draws)

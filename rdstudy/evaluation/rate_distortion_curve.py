@@ -101,24 +101,9 @@ class Curve:
         """Standard error of the distortion over fresh draws with these images."""
         return self.distortion_variances.sum(1).sqrt() / self.rates.shape[1]
 
-    @property
-    def rate_error_over_examples(self) -> Float[Tensor, " temperatures"]:
-        """Standard error of the rate over images, the draws' included; nan for one image."""
-        return _error_over_examples(self.rates)
-
-    @property
-    def distortion_error_over_examples(self) -> Float[Tensor, " temperatures"]:
-        """Standard error of the distortion over images, the draws' included; nan for one image."""
-        return _error_over_examples(self.distortions)
-
     def thinned(self, points: int) -> Curve:
         """About so many points, among them the first, t = 1 and the last, the others at even numbers of steps."""
         last = len(self.t) - 1
         evenly = {round(last * k / max(1, points - 1)) for k in range(points)}
         kept = torch.tensor(sorted(evenly | {int((self.t == 1).nonzero()[0]), last}))
         return Curve(*(getattr(self, name)[kept] for name in Curve.__slots__))
-
-
-def _error_over_examples(values: Float[Tensor, "temperatures examples"]) -> Float[Tensor, " temperatures"]:
-    n = values.shape[1]
-    return values.std(1) / math.sqrt(n) if n > 1 else torch.full((len(values),), math.nan, dtype=values.dtype)

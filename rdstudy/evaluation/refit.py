@@ -14,7 +14,7 @@ the minimum in expectation.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -25,6 +25,7 @@ from torch import Tensor
 
 from rdstudy.evaluation import curvature
 from rdstudy.evaluation.laplace import find_mode
+from rdstudy.evaluation.population import examples_per_block
 from rdstudy.models.objective import Posterior
 
 NEWTON_STEPS = 8
@@ -33,8 +34,6 @@ LEARNING_RATES = 0.15, 0.05
 """Size of Adam's first step in stds, in the first and the second half of its search; falls to 0 by a half cosine."""
 DECAYS = 0.9, 0.95
 """Adam's decay rates of the mean gradient and of its square; the second is short, as the run is."""
-NUMBERS_IN_CACHE, NUMBERS_ON_DEVICE = 2**18, 2**26
-"""Decoder outputs at a time: on a CPU few enough for its cache."""
 SELECTING_DRAWS, MEASURING_DRAWS = 8, 16
 """Draws of z per example by which the best posterior is chosen, and by which it is measured; half are mirrored."""
 
@@ -106,7 +105,9 @@ def refit(
     if not beta > 0 or steps < 1:
         raise ValueError(f"refit: beta {beta:g}, {steps} steps: both must be above 0")
     with torch.no_grad():
-        blocks = [_refit_block(model, block, beta, steps, generator) for block in _blocks(images)]
+        blocks = [
+            _refit_block(model, block, beta, steps, generator) for block in images.split(examples_per_block(images))
+        ]
     return Refitted(
         Posterior(*(torch.cat(parts) for parts in zip(*(block.posterior for block in blocks), strict=True))),
         *(
@@ -117,11 +118,6 @@ def refit(
             for name in ("amortised", "refitted", "halfway")
         ),
     )
-
-
-def _blocks(images: Float[Tensor, "examples pixels"]) -> Iterator[Float[Tensor, "block pixels"]]:
-    numbers = NUMBERS_IN_CACHE if images.device.type == "cpu" else NUMBERS_ON_DEVICE
-    yield from images.split(max(1, numbers // (2 * images.shape[1])))
 
 
 def _refit_block(

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -176,9 +175,11 @@ class PackRun:
         """Save what was done since the start, because this process is about to end; does nothing after `finish`."""
         if self.finished or not self.cells or (self.trainer.step == self.start_step and not self.rows):
             return
-        with suppress(StorageError):  # the older checkpoint remains
+        try:
             self.save()
             self.checkpointer.wait()
+        except StorageError as error:
+            _log.warning("pack %s could not be saved, and resumes from its older checkpoint: %s", self.pack.id, error)
 
     def save(self) -> None:
         """Copy the state and have it written while training continues."""

@@ -13,7 +13,7 @@ import errno
 import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import IO, TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 from safetensors import SafetensorError, safe_open
@@ -204,7 +204,7 @@ MAX_HEADER = 2**30
 def _members(path: StoragePath) -> list[str] | None:
     """Cell ids in a checkpoint; None if the file is damaged, foreign or missing."""
     try:
-        with _opened(path) as file:
+        with path.open("rb") if in_bucket(path) else open_regular(path) as file:
             # Only the header is read: 8 bytes with its length, then JSON (the safetensors format).
             length = int.from_bytes(file.read(8), "little")
             header = json.loads(file.read(min(length, MAX_HEADER)))
@@ -223,11 +223,6 @@ def _members(path: StoragePath) -> list[str] | None:
 
 
 _DAMAGE = (SafetensorError, ValueError, KeyError, TypeError, AttributeError, OverflowError, MemoryError, RecursionError)
-
-
-def _opened(path: StoragePath) -> IO[bytes]:
-    opened: IO[bytes] = path.open("rb") if in_bucket(path) else open_regular(path)
-    return opened
 
 
 def _load(path: StoragePath) -> Checkpoint | None:

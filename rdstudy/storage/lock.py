@@ -18,7 +18,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from rdstudy.data.files import file_lock
+from rdstudy.data.files import file_lock, folder_lock
 from rdstudy.errors import UserError
 from rdstudy.storage.files import StorageError, make_folder, translate_errors
 from rdstudy.storage.paths import StoragePath, in_bucket, read_bytes
@@ -112,7 +112,7 @@ def _flocked(folder: Path) -> Iterator[Callable[[], None]]:
                 raise LockedError(_refusal(folder, _last_named(path))) from None
         # The folder is locked too: the file may be removed while the run is active.
         try:
-            held.enter_context(_folder_locked(folder))
+            held.enter_context(folder_lock(folder))
         except BlockingIOError:
             raise LockedError(_refusal(folder, _last_named(path))) from None
         if descriptor is None:
@@ -121,26 +121,6 @@ def _flocked(folder: Path) -> Iterator[Callable[[], None]]:
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, json.dumps(_me()).encode(), 0)
         yield lambda: None  # the operating system keeps the lock for as long as this process lives
-
-
-@contextmanager
-def _folder_locked(folder: Path) -> Iterator[None]:
-    """Hold a lock on the folder itself, where the file system has such locks.
-
-    Raises:
-        BlockingIOError: another process holds it.
-    """
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise
-        except OSError:
-            pass  # such as NFS, which locks no folders
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _refusal(results: StoragePath, holder: Mapping[str, object]) -> str:

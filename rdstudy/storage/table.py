@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from rdstudy.storage.cell_states import CellStates, read_cell_states
@@ -221,7 +220,7 @@ def _problem(part: pa.Table) -> str | None:
     lacking = [name for name in lacking if name not in DEFAULTS]
     if lacking:
         return f"it has no column {', '.join(lacking[:5])}"
-    if not pc.all(pc.match_substring_regex(part["cell_id"], "^[0-9A-Za-z]{1,64}$")).as_py():
+    if not pa.compute.all(pa.compute.match_substring_regex(part["cell_id"], "^[0-9A-Za-z]{1,64}$")).as_py():
         return "it names what is not a cell's id"
     if part.group_by(list(KEY)).aggregate([([], "count_all")]).num_rows < part.num_rows:
         return "it has rows more than once"

@@ -107,13 +107,7 @@ def read_model(results: StoragePath, cell_id: str, sha256: str | None) -> VAE:
 def checked_weights(results: StoragePath, cell_id: str, sha256: str | None) -> tuple[bytes, dict[str, str]]:
     """The bytes of a cell's file of weights, and its metadata, after a check of whose they are.
 
-    Args:
-        results: the results folder, or a prefix in a bucket.
-        cell_id: as in the table's column `cell_id`.
-        sha256: of the file, as in the table's column `weights_sha256`; None: not known.
-
-    Raises:
-        UserError: there are no weights of this cell, or they are another cell's, damaged or changed.
+    Args and Raises as in `read_model`.
     """
     if not _ID.fullmatch(cell_id):
         raise UserError(f"{cell_id[:80]!r} is not a cell's id; `rdstudy ls {results}` lists them")

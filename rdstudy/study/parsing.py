@@ -16,8 +16,7 @@ from rdstudy.study.grid import Grid, SeedCount
 from rdstudy.study.registry import PARTS, require_permission
 from rdstudy.study.renamed_keys import RENAMED
 from rdstudy.study.study import Study
-from rdstudy.study.yaml_loading import Path_ as YamlPath
-from rdstudy.study.yaml_loading import YamlError, parse_yaml, read_text, shown
+from rdstudy.study.yaml_loading import YamlError, YamlPath, parse_yaml, read_text, shown
 
 StudyError = YamlError
 """A mistake in a study file: says what was found, what is allowed, and where."""

@@ -26,7 +26,7 @@ MAX_NODES = 20_000
 MAX_DIGITS = 100
 """Digits of a whole number."""
 
-Path_ = tuple[str | int, ...]
+YamlPath = tuple[str | int, ...]
 """Keys and positions that lead to a value."""
 
 
@@ -62,13 +62,14 @@ class _StudyLoader(_Loader):
 def _checked(make: Callable[[_Loader, yaml.ScalarNode], object], kind: str) -> Callable[[_Loader, yaml.Node], object]:
     def construct(loader: _Loader, node: yaml.Node) -> object:
         value = str(node.value) if isinstance(node, yaml.ScalarNode) else ""
+        found = value if len(value) <= 40 else f"{value[:20]}... ({len(value):,} characters)"
+        wrong = yaml.MarkedYAMLError(problem=f"expected {kind}; found {found!r}", problem_mark=node.start_mark)
+        if not isinstance(node, yaml.ScalarNode) or (kind != "text" and len(value) > MAX_DIGITS):
+            raise wrong
         try:
-            if isinstance(node, yaml.ScalarNode) and (kind == "text" or len(value) <= MAX_DIGITS):
-                return make(loader, node)
-        except (ValueError, KeyError, OverflowError):
-            pass
-        shown = value if len(value) <= 40 else f"{value[:20]}... ({len(value):,} characters)"
-        raise yaml.MarkedYAMLError(problem=f"expected {kind}; found {shown!r}", problem_mark=node.start_mark)
+            return make(loader, node)
+        except (ValueError, KeyError, OverflowError) as error:
+            raise wrong from error
 
     return construct
 
@@ -143,7 +144,7 @@ def shown(text: object, most: int = 100) -> str:
     return found if len(found) <= most else f"{found[: most // 2]}...{found[-most // 2 :]}"
 
 
-def parse_yaml(text: str, where: str, *, version_1_1: bool = False) -> tuple[object, dict[Path_, int]]:
+def parse_yaml(text: str, where: str, *, version_1_1: bool = False) -> tuple[object, dict[YamlPath, int]]:
     """Read a YAML text.
 
     Args:
@@ -210,7 +211,7 @@ def _limit_aliases(root: yaml.Node) -> None:
         raise yaml.MarkedYAMLError(problem=f"aliases of more than {MAX_NODES:,} values", problem_mark=root.start_mark)
 
 
-def _lines(node: yaml.Node | None, where: str, at: Path_ = ()) -> Iterator[tuple[Path_, int]]:
+def _lines(node: yaml.Node | None, where: str, at: YamlPath = ()) -> Iterator[tuple[YamlPath, int]]:
     """Line of every key and list item; refuses a key that stands twice."""
     if isinstance(node, yaml.MappingNode):
         seen: dict[str, int] = {}

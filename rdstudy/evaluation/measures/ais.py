@@ -13,6 +13,8 @@ from rdstudy.study.schedule import Examples, When, examples_of
 
 if TYPE_CHECKING:
     import numpy as np
+    from jaxtyping import Float
+    from torch import Tensor
 
     from rdstudy.evaluation.population import EncodedPopulation
 
@@ -80,8 +82,8 @@ class AIS(Scheduled, Measure):
             "ais_curve_rate_nats",
             list[float],
             "nats",
-            "R(t) = -log Z_t - t D(t) of p(z) p(x|z)^t, mean over the annealed examples: an upper bound in "
-            "expectation, given D(t)",
+            "R(t) = -log Z_t - t D(t) of p(z) p(x|z)^t, carried over to all examples by R: an upper bound in "
+            "expectation, given D(t), and a loose one at large t: D + R / t is closer",
         ),
         MeasuredColumn("ais_curve_rate_se", list[float], "nats", "standard errors of R(t) over examples and draws"),
         MeasuredColumn(
@@ -99,7 +101,8 @@ class AIS(Scheduled, Measure):
     def compute(self, population: EncodedPopulation, rng: np.random.Generator) -> dict[str, Value]:
         """The estimate of the first `examples` of the population, carried over to all N.
 
-        NLL = 1/N sum_N -ELBO_n + 1/m sum_m (NLL_n + ELBO_n), and D(t) likewise by D_n.
+        NLL = 1/N sum_N -ELBO_n + 1/m sum_m (NLL_n + ELBO_n), and D(t), R(t) likewise by D_n, R_n: at t = 1 they add
+        up to the NLL.
         """
         import torch
 
@@ -118,11 +121,12 @@ class AIS(Scheduled, Measure):
         )
         n, m = len(population), len(images)
         nll = torch.tensor(found.each, dtype=torch.float64)
-        known = population.distortion.cpu()
-        negative_elbo = known + population.rate.cpu()
+        distortion, rate = population.distortion.cpu(), population.rate.cpu()
+        negative_elbo = distortion + rate
         above_elbo = nll - negative_elbo[:m]
         curve = found.curve.thinned(POINTS)
-        above_d = curve.distortions - known[:m]
+        rates, rate_errors = _carried_over(curve.rates, rate)
+        distortions, distortion_errors = _carried_over(curve.distortions, distortion)
         return {
             "ais_nll_nats": (negative_elbo.mean() + above_elbo.mean()).item(),
             "ais_nll_se": two_phase_error(nll, above_elbo, n),
@@ -132,15 +136,10 @@ class AIS(Scheduled, Measure):
             "ais_effective_chains": found.effective_sample_size,
             "ais_acceptance": found.acceptance,
             "ais_curve_t": curve.t.tolist(),
-            "ais_curve_rate_nats": curve.rate.tolist(),
-            "ais_curve_rate_se": curve.rate_error_over_examples.tolist() if m > 1 else None,
-            "ais_curve_distortion_nats": (known.mean() + above_d.mean(1)).tolist(),
-            "ais_curve_distortion_se": [
-                error
-                for d, above in zip(curve.distortions, above_d, strict=True)
-                if (error := two_phase_error(d, above, n)) is not None
-            ]
-            or None,
+            "ais_curve_rate_nats": rates,
+            "ais_curve_rate_se": rate_errors,
+            "ais_curve_distortion_nats": distortions,
+            "ais_curve_distortion_se": distortion_errors,
         }
 
     def cost(self, n: int, decoder_flop: float, pixels: int) -> float:
@@ -148,3 +147,14 @@ class AIS(Scheduled, Measure):
         gradients = self.chains * self.leapfrog_steps * (self.steps + ADAPTING_STEPS)
         passes = PASSES_PER_GRADIENT * gradients + ADAPTING_STEPS * PASSES_PER_SHAPE
         return (decoder_flop + FLOP_PER_PIXEL * pixels) * examples_of(self.examples, n) * passes
+
+
+def _carried_over(
+    values: Float[Tensor, "temperatures some"], known: Float[Tensor, " all"]
+) -> tuple[list[float], list[float] | None]:
+    """Means over all examples, from values of the first of them and what is known of all; and their errors."""
+    from rdstudy.evaluation.estimate import two_phase_error
+
+    above = values - known[: values.shape[1]]
+    errors = [two_phase_error(*pair, len(known)) for pair in zip(values, above, strict=True)]
+    return (known.mean() + above.mean(1)).tolist(), [e for e in errors if e is not None] or None

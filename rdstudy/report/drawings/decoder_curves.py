@@ -24,9 +24,9 @@ def decoder_curves(analyses: Analyses) -> FigureSpec:
         panels.append(Panel(partial(figures.decoder_curves, shown, title=title), _alt(shown, title)))
     caption = (
         "Lines: the rate-distortion curve of each beta's decoder by annealed importance sampling, which no encoder "
-        "limits (test examples, the first seed; the rate is an upper bound). Filled: where the cell's encoder stands; "
-        "hollow: with posteriors refitted for each example. The distance of a filled point from its line is what the "
-        f"encoder costs.{left_out(len(settings), MAX_PANELS, 'settings')}"
+        "limits (test examples, the first seed; rates are upper bounds, looser where they are large). Filled: where "
+        "the cell's encoder stands; hollow: with posteriors refitted for each example. The distance of a filled point "
+        f"from its line is what the encoder costs.{left_out(len(settings), MAX_PANELS, 'settings')}"
     )
     return FigureSpec("decoder_curves", "What the decoders allow", caption, panels, minor=True)
 
