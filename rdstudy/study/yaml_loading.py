@@ -156,7 +156,7 @@ def parse_yaml(text: str, where: str, *, version_1_1: bool = False) -> tuple[obj
         The data, and the line of every key and list item.
 
     Raises:
-        YamlError: it is not YAML, repeats a key, or goes beyond the limits.
+        YamlError: it is not YAML, has a key that is no text or stands twice, or goes beyond the limits.
     """
     if len(text) > MAX_BYTES:
         raise YamlError(f"{where}: longer than {MAX_BYTES // 1024} kB, the most that is read as YAML")
@@ -212,11 +212,13 @@ def _limit_aliases(root: yaml.Node) -> None:
 
 
 def _lines(node: yaml.Node | None, where: str, at: YamlPath = ()) -> Iterator[tuple[YamlPath, int]]:
-    """Line of every key and list item; refuses a key that stands twice."""
+    """Line of every key and list item; refuses a key that is no text or stands twice."""
     if isinstance(node, yaml.MappingNode):
         seen: dict[str, int] = {}
         for key, value in node.value:
             line = key.start_mark.line + 1
+            if not key.tag.endswith((":str", ":merge")):
+                raise YamlError(f"{where}:{line}: expected text as a key; found {shown(key.value)}")
             if key.value in seen:
                 raise YamlError(
                     f"{where}:{line}: `{shown(key.value)}` stands here and in line {seen[key.value]}; keep one of them"

@@ -190,6 +190,11 @@ def test_all_mistakes_are_answered_at_once():
     assert [line.split(": ")[0] for line in message.splitlines()] == ["example.yaml:6", "example.yaml:9"]
 
 
+@pytest.mark.parametrize("key", ["4", "null", "1.5"])
+def test_a_key_that_is_no_text_is_refused_with_its_line(key):
+    assert refusal(TEXT.replace("  seed:", f"  {key}: 1\n  seed:")).endswith(f"expected text as a key; found {key}")
+
+
 def test_a_key_that_stands_twice_is_refused_with_both_lines():
     message = refusal(TEXT + "training: {steps: 600}\n")
     assert message == "example.yaml:10: `training` stands here and in line 9; keep one of them"
