@@ -175,8 +175,8 @@ class RunDisplay(_Display):
     def left(self) -> str:
         """Estimated time left, in words."""
         if not self.tracker.left:
-            return "until the last cells are measured"
-        return duration(self.tracker.left / self.rate) if self.rate else "not known yet"
+            return "the last cells are being measured"
+        return f"time left {duration(self.tracker.left / self.rate) if self.rate else 'not known yet'}"
 
     def _overall(self) -> str:
         ended = self.tracker.ended
@@ -186,7 +186,7 @@ class RunDisplay(_Display):
             if self.rate
             else f"training {self.where}"
         )
-        return f"{ended.total()}/{self.tracker.n_cells} cells{others}, {speed}, time left {self.left}"
+        return f"{ended.total()}/{self.tracker.n_cells} cells{others}, {speed}, {self.left}"
 
     def _peak(self) -> str:
         """Training FLOP/s over the device's matrix-product FLOP/s: median of the latest reports."""

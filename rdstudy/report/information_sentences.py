@@ -59,10 +59,10 @@ def bounds_sentence(saturation: pd.DataFrame) -> str:
         _span(bounded[f"{name}_nats_last"])
         for name in ("mi_lower", "mi_upper", "marginal_kl_lower", "marginal_kl_upper")
     )
-    by_setting = "" if len(bounded) == 1 else f", by setting ({len(bounded)})"
+    over = "" if len(bounded) == 1 else f" (lowest to highest of {len(bounded)} settings)"
     text = (
-        f"At the smallest beta the bounds of the mutual information are {least} and {most} nats, those of the marginal "
-        f"KL {kl_least} and {kl_most}{by_setting}."
+        f"At the smallest beta the mutual information is at least {least} and at most {most} nats, the marginal KL at "
+        f"least {kl_least} and at most {kl_most} nats{over}."
     )
     changes = [(GROWS, "grows"), (FALLS, "falls"), (NOT_IDENTIFIED, "may grow or fall")]
     counts = [(words, int((bounded["marginal_kl_change"] == change).sum())) for change, words in changes]

@@ -229,7 +229,7 @@ def test_bounds_that_are_far_apart_are_given_as_numbers_and_nothing_is_called_sa
     words = _page_of(study_table(SETTINGS, betas=BETAS, seeds=3, nll=False, apart=5.0))
     assert "is not identified" in words
     assert "it lies between 11.3 and 16.3 nats" in words
-    assert "bounds of the mutual information are 11.3 and 16.3 nats" in words
+    assert "the mutual information is at least 11.3 and at most 16.3 nats" in words
     assert "the marginal KL grows in 2 of 2 settings" in words
     assert "saturates at a beta" not in words
     assert "bounds of the mutual information and" not in words
