@@ -21,6 +21,7 @@ from rdstudy.cli.cells import ls, show
 from rdstudy.cli.clusters import doctor, submit
 from rdstudy.cli.exit_codes import BROKEN_PIPE, INTERRUPTED, INVALID_INPUT
 from rdstudy.cli.export import export
+from rdstudy.cli.fit_prior import fit_prior
 from rdstudy.cli.init import columns, data, examples_copy, examples_list, init, schema
 from rdstudy.cli.plan import plan
 from rdstudy.cli.remeasure import remeasure
@@ -44,6 +45,7 @@ for _command in (
     plan,
     run,
     remeasure,
+    fit_prior,
     status,
     ls,
     show,

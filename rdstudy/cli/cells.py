@@ -12,7 +12,7 @@ from rich.console import Console
 from rdstudy.cli.completion import cell_ids
 from rdstudy.cli.json_output import as_json, print_document
 from rdstudy.cli.messages import quoted
-from rdstudy.cli.options import ResultsPlace
+from rdstudy.cli.options import ResultsPlace, Where
 from rdstudy.cli.terminal import Rows, console_for, sparkline, speaks_unicode
 from rdstudy.errors import UserError
 from rdstudy.study.measures import MeasuredColumn, measured_columns
@@ -28,14 +28,7 @@ MAX_CELLS = 40
 
 def ls(
     results: ResultsPlace,
-    where: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="KEY=VALUE",
-            help="Only cells with this setting, e.g. --where depth=3 --where 'beta<=0.1'. Repeating a key with = "
-            "allows either value.",
-        ),
-    ] = None,
+    where: Where = None,
     statuses: Annotated[
         list[str] | None,
         typer.Option(
@@ -246,6 +239,8 @@ def _value(row: pd.Series, column: MeasuredColumn, unicode: bool) -> str:
         entries = [float(each) for each in value]
         bars = sparkline([0.0, *entries], unicode=unicode)[1:]  # from 0
         return f"{bars} {min(entries):.2f} to {max(entries):.2f}"
+    if column.type is str:
+        return str(value)
     if column.type is int:
         return f"{value:.0f}"
     error = row.get(column.name.replace("_nats", "_se") if column.name.endswith("_nats") else "")

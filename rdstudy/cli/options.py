@@ -49,6 +49,14 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Replace a setting, e.g. --set 'grid.beta=[1,0.1]'. Repeatable."),
 ]
+Where = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="KEY=VALUE",
+        help="Only cells with this setting, e.g. --where depth=3 --where 'beta<=0.1'. Repeating a key with = "
+        "allows either value.",
+    ),
+]
 Address = Annotated[
     str | None,
     typer.Option(help="A Ray cluster: auto or HOST:PORT. Default: RAY_ADDRESS, or Ray on this machine."),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,12 +10,15 @@ import typer
 from rdstudy.cli.exit_codes import FAILED
 from rdstudy.cli.json_output import as_json, print_document
 from rdstudy.cli.messages import print_stopped, quoted
-from rdstudy.cli.options import Address, AllowPlugins, ResultsPlace, Settings, UseRay
+from rdstudy.cli.options import Address, AllowPlugins, ResultsPlace, Settings, UseRay, Where
 from rdstudy.cli.terminal import console_for
 from rdstudy.errors import UserError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from rdstudy.execution.remeasure import RemeasureResult
+    from rdstudy.storage.paths import StoragePath
     from rdstudy.study import Evaluation, Study
     from rdstudy.study.schedule import Examples
 
@@ -64,6 +67,7 @@ def remeasure(
     ais_examples: Annotated[
         str | None, typer.Option(metavar="M|all", help="Examples per population for annealed importance sampling.")
     ] = None,
+    where: Where = None,
     settings: Settings = None,
     allow_plugins: AllowPlugins = False,
     address: Address = None,
@@ -79,9 +83,6 @@ def remeasure(
     --ais options anneal from the prior to the posterior of each example; without any, all that the study asks for is
     measured. After an interruption the same command resumes.
     """
-    from rdstudy.cli.listeners import RemeasureListener
-    from rdstudy.execution.remeasure import remeasure_study
-    from rdstudy.storage.files import StorageError
     from rdstudy.storage.study_record import recorded_study
 
     study = recorded_study(results, overrides=settings or ())
@@ -101,9 +102,54 @@ def remeasure(
     evaluation = _evaluation(study, {option: value for option, value in given.items() if value is not None})
     study = study.model_copy(update={"evaluation": evaluation})
     console = console_for(stderr=json_wanted)
+    result = measured_again(study, results, console, ray=ray, address=address, only=cells_where(study, results, where))
+    if json_wanted:
+        print_document(summary_of(result))
+    if not result.complete:
+        raise typer.Exit(FAILED)
+    console.print(f"next: rdstudy report {quoted(results)}", soft_wrap=True)
+
+
+def cells_where(study: Study, results: StoragePath, where: Sequence[str] | None) -> Set[str] | None:
+    """Ids of the cells for which every condition holds; None without conditions.
+
+    Raises:
+        UserError: a condition that cannot be understood, or a value that no cell has.
+    """
+    if not where:
+        return None
+    from rdstudy.execution.status import study_status
+    from rdstudy.report.cells import list_cells, select
+
+    return set(select(list_cells(study_status(study, results).cells, results), where)["cell_id"])
+
+
+def measured_again(
+    study: Study,
+    results: StoragePath,
+    console: Console,
+    *,
+    ray: bool,
+    address: str | None,
+    only: Set[str] | None,
+) -> RemeasureResult:
+    """Measure as the study's evaluation says, with progress and what is left on the terminal.
+
+    Args:
+        only: ids of the cells that may be measured; None: all.
+        study, results, ray, address: as for `remeasure_study`.
+        console: where progress is shown.
+
+    Raises:
+        typer.Exit: the results folder could not be written any more; what was committed stays.
+    """
+    from rdstudy.cli.listeners import RemeasureListener
+    from rdstudy.execution.remeasure import remeasure_study
+    from rdstudy.storage.files import StorageError
+
     display = RemeasureListener(study, results, console)
     try:
-        result = remeasure_study(study, results, ray=ray, address=address, listener=display)
+        result = remeasure_study(study, results, ray=ray, address=address, listener=display, only=only)
     except StorageError as error:
         if not display.started:
             raise
@@ -114,11 +160,7 @@ def remeasure(
         console.print(f"{study.name}: {left.measured} cells measured, {len(left.to_measure)} to measure ({results})")
     for cell in left.without_weights:
         console.print(f"not measured: {cell.id} ({cell}): its weights were not stored", soft_wrap=True)
-    if json_wanted:
-        _print_json(result)
-    if not result.complete:
-        raise typer.Exit(FAILED)
-    console.print(f"next: rdstudy report {quoted(results)}", soft_wrap=True)
+    return result
 
 
 def _evaluation(study: Study, given: Mapping[str, str | int]) -> Evaluation:
@@ -152,15 +194,14 @@ def _examples(option: str, text: str | None) -> Examples | None:
     return int(text)
 
 
-def _print_json(result: RemeasureResult) -> None:
+def summary_of(result: RemeasureResult) -> dict[str, object]:
+    """What --json prints of it."""
     left = result.remaining
-    print_document(
-        {
-            "study": result.study.name,
-            "results": result.results,
-            "evaluation_id": result.study.evaluation.evaluation_id,
-            "measured": left.measured,
-            "to_measure": len(left.to_measure),
-            "without_weights": [cell.id for cell in left.without_weights],
-        }
-    )
+    return {
+        "study": result.study.name,
+        "results": result.results,
+        "evaluation_id": result.study.evaluation.evaluation_id,
+        "measured": left.measured,
+        "to_measure": len(left.to_measure),
+        "without_weights": [cell.id for cell in left.without_weights],
+    }

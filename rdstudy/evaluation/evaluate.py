@@ -18,10 +18,11 @@ from jaxtyping import Int64, UInt8
 from torch import Tensor
 
 from rdstudy.evaluation.measure import Measure, Value
-from rdstudy.evaluation.population import encode_population, intensities
+from rdstudy.evaluation.population import EncodedPopulation, encode_population, intensities
 from rdstudy.models.vae import VAE
-from rdstudy.storage.schema import DIVERGED, OK
+from rdstudy.storage.schema import DIVERGED, OK, TRAIN
 from rdstudy.study import Evaluation
+from rdstudy.study.measures import MeasureSpec
 from rdstudy.study.seeding import generator
 
 
@@ -38,41 +39,54 @@ class Values:
 def measure(
     model: VAE,
     images: UInt8[Tensor, "examples pixels"],
-    indices: Int64[np.ndarray, " population"],
+    populations: Mapping[str, Int64[np.ndarray, " population"]],
     evaluation: Evaluation,
     *,
     beta: float,
     stream_id: str,
     step: int,
     final: int,
-    population: str,
-) -> Values:
-    """Everything that the evaluation asks for at this step, with standard errors.
+) -> dict[str, Values]:
+    """Everything that the evaluation asks for at this step, with standard errors, of every population.
 
     Args:
         model: the model, at training step `step`.
         images: the whole data set, on the model's device.
-        indices: which images form the population, in random order: a subsample is the first of them, so that every
-            cell has the same.
+        populations: by name (`train`, `test`, `validation`), which images form it, in random order: a subsample is the
+            first of them, so that every cell has the same. Densities are fitted to those of `train` where it is there,
+            and else to the population itself.
         evaluation: what is measured when.
         beta: the weight of the rate that the model was trained with.
         stream_id: with step and population, what the draws of z depend on.
         step: training steps taken.
         final: the cell's last step.
-        population: `train` or `test`.
     """
     model, images = _where_float64_is(model, images)
-    encoded = encode_population(model, images, indices, generator(stream_id, "evaluation", step, population), beta=beta)
-    columns: dict[str, Any] = {"n_examples": len(indices)}
-    for name, each in evaluation.measures.items():
-        if not each.is_due(step, final):
-            continue
+    found: dict[str, Values] = {}
+    training = None
+    for population in sorted(populations, key=lambda name: name != TRAIN):
+        rng = generator(stream_id, "evaluation", step, population)
+        indices = populations[population]
+        encoded = encode_population(model, images, indices, rng, beta=beta, fitted_on=training)
+        if population == TRAIN:
+            training = encoded
+        due = {name: each for name, each in evaluation.measures.items() if each.is_due(step, final)}
+        found[population] = _values(encoded, due, stream_id, step, population)
+    return {population: found[population] for population in populations}
+
+
+def _values(
+    encoded: EncodedPopulation, measures: Mapping[str, MeasureSpec], stream_id: str, step: int, population: str
+) -> Values:
+    """The columns of these measures for one population."""
+    columns: dict[str, Any] = {"n_examples": len(encoded)}
+    for name, each in measures.items():
         assert isinstance(each, Measure)
         found = each.compute(encoded, generator(stream_id, each.stream or name, step, population))
         bad = _not_finite(found)
         if bad:
             message = f"{', '.join(bad)} not finite at step {step}"
-            return Values({"n_examples": len(indices)}, DIVERGED, message)
+            return Values({"n_examples": len(encoded)}, DIVERGED, message)
         columns |= found
     return Values(columns)
 
@@ -85,7 +99,8 @@ def _where_float64_is(model: VAE, images: Tensor) -> tuple[VAE, Tensor]:
 
 
 def _not_finite(columns: Mapping[str, Value]) -> list[str]:
-    return [name for name, value in columns.items() if value is not None and not np.isfinite(value).all()]
+    numbers = {name: value for name, value in columns.items() if not (value is None or isinstance(value, str))}
+    return [name for name, value in numbers.items() if not np.isfinite(value).all()]
 
 
 @torch.no_grad()

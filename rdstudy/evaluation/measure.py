@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from rdstudy.evaluation.population import EncodedPopulation
 
-Value: TypeAlias = float | int | list[float] | None
+Value: TypeAlias = float | int | str | list[float] | None
 """Of a column in one row; None: it cannot be estimated here."""
 
 
@@ -24,6 +24,6 @@ class Measure(MeasureSpec):
         """The value of every column of the measure.
 
         Args:
-            population: the examples with their posteriors, rates and distortions, and the model.
+            population: the examples with their posteriors, rates and distortions, the model, and its training set.
             rng: source of all draws; depends on the cell's stream, the measure, the step and the population.
         """

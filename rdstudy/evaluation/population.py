@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass, field
+from typing import TypeVar, cast
 
 import numpy as np
 import torch
@@ -15,6 +16,8 @@ from rdstudy.models.vae import VAE
 
 OUTPUTS_IN_CACHE, OUTPUTS_ON_DEVICE = 2**18, 2**26
 """Decoder outputs at a time: on a CPU few enough for its cache, which is 3 times as fast."""
+Found = TypeVar("Found")
+
 EXAMPLES_AT_ONCE = 1024
 """Examples per forward pass. Part of the numerics: rounding of a product may depend on its size."""
 
@@ -31,6 +34,7 @@ class EncodedPopulation:
         posterior: q(z|x) of every example, in the model's type.
         rate: KL(q(z|x) || p(z)) of every example, or where it has no closed form its estimate by one draw; float64.
         distortion: -log p(x|z) of every example at one draw z of q(z|x), the same draw; float64.
+        fitted_on: the training set of the same model, where this is another population.
     """
 
     model: VAE
@@ -40,6 +44,19 @@ class EncodedPopulation:
     posterior: Posterior
     rate: Float[Tensor, " examples"]
     distortion: Float[Tensor, " examples"]
+    fitted_on: EncodedPopulation | None = None
+    _found: dict[Hashable, object] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def training(self) -> EncodedPopulation:
+        """The training set of the same model: what a density may be fitted to."""
+        return self.fitted_on or self
+
+    def once(self, key: Hashable, make: Callable[[], Found]) -> Found:
+        """What `make` returns for this population, made only once for a key: other populations ask for it again."""
+        if key not in self._found:
+            self._found[key] = make()
+        return cast(Found, self._found[key])
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -58,6 +75,7 @@ def encode_population(
     rng: np.random.Generator,
     *,
     beta: float,
+    fitted_on: EncodedPopulation | None = None,
 ) -> EncodedPopulation:
     """Encode every example, and decode one draw of its posterior."""
     parameter = _parameter(model)
@@ -72,7 +90,8 @@ def encode_population(
         means.append(posterior.mean)
         log_stds.append(posterior.log_std)
     posterior = Posterior(torch.cat(means), torch.cat(log_stds))
-    return EncodedPopulation(model, beta, images, indices, posterior, torch.cat(rates), torch.cat(distortions))
+    rate, distortion = torch.cat(rates), torch.cat(distortions)
+    return EncodedPopulation(model, beta, images, indices, posterior, rate, distortion, fitted_on)
 
 
 def decoder_rows(images: Float[Tensor, "examples pixels"]) -> int:

@@ -38,21 +38,17 @@ class Evaluator:
             populations: indices of the cell's examples.
             step: training steps taken.
         """
-        rows = []
-        for population, indices in populations.items():
-            values = measure(
-                model,
-                self.images,
-                indices,
-                self.study.evaluation,
-                beta=cell.beta,
-                stream_id=cell.stream_id,
-                step=step,
-                final=cell.steps,
-                population=population,
-            )
-            rows.append(self._row(cell, step, population, values))
-        return rows
+        found = measure(
+            model,
+            self.images,
+            populations,
+            self.study.evaluation,
+            beta=cell.beta,
+            stream_id=cell.stream_id,
+            step=step,
+            final=cell.steps,
+        )
+        return [self._row(cell, step, population, values) for population, values in found.items()]
 
     def diverged_rows(self, cell: Cell, message: str, step: int) -> list[Measurement]:
         """The rows of a model whose weights are not finite, so that nothing can be measured."""

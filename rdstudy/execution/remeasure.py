@@ -5,7 +5,7 @@ stored weights + data -> measure -> staged rows of another evaluation_id, beside
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from rdstudy.execution.budget import Budget
@@ -93,6 +93,7 @@ def remeasure_study(
     ray: bool = True,
     address: str | None = None,
     listener: RunListener | None = None,
+    only: Set[str] | None = None,
 ) -> RemeasureResult:
     """Measure every finished cell that has no rows of the study's evaluation. Prints nothing.
 
@@ -102,6 +103,7 @@ def remeasure_study(
         ray: measure on Ray; else in this process.
         address: of a Ray cluster: `auto` or HOST:PORT; None: RAY_ADDRESS, or a local Ray.
         listener: receives what happens.
+        only: ids of the cells that may be measured; None: all.
 
     Raises:
         UserError: invalid input: data, device, address, or a folder that another run writes to.
@@ -110,7 +112,7 @@ def remeasure_study(
     listener = listener or RunListener()
     evaluation_id = study.evaluation.evaluation_id
     status = study_status(study, results)
-    left = _remaining(status, results, measured_cells(results / "measurements", evaluation_id))
+    left = _remaining(status, results, measured_cells(results / "measurements", evaluation_id), only)
     listener.on_remaining(left)
     if not left.to_measure:
         return RemeasureResult(study, results, left)
@@ -119,7 +121,7 @@ def remeasure_study(
     device = pick_device("cpu" if ray else study.resources.device)
     context = RunContext(study, data, results, device, git_commit(), remeasure=True)
     with open_results(study, results, data.fingerprints, record=False) as table:
-        left = _remaining_now(study, results, table, status)
+        left = _remaining_now(study, results, table, status, only)
         packs = _packs_of(left.to_measure)
         with open_backend(context, ray=ray, address=address, data_bytes=data.n_bytes) as backend:
             listener.on_start(packs, backend.place)
@@ -127,16 +129,20 @@ def remeasure_study(
                 backend.execute(packs, context, TableWriter(study, results, table, listener), Budget())
             finally:
                 listener.on_end()
-        return RemeasureResult(study, results, _remaining_now(study, results, table, status))
+        return RemeasureResult(study, results, _remaining_now(study, results, table, status, only))
 
 
-def _remaining_now(study: Study, results: StoragePath, table: Table, before: StudyStatus) -> Remaining:
+def _remaining_now(
+    study: Study, results: StoragePath, table: Table, before: StudyStatus, only: Set[str] | None
+) -> Remaining:
     status = status_from(study, results, table.states, before.search)
-    return _remaining(status, results, table.measured(study.evaluation.evaluation_id))
+    return _remaining(status, results, table.measured(study.evaluation.evaluation_id), only)
 
 
-def _remaining(status: StudyStatus, results: StoragePath, measured: set[str]) -> Remaining:
+def _remaining(status: StudyStatus, results: StoragePath, measured: set[str], only: Set[str] | None) -> Remaining:
     measurable = status.finished - status.diverged.keys()
+    if only is not None:
+        measurable &= only
     wanted = [cell for cell_id, cell in status.cells.items() if cell_id in measurable - measured]
     stored = {cell.id for cell in wanted if model_path(results, cell.id).exists()}
     return Remaining(

@@ -28,7 +28,7 @@ class MeasuredColumn:
 
     Attributes:
         name: ends in `_nats` or `_se` for values in nats and their standard errors.
-        type: int, float or list[float].
+        type: int, float, str or list[float].
         unit: of a value.
         meaning: the definition, in one line.
         label: how `rdstudy show` calls the value; empty: it is not shown.

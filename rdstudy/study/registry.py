@@ -40,6 +40,7 @@ MEASURES = {
     "refit": "rdstudy.evaluation.measures.refit:Refit",
     "information_bounds": "rdstudy.evaluation.measures.information_bounds:InformationBounds",
     "ais": "rdstudy.evaluation.measures.ais:AIS",
+    "ex_post_prior": "rdstudy.evaluation.measures.ex_post_prior:ExPostPrior",
 }
 """By name, `module:Class`; in the order in which they are computed, and of their columns in the table."""
 

@@ -1,10 +1,10 @@
 """Compares a trained VAE with two numbers from outside: a published -ELBO, and pythae's importance-weighted NLL.
 
-    python tests/benchmarks/external_references.py --root FOLDER_OF_MNIST    # ten minutes; needs the extra `bench`
+    python tests/benchmarks/external_references.py --root FOLDER_OF_MNIST    # 15 minutes; needs the extra `bench`
 
 1. 1x400 ReLU, latent 20, beta 1, Adam 1e-3, batch 128, non-binarised MNIST, 7 epochs: the VAE of pytorch/examples
    reaches a test -ELBO of about 106.7 nats there.
-2. The same weights loaded into pythae (Chadebec et al. 2022), and 100 test images: both estimates of log p(x) from the
+2. The same weights loaded into pythae (Chadebec et al. 2022), and 30 test images: both estimates of log p(x) from the
    same number of draws from the encoder must agree within their errors.
 3. The default estimate, from a proposal fitted to each image: pythae's falls towards it as its draws grow.
 """
@@ -49,9 +49,9 @@ def train(root: str, results: Path) -> rdstudy.Study:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", required=True, help="folder in which torchvision finds MNIST")
-    parser.add_argument("--images", type=int, default=100)
+    parser.add_argument("--images", type=int, default=30)
     parser.add_argument("--draws", type=int, default=1000)
-    parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--repetitions", type=int, default=30)
     parser.add_argument("--fitted-draws", type=int, default=512)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

@@ -83,14 +83,13 @@ def trained(task: Task) -> dict[str, list[float]]:
         values = measure(
             training.model(k),
             images,
-            populations[k]["test"],
+            {"test": populations[k]["test"]},
             study.evaluation,
             beta=cell.beta,
             stream_id=cell.stream_id,
             step=task.steps,
             final=task.steps,
-            population="test",
-        )
+        )["test"]
         for name in MEASURED:
             value = values.columns[name]
             assert isinstance(value, float)

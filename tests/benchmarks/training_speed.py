@@ -157,8 +157,8 @@ def quality(report: Report, steps: int, seeds: int) -> None:
     for name, trained in models.items():
         found = []
         for seed, model in enumerate(trained):
-            options: dict[str, Any] = {"cell_id": f"{seed}", "step": steps, "final": steps, "population": "test"}
-            found.append(-measure(model, images, test, asked, **options).columns["elbo_nats"])
+            options: dict[str, Any] = {"beta": 1.0, "stream_id": f"{seed}", "step": steps, "final": steps}
+            found.append(-measure(model, images, {"test": test}, asked, **options)["test"].columns["elbo_nats"])
         report.line(f"| {name} | {statistics.mean(found):.2f} | {statistics.stdev(found):.2f} |")
 
 

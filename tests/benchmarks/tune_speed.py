@@ -117,17 +117,18 @@ def plain_tune(study_file: Path, output: Path, *, loop: bool) -> None:
                 training = PackTrainer([cell], images, [populations["train"]])
                 training.advance(cell.steps)
                 model = training.model(0)
-            rows = []
-            for name, indices in populations.items():
-                options: dict[str, Any] = {
-                    "beta": cell.beta,
-                    "stream_id": cell.stream_id,
-                    "step": cell.steps,
-                    "final": cell.steps,
-                }
-                values = measure(model, images, indices, study.evaluation, population=name, **options)
-                rows.append({"cell_id": cell.id, "beta": cell.beta, "population": name, **values.columns})
-            rows = [{**row, "ended": time.time()} for row in rows]
+            options: dict[str, Any] = {
+                "beta": cell.beta,
+                "stream_id": cell.stream_id,
+                "step": cell.steps,
+                "final": cell.steps,
+            }
+            found = measure(model, images, populations, study.evaluation, **options)
+            ended = time.time()
+            rows = [
+                {"cell_id": cell.id, "beta": cell.beta, "population": name, **values.columns, "ended": ended}
+                for name, values in found.items()
+            ]
             return {"rows": rows, "pid": os.getpid(), "done": True}
 
     study = load_study(study_file)

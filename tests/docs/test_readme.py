@@ -38,7 +38,9 @@ def test_the_commands_run_in_their_order(quickstart):
         arguments = shlex.split(line, comments=True)[1:]
         if arguments[0] in ("run", "plan"):
             arguments += [part for setting in SMALL for part in ("--set", setting)]
-        if arguments[0] in ("run", "remeasure"):
+        if arguments[0] == "fit-prior":
+            arguments += ["--steps", "20"]
+        if arguments[0] in ("run", "remeasure", "fit-prior"):
             arguments.append("--no-ray")  # on Ray they are run in tests/execution/ray_tune
         ended = quickstart(*arguments)
         assert ended.code == 0, (line, ended)

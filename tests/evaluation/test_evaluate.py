@@ -36,7 +36,8 @@ def model(cell_id: str = "a", scale: float = 1.5) -> VAE:
 
 def measured(vae: VAE, images: torch.Tensor, indices: np.ndarray = POPULATION, **changes: Any) -> Values:
     at = {"beta": 1.0, "stream_id": "a", "step": 7, "final": 100, "population": "test", **changes}
-    return measure(vae, images, indices, at.pop("evaluation", Evaluation()), **at)
+    population = at.pop("population")
+    return measure(vae, images, {population: indices}, at.pop("evaluation", Evaluation()), **at)[population]
 
 
 def asked(**evaluation: Any) -> Evaluation:

@@ -38,7 +38,8 @@ def model(prior: str = "standard_normal", *, collapsed: int | None = None) -> VA
 
 def columns(vae: VAE, images: torch.Tensor, indices: np.ndarray = POPULATION, evaluation: Evaluation | None = None):
     asked = evaluation or Evaluation()
-    return measure(vae, images, indices, asked, beta=1.0, stream_id="a", step=7, final=100, population="test").columns
+    found = measure(vae, images, {"test": indices}, asked, beta=1.0, stream_id="a", step=7, final=100)
+    return found["test"].columns
 
 
 def test_each_is_the_kl_of_its_dimension_averaged_over_the_population(images):

@@ -168,3 +168,41 @@ def test_a_mistake_is_answered_and_nothing_is_changed(finished, options, words):
 
 def test_a_folder_without_results_is_the_users_mistake(command):
     refused(command("remeasure", "nowhere"), "nowhere", "not a results folder")
+
+
+def test_fit_prior_adds_rows_in_which_only_what_the_prior_changes_is_new(finished, command):
+    del finished
+    before = values(RESULTS)
+    ended = command("fit-prior", RESULTS, "--no-ray", "--prior", "gaussian", "--prior", "flow(1)", "--steps", 30)
+    assert ended.code == 0
+    added = values(RESULTS)
+    added = added[added["ex_post_prior"].notna()]
+    assert sorted(added["ex_post_prior"]) == ["flow(1)"] * 8 + ["gaussian"] * 8  # four cells, train and test
+    same = ["cell_id", "step", "population", "distortion_nats", "rate_nats", "elbo_nats"]
+    own = before.loc[before["is_final"], same]
+    for _, rows in added.groupby("ex_post_prior"):
+        pd.testing.assert_frame_equal(rows[same].reset_index(drop=True), own.reset_index(drop=True), check_exact=True)
+    gain = added["rate_nats"] - added["ex_post_rate_nats"]
+    assert gain.to_numpy() == pytest.approx(added["ex_post_gain_nats"].to_numpy())
+    best = added[(added["ex_post_prior"] == "gaussian") & (added["population"] == "train")]
+    assert (best["ex_post_gain_nats"] >= -1e-9).all()  # no Gaussian fits its own codes better
+
+
+def test_a_prior_that_cannot_be_fitted_is_refused_and_nothing_is_added(finished, command):
+    del finished
+    before = parts()
+    for options, words in (
+        (("--prior", "standard_normal"), "nothing to fit"),
+        (("--prior", "vamp"), "no such prior"),
+        (("--prior", "gaussian", "--steps", "0"), "--steps"),
+    ):
+        refused(command("fit-prior", RESULTS, "--no-ray", *options), words)
+    assert parts() == before
+
+
+def test_only_cells_for_which_a_condition_holds_are_measured(finished):
+    assert finished("--mi-draws", 2, "--where", "beta=0.1").code == 0
+    table = values(RESULTS)
+    again = table[table["evaluation_id"] != table["evaluation_id"].mode()[0]]
+    assert set(again["beta"]) == {0.1}
+    refused(finished("--mi-draws", 2, "--where", "beta=7"), "no cell of this study has it")

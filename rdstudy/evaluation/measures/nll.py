@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
@@ -15,8 +14,6 @@ from rdstudy.study.schedule import Examples, examples_of
 
 if TYPE_CHECKING:
     import numpy as np
-    from jaxtyping import Float
-    from torch import Tensor
 
     from rdstudy.evaluation.population import EncodedPopulation
 
@@ -24,8 +21,6 @@ FLOP_PER_PIXEL = 180.0
 """Cost of one pixel of one draw: the operations of a matrix product that takes equally long (measured)."""
 PASSES_OF_FIT = 640.0
 """Passes through the decoder per example that take as long as the fit of an adaptive proposal (measured)."""
-LEAST_TO_REGRESS = 20
-"""Examples that a regression on two values needs, so that its own bias is small beside the error."""
 
 
 class NLL(Scheduled, Measure):
@@ -101,17 +96,12 @@ class NLL(Scheduled, Measure):
     def compute(self, population: EncodedPopulation, rng: np.random.Generator) -> dict[str, Value]:
         """The estimate of the first `examples` of the population, carried over to all N.
 
-            NLL = 1/m sum_m NLL_n + b . (1/N sum_N t_n - 1/m sum_m t_n),    t_n = (D_n, R_n)
-            Var = Var(NLL_n) / N + (1/m - 1/N) Var(NLL_n - b . t_n)
-
-        (The regression estimator of two-phase sampling, Cochran 1977, section 12.9.) It is far less noisy than the mean
-        of m, and comparable with the other values of the row, because the examples of the subsample may be harder or
-        easier than all. At small beta D + R is mostly the encoder's miss, and the slopes b, by least squares, are
-        small. For fewer than 20 examples, or with the encoder's proposal, they are 1.
+        By regression on D_n and R_n (`regressed_mean`): far less noisy than the mean of m, and comparable with the
+        other values of the row, because the examples of the subsample may be harder or easier than all. At small beta
+        D + R is mostly the encoder's miss, and the slopes are small. With the encoder's proposal they are 1.
         """
-        import torch
-
         from rdstudy.evaluation.adaptive_proposal import STARTS
+        from rdstudy.evaluation.estimate import regressed_mean
         from rdstudy.evaluation.importance_sampling import importance_weighted_nll
 
         batches = population.batches(examples_of(self.examples, len(population)))
@@ -119,8 +109,8 @@ class NLL(Scheduled, Measure):
             population.model, batches, self.importance_samples, generator=rng, proposal=self.proposal
         )
         adaptive = self.proposal == "adaptive"
-        each = torch.tensor(estimate.each, dtype=torch.float64)
-        value, error = _carried_over(each, population, regress=adaptive and len(each) >= LEAST_TO_REGRESS)
+        terms = (population.distortion, population.rate)
+        value, error = regressed_mean(estimate.each, terms, fitted=adaptive)
         effective = estimate.effective_sample_size if adaptive else sum(estimate.each_effective) / estimate.count
         return {
             "nll_nats": value,
@@ -136,31 +126,3 @@ class NLL(Scheduled, Measure):
         """The decoder and the likelihood of every draw, and of the fit."""
         passes = self.importance_samples + (PASSES_OF_FIT if self.proposal == "adaptive" else 0.0)
         return (decoder_flop + FLOP_PER_PIXEL * pixels) * (examples_of(self.examples, n) * passes)
-
-
-def _carried_over(
-    each: Float[Tensor, " sampled"], population: EncodedPopulation, *, regress: bool
-) -> tuple[float, float | None]:
-    """The mean over the whole population, and its standard error over examples (null for one example).
-
-    Args:
-        each: the value of the first m examples.
-        population: gives D and R of all N.
-        regress: whether the slopes are fitted; else they are 1.
-    """
-    import torch
-
-    terms = torch.stack([population.distortion, population.rate], dim=1).cpu()
-    m, n = len(each), len(terms)
-    slopes, freedom = torch.ones(2, dtype=terms.dtype), m - 1
-    if regress:
-        centred = terms[:m] - terms[:m].mean(0)
-        slopes = torch.linalg.lstsq(centred, (each - each.mean())[:, None], driver="gelsd").solution[:, 0]
-        freedom = m - 3
-    predicted = terms @ slopes
-    difference = each - predicted[:m]
-    value = (predicted.mean() + difference.mean()).item()
-    if m < 2:
-        return value, None
-    left = (m - 1) / freedom * difference.var()
-    return value, math.sqrt(each.var() / n + (1 / m - 1 / n) * left)
