@@ -4,6 +4,9 @@ The question on which Bozkurt et al. (2021) end: does another prior improve gene
 the model changes the rate; so where beta is the same, the models may trade rate for distortion differently, and the
 -ELBO says what is left of it. What each prior reaches at its own best beta is in `best_beta`, without a verdict:
 choosing a beta for each prior from its own replicates gave false verdicts in 4 to 7% of simulated studies, not 2.5%.
+
+A prior that was fitted ex post, to the codes of models with the standard normal, is compared likewise: distortion is
+then the same, and the gain on the -ELBO is what the standard normal costs those very models.
 """
 
 from __future__ import annotations
@@ -15,11 +18,10 @@ import pandas as pd
 
 from rdstudy.analysis.axis_pairs import differing_in, gains_at_each_beta
 from rdstudy.analysis.claims import COLUMNS, Question, judge, unreliable
+from rdstudy.analysis.ex_post import CHANGED, REFERENCE, SUFFIX, with_ex_post_priors
 from rdstudy.analysis.paired import Differences
 from rdstudy.analysis.replicates import CRITERIA, SETTING, Replicates, replicates
 from rdstudy.analysis.verdicts import MARGIN_NATS
-
-REFERENCE = "standard_normal"
 
 
 def priors(
@@ -37,14 +39,16 @@ def priors(
         table, margin_nats, planned_seeds: as for `claims`.
 
     Returns:
-        One row per setting with another prior, criterion and beta: the setting's columns with its own prior, `criterion
-        beta`; `difference_nats low_nats high_nats`, positive where the prior is better than the standard normal;
-        `margin_nats verdict look looks seeds reason`, not measurable where either NLL is unreliable. No rows without
-        the standard normal beside another prior.
+        One row per setting with another prior, criterion and beta: the setting's columns with its own prior (`flow(4)
+        ex post` where it was fitted after training), `criterion beta`; `difference_nats low_nats high_nats`, positive
+        where the prior is better than the standard normal; `margin_nats verdict look looks seeds reason`, not
+        measurable where either NLL is unreliable. No rows of distortion for a prior fitted ex post, which does not
+        change it; no rows without the standard normal beside another prior.
     """
+    settings = replicates(with_ex_post_priors(table) if isinstance(table, pd.DataFrame) else table)
     pairs = [
         (reference, other)
-        for group in differing_in(replicates(table), "prior")
+        for group in differing_in(settings, "prior")
         for reference in group
         if reference.setting["prior"] == REFERENCE
         for other in group
@@ -53,6 +57,8 @@ def priors(
     names = sorted({str(other.setting["prior"]) for _, other in pairs})
     rows: list[dict[str, object]] = []
     for criterion, name in product(CRITERIA, names):  # priors share their reference: they lend each other no noise
+        if name.endswith(SUFFIX) and criterion not in CHANGED:
+            continue
         questions = [
             Question(
                 other,

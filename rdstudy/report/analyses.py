@@ -90,7 +90,7 @@ class Analyses:
             claims=claims,
             claims_summary=analysis.claims_summary(claims),
             capacity=analysis.capacity(finals, planned_seeds=_planned_seeds(planned)),
-            priors=analysis.priors(finals, planned_seeds=_planned_seeds(planned)),
+            priors=analysis.priors(table[table["is_final"].astype(bool)], planned_seeds=_planned_seeds(planned)),
             frontier=with_reliability(analysis.frontier(finals), table),
             shapes=analysis.shapes(finals),
             best_beta=analysis.best_beta(finals),

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rdstudy.analysis import priors
+from rdstudy.analysis import claims, priors
 from rdstudy.analysis.replicates import SETTING, Replicates
 from tests.analysis.synthetic import Planted, study_table
 
@@ -64,3 +64,50 @@ def test_there_is_nothing_to_compare_without_the_standard_normal_or_another_prio
     table = with_priors({"gaussian": dict.fromkeys(BETAS, 0.0)})
     assert priors(table[table["prior"] == "gaussian"]).empty
     assert priors(table[table["prior"] == "standard_normal"]).empty
+
+
+def with_ex_post(gain: float, *, components: float | None = 5.0) -> pd.DataFrame:
+    """A study with the standard normal, and a flow that was fitted to its codes and gains this on the rate."""
+    one = study_table([Planted()], betas=BETAS, seeds=5).assign(prior="standard_normal", nll_components=components)
+    again = one.assign(
+        evaluation_id="fitted",
+        nll_nats=np.nan,
+        nll_components=np.nan,
+        ex_post_prior="flow(4)",
+        ex_post_rate_nats=one["rate_nats"] - gain,
+        ex_post_nll_nats=one["nll_nats"] - 0.5 * gain,
+        ex_post_nll_unreliable_share=0.0,
+        ex_post_nll_examples=64.0,
+        ex_post_steps=1000.0,
+    )
+    return pd.concat([one, again[again["is_final"].astype(bool)]], ignore_index=True)
+
+
+def test_a_prior_fitted_ex_post_gains_on_the_elbo_what_the_rate_falls_by():
+    found = priors(with_ex_post(7.0))
+    assert set(found["prior"]) == {"flow(4) ex post"}
+    gains = found.groupby("criterion")["difference_nats"].unique()
+    assert sorted(gains.index) == ["negative_elbo_nats", "nll_nats"]  # distortion is the model's own
+    assert gains["negative_elbo_nats"] == pytest.approx([7.0] * len(gains["negative_elbo_nats"]))
+    assert gains["nll_nats"] == pytest.approx([3.5] * len(gains["nll_nats"]))
+    assert set(found["verdict"]) == {"better"}
+
+
+def test_an_nll_with_a_fitted_prior_is_not_compared_with_one_by_draws_from_the_encoder():
+    found = priors(with_ex_post(7.0, components=None))
+    assert set(found["criterion"]) == {"negative_elbo_nats"}
+
+
+def test_a_fit_does_not_change_what_is_said_of_the_models_themselves():
+    table = with_ex_post(7.0)
+    own = table[table["ex_post_prior"].isna()]
+    assert claims(table)["difference_nats"].equals(claims(own)["difference_nats"])
+
+
+def test_of_two_fits_the_one_of_more_steps_counts():
+    short = with_ex_post(7.0)
+    long = with_ex_post(9.0)
+    long = long[long["ex_post_prior"].notna()].assign(ex_post_steps=2000.0, evaluation_id="longer")
+    found = priors(pd.concat([long, short], ignore_index=True))
+    elbo = found[found["criterion"] == "negative_elbo_nats"]
+    assert elbo["difference_nats"].to_numpy() == pytest.approx(9.0)
