@@ -97,10 +97,10 @@ class EncodedPrior(Protocol):
         """K, the number of pseudo-inputs."""
 
     def input_parameters(self, pixels: int) -> tuple[Parameter, ...]:
-        """What the pseudo-inputs are made from; learned through the encoder."""
+        """What the pseudo-inputs are made from, each [inputs, ...]; learned through the encoder."""
 
     def inputs(self, p: Values) -> Float[Tensor, "models inputs pixels"]:
-        """The pseudo-inputs as intensities in [0, 1], from the values of `input_parameters`."""
+        """Pseudo-inputs as intensities in [0, 1], each from its row of the `input_parameters`; there may be more rows."""
 
 
 @runtime_checkable

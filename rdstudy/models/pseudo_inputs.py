@@ -25,35 +25,37 @@ class PseudoInputs:
             prior: says how the images are made.
             p: what they are made from, [models, *shape].
             grad: where its gradients are written.
-            batch: of the encoder, to be filled; its last rows are for the pseudo-inputs, in front of zeros as padding.
+            batch: of the encoder, to be filled; its last rows are for the pseudo-inputs and some more as padding, so
+                that no vectorised kernel ends inside a model.
             delta: zeros, for the gradient of the code of these last rows.
         """
         self._prior, self._p, self._grad, self._batch = prior, p, grad, batch
-        self.rows = delta.shape[1]
-        self.delta = delta
+        self.rows, self.delta = delta.shape[1], delta
         self.code_grad = delta[:, : prior.n_inputs]
-        first = batch.shape[1] - self.rows
-        self._examples, self._own = slice(first), slice(first, first + prior.n_inputs)
-        self._leaves: dict[str, Tensor] = {}
+        self._first = batch.shape[1] - self.rows
+        self._padded = {name: each.new_zeros(len(each), self.rows, *each.shape[2:]) for name, each in p.items()}
+        self._leaves: list[Tensor] = []
         self._images = torch.empty(0)
 
     def behind(self, images: Float[Tensor, "models rows pixels"]) -> Float[Tensor, "models all_rows pixels"]:
         """The encoder's batch: these images, then the pseudo-inputs by the present parameters, then padding."""
-        self._leaves = {name: each.detach().requires_grad_() for name, each in self._p.items()}
+        for name, each in self._p.items():
+            self._padded[name][:, : each.shape[1]] = each
+        leaves = {name: each.detach().requires_grad_() for name, each in self._padded.items()}
         with torch.enable_grad():
-            self._images = self._prior.inputs(self._leaves)
-        self._batch[:, self._examples] = images
-        self._batch[:, self._own] = self._images.detach()
+            self._images = self._prior.inputs(leaves)
+        self._leaves = list(leaves.values())
+        self._batch[:, : self._first] = images
+        self._batch[:, self._first :] = self._images.detach()
         return self._batch
 
     def code(self, code: Float[Tensor, "models all_rows code"]) -> Float[Tensor, "models inputs code"]:
         """That of the pseudo-inputs, from the whole batch's."""
-        return code[:, self._own]
+        return code[:, self._first : self._first + self.code_grad.shape[1]]
 
     def backward(self, delta: Float[Tensor, "models rows pixels"]) -> None:
         """Write the parameters' gradients for this gradient of the last rows' images, and free the graph."""
-        delta = delta[:, : self._images.shape[1]].to(self._images.dtype)
-        found = torch.autograd.grad(self._images, list(self._leaves.values()), delta, materialize_grads=True)
+        found = torch.autograd.grad(self._images, self._leaves, delta.to(self._images.dtype), materialize_grads=True)
         for place, each in zip(self._grad.values(), found, strict=True):
-            place.copy_(each)
+            place.copy_(each[:, : place.shape[1]])
         self._images = torch.empty(0)

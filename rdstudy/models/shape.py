@@ -80,12 +80,23 @@ class ModelShape:
         """Arithmetic of the matrix products of one training step, per example."""
         return sum(each.flop_per_example for each in (*self.network_parameters, *self.prior_parameters))
 
+    def flop_per_step(self, batch_size: int) -> float:
+        """Arithmetic of the matrix products of one training step of one model."""
+        encoder = sum(each.flop_per_example for each in self.network_parameters) / 2  # the decoder is as large
+        return batch_size * self.flop_per_example + self.n_inputs * encoder
+
     def bytes_per_model(self, batch_size: int, *, bytes_per_number: int = 4) -> int:
         """Memory that one more model in a pack costs while training: parameters, gradient, Adam, activations."""
-        # A learned prior compares each code with all of its parameters, and keeps what autograd needs.
-        activations = 2 * self.network.activations + 4 * _count(self.prior_parameters)
+        # A learned prior compares each code with all of its parameters, or with the code of all pseudo-inputs, and keeps
+        # what autograd needs.
+        compared = _count(self.prior_parameters) + self.n_inputs * 2 * self.latent_dim
+        activations = 2 * self.network.activations + 4 * compared
         chunk = 2 * 64 * (self.latent_dim + 1)  # noise and order of a chunk of steps; a GPU has the next one's too
-        return bytes_per_number * (5 * self.row + batch_size * (activations + chunk) + batch_size * self.pixels)
+        inputs = 0  # encoded behind a copy of the batch
+        if self.n_inputs:
+            inputs = batch_size * self.pixels + self.n_inputs * (self.network.activations + 4 * self.pixels)
+        examples = batch_size * (activations + chunk) + batch_size * self.pixels
+        return bytes_per_number * (5 * self.row + examples + inputs)
 
 
 def _of_prior(parameters: tuple[Parameter, ...]) -> tuple[Parameter, ...]:

@@ -22,10 +22,10 @@ SPREAD = 0.4
 class VampPrior:
     """p(z) = 1/K sum_k q(z|u_k), the encoder's posteriors of K learned images (Tomczak & Welling 2018, eq. 9).
 
-    The images u_k, the pseudo-inputs, are sigmoids of their parameters. They are learned through the encoder, which is
-    learned through them too. Were they all N training images, p(z) would be the aggregate posterior q(z), and the rate
-    the mutual information, at most log N. With K of them the rate of an example that is one of them is at most log K
-    in expectation: pseudo-inputs can memorise examples, so this prior is to be judged on the test set.
+    The images u_k, the pseudo-inputs, are sigmoids of their parameters. They are learned through the encoder, and the
+    encoder through them. If they were all N training images, p(z) would be the aggregate posterior q(z), and the
+    training rate the mutual information, at most log N. An example that is one of the pseudo-inputs has a rate of at
+    most log K. So they can memorise training images, and this prior is to be judged on the test set.
     """
 
     closed_form: ClassVar[bool] = False
