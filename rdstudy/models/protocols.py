@@ -100,7 +100,7 @@ class EncodedPrior(Protocol):
         """What the pseudo-inputs are made from, each [inputs, ...]; learned through the encoder."""
 
     def inputs(self, p: Values) -> Float[Tensor, "models inputs pixels"]:
-        """Pseudo-inputs as intensities in [0, 1], each from its row of the `input_parameters`; there may be more rows."""
+        """Pseudo-inputs as intensities in [0, 1], each from its row of `input_parameters`; there may be more rows."""
 
 
 @runtime_checkable
@@ -226,9 +226,7 @@ class Network(Protocol):
 class HandWrittenNetwork(Protocol):
     """An architecture that brings its own gradient."""
 
-    def by_hand(
-        self, p: Values, grad: Values, rows: int, product_dtype: torch.dtype, *, inputs: int = 0
-    ) -> Network:
+    def by_hand(self, p: Values, grad: Values, rows: int, product_dtype: torch.dtype, *, inputs: int = 0) -> Network:
         """A network over these parameters [models, *shape], writing into `grad`.
 
         Args:

@@ -87,8 +87,8 @@ class ModelShape:
 
     def bytes_per_model(self, batch_size: int, *, bytes_per_number: int = 4) -> int:
         """Memory that one more model in a pack costs while training: parameters, gradient, Adam, activations."""
-        # A learned prior compares each code with all of its parameters, or with the code of all pseudo-inputs, and keeps
-        # what autograd needs.
+        # A learned prior compares each code with all of its parameters, or with the codes of its pseudo-inputs, and
+        # keeps what autograd needs.
         compared = _count(self.prior_parameters) + self.n_inputs * 2 * self.latent_dim
         activations = 2 * self.network.activations + 4 * compared
         chunk = 2 * 64 * (self.latent_dim + 1)  # noise and order of a chunk of steps; a GPU has the next one's too

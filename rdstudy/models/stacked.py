@@ -7,9 +7,10 @@ The gradient of the objective D + beta * R is put together from those of its par
 
     d output = dD/d output,    d mean = dz + beta * dR/d mean,    d log_std = dz * std * noise + beta * dR/d log_std
 
-A prior made of pseudo-inputs has their code's gradient too: they are more rows of the encoder's batch, which are not
-decoded. Each part's gradient is written by hand where it offers one, tested against autograd, and autograd's where it does not. Nothing
-here mixes two models; on one CPU thread even the rounding of a model is the same in every stack.
+Each part's is written by hand where it offers one, tested against autograd, and autograd's where it does not. The
+pseudo-inputs of a prior, where it has some, are more rows of the encoder's batch, which are not decoded: of their code
+only the rate has a gradient. Nothing here mixes two models; on one CPU thread even the rounding of a model is the same
+in every stack.
 """
 
 from __future__ import annotations

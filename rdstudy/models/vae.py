@@ -14,7 +14,14 @@ from torch import Tensor, nn
 
 from rdstudy.models import parts
 from rdstudy.models.objective import Posterior
-from rdstudy.models.protocols import CODE, EncodedPrior, FactorisedRate, HandWrittenDistortion, Parameter, SampledLikelihood
+from rdstudy.models.protocols import (
+    CODE,
+    EncodedPrior,
+    FactorisedRate,
+    HandWrittenDistortion,
+    Parameter,
+    SampledLikelihood,
+)
 from rdstudy.models.shape import ModelShape
 
 

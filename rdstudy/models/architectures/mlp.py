@@ -68,9 +68,7 @@ class MLP:
         """The likelihood's input."""
         return _forward(self.layers[1], latent, p)
 
-    def by_hand(
-        self, p: Values, grad: Values, rows: int, product_dtype: torch.dtype, *, inputs: int = 0
-    ) -> MLPNetwork:
+    def by_hand(self, p: Values, grad: Values, rows: int, product_dtype: torch.dtype, *, inputs: int = 0) -> MLPNetwork:
         """Encoder and decoder with the gradient written by hand."""
         from rdstudy.models.architectures.mlp_gradient import MLPNetwork
 

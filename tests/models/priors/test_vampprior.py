@@ -47,7 +47,9 @@ def lagrangian_by_formula(model: VAE, images: torch.Tensor, noise: torch.Tensor,
     q, of_inputs = (Normal(mean, log_std.exp()) for mean, log_std in (model.encode(images), model.encode(inputs)))
     prior = MixtureSameFamily(Categorical(torch.ones(len(inputs))), Independent(of_inputs, 1))
     z = q.mean + q.stddev * noise
-    return (model.distortion(model.decode(z), images) + beta * (q.log_prob(z).sum(-1) - prior.log_prob(z))).mean()
+    nats = model.distortion(model.decode(z), images) + beta * (q.log_prob(z).sum(-1) - prior.log_prob(z))
+    loss: torch.Tensor = nats.mean()
+    return loss
 
 
 @pytest.mark.parametrize("by_hand", [True, False])
@@ -64,10 +66,9 @@ def test_the_gradient_goes_through_the_encoder_into_the_pseudo_inputs(by_hand, d
     model = VAE(shape, row.clone())
     lagrangian_by_formula(model, images[:10], noise[:10], 0.7).backward()
     for parameter, place in shape.places():
-        expected = model.get_parameter(parameter.name).grad
-        assert expected is not None
-        torch.testing.assert_close(stack.grad[0, place].view(parameter.shape), expected, rtol=1e-9, atol=1e-12)
-    assert model.get_parameter("prior.inputs").grad.abs().min() > 0
+        mine, expected = stack.grad[0, place].view(parameter.shape), model.get_parameter(parameter.name).grad
+        torch.testing.assert_close(mine, expected, rtol=1e-9, atol=1e-12)
+        assert mine.any(), parameter.name
 
 
 def test_the_gradient_of_rounded_products_is_the_exact_one_but_for_rounding():
