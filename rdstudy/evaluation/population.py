@@ -77,7 +77,8 @@ def encode_population(
     beta: float,
     fitted_on: EncodedPopulation | None = None,
 ) -> EncodedPopulation:
-    """Encode every example, and decode one draw of its posterior."""
+    """Encode every example, and decode one draw of its posterior. The model must not change as long as this is used."""
+    model = model.frozen()
     parameter = _parameter(model)
     rates, distortions, means, log_stds = [], [], [], []
     for start in range(0, len(indices), EXAMPLES_AT_ONCE):

@@ -52,17 +52,21 @@ class AutogradNetwork:
 
     last_bias: Tensor | None = None
 
-    def __init__(self, architecture: Architecture, p: Values, grad: Values, product_dtype: torch.dtype) -> None:
+    def __init__(
+        self, architecture: Architecture, p: Values, grad: Values, product_dtype: torch.dtype, *, inputs: int = 0
+    ) -> None:
         """
         Args:
             architecture: whose `encode` and `decode` are differentiated.
             p: its parameters, [models, *shape].
             grad: where their gradients are written.
             product_dtype: type in which it computes.
+            inputs: rows of pseudo-inputs, which the encoder takes after those of the examples.
         """
         self._architecture, self._p, self._grad, self._dtype = architecture, p, grad, product_dtype
+        self._n_inputs = inputs
         self._leaves: dict[str, Tensor] = {}
-        self._code = self._latent = self._output = torch.empty(0)
+        self._inputs = self._code = self._latent = self._output = torch.empty(0)
 
     def begin(self) -> None:
         """Read the parameters."""
@@ -72,7 +76,11 @@ class AutogradNetwork:
 
     def encode(self, images: Float[Tensor, "models rows pixels"]) -> Float[Tensor, "models rows code"]:
         """Mean and log_std of q(z|x)."""
+        examples = images.shape[1] - self._n_inputs
+        self._inputs = images[:, examples:].detach().requires_grad_()
         with torch.enable_grad():
+            if self._n_inputs:
+                images = torch.cat([images[:, :examples], self._inputs], dim=1)
             self._code = self._architecture.encode(images, self._leaves)
         return self._code.detach()
 
@@ -92,18 +100,20 @@ class AutogradNetwork:
         self._add(found)
         return latent_grad
 
-    def encoder_gradient(self, delta: Float[Tensor, "models rows code"]) -> None:
-        """Gradients of the encoder's parameters."""
-        self._add(self._gradients(self._code, delta, []))
+    def encoder_gradient(self, delta: Float[Tensor, "models rows code"]) -> Float[Tensor, "models inputs pixels"]:
+        """Gradients of the encoder's parameters; that of the pseudo-inputs is returned."""
+        input_grad, *found = self._gradients(self._code, delta, [self._inputs])
+        self._add(found)
+        return input_grad
 
     def finish(self) -> None:
         """Free the graph."""
-        self._code = self._latent = self._output = torch.empty(0)
+        self._inputs = self._code = self._latent = self._output = torch.empty(0)
 
     def _gradients(self, output: Tensor, delta: Tensor, inputs: list[Tensor]) -> tuple[Tensor, ...]:
         leaves = [*inputs, *self._leaves.values()]
         return torch.autograd.grad(output, leaves, delta, materialize_grads=True)
 
-    def _add(self, found: list[Tensor] | tuple[Tensor, ...]) -> None:
+    def _add(self, found: list[Tensor]) -> None:
         for place, each in zip(self._grad.values(), found, strict=True):
             place.add_(each)

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 Values: TypeAlias = Mapping[str, "Tensor"]
 """Parameters by name, each [models, *shape]."""
 
+CODE = "code"
+"""Name under which an `EncodedPrior` finds the code of its pseudo-inputs among its values."""
+
 
 class Parameter(NamedTuple):
     """One learned tensor of one model. Its place in the flat vector follows from the order of parameters.
@@ -53,6 +56,7 @@ class Prior(Protocol):
 
     A prior may offer `add_rate_gradient` (see `HandWrittenRate`); otherwise the gradient of `rate` is autograd's.
     It may offer `latent_rates` (see `FactorisedRate`); otherwise the rates of latent dimensions are not recorded.
+    It may be made of posteriors of learned images (see `EncodedPrior`); otherwise it knows nothing of the encoder.
     """
 
     closed_form: ClassVar[bool]
@@ -78,6 +82,25 @@ class FactorisedRate(Protocol):
 
     def latent_rates(self, posterior: Posterior, p: Values) -> Float[Tensor, "*examples latent"]:
         """KL(q(z_d|x) || p(z_d)) of every latent dimension d in nats; their sum is `rate`."""
+
+
+@runtime_checkable
+class EncodedPrior(Protocol):
+    """A prior made of the posteriors q(z|u_k) of learned images u_k, its pseudo-inputs.
+
+    Whoever evaluates it encodes the pseudo-inputs: `log_density`, `sample` and `rate` find mean and log_std of their
+    posteriors as `p[CODE]` [models, inputs, 2 * latent], beside the parameters that `parameters` names.
+    """
+
+    @property
+    def n_inputs(self) -> int:
+        """K, the number of pseudo-inputs."""
+
+    def input_parameters(self, pixels: int) -> tuple[Parameter, ...]:
+        """What the pseudo-inputs are made from, each [inputs, ...]; learned through the encoder."""
+
+    def inputs(self, p: Values) -> Float[Tensor, "models inputs pixels"]:
+        """Pseudo-inputs as intensities in [0, 1], each from its row of `input_parameters`; there may be more rows."""
 
 
 @runtime_checkable
@@ -171,7 +194,10 @@ class Architecture(Protocol):
 
 @runtime_checkable
 class Network(Protocol):
-    """Encoder and decoder with their gradients, into work space made once. `last_bias`: of the output layer."""
+    """Encoder and decoder with their gradients, into work space made once. `last_bias`: of the output layer.
+
+    The last rows of the encoder's images may be pseudo-inputs, which are not decoded; the network is made for so many.
+    """
 
     last_bias: Float[Tensor, "models 1 outputs"] | None
 
@@ -189,8 +215,8 @@ class Network(Protocol):
     def decoder_gradient(self, delta: Float[Tensor, "models rows outputs"]) -> Float[Tensor, "models rows latent"]:
         """Write the gradients of the decoder's parameters for this gradient of its output; that of its input."""
 
-    def encoder_gradient(self, delta: Float[Tensor, "models rows code"]) -> None:
-        """The same of the encoder."""
+    def encoder_gradient(self, delta: Float[Tensor, "models rows code"]) -> Float[Tensor, "models inputs pixels"]:
+        """The same of the encoder; the gradient of the pseudo-inputs is returned."""
 
     def finish(self) -> None:
         """Have all gradients in their place."""
@@ -200,5 +226,13 @@ class Network(Protocol):
 class HandWrittenNetwork(Protocol):
     """An architecture that brings its own gradient."""
 
-    def by_hand(self, p: Values, grad: Values, rows: int, product_dtype: torch.dtype) -> Network:
-        """A network over these parameters [models, *shape], writing into `grad`, for so many rows of examples."""
+    def by_hand(self, p: Values, grad: Values, rows: int, product_dtype: torch.dtype, *, inputs: int = 0) -> Network:
+        """A network over these parameters [models, *shape], writing into `grad`.
+
+        Args:
+            p: the parameters.
+            grad: where their gradients are written.
+            rows: of examples, for encoder and decoder.
+            product_dtype: type of the matrix products.
+            inputs: rows of pseudo-inputs, which the encoder takes after those of the examples.
+        """

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 from rdstudy.models import parts
-from rdstudy.models.protocols import Architecture, Parameter, Sizes
+from rdstudy.models.protocols import Architecture, EncodedPrior, Parameter, Sizes
 from rdstudy.study import Cell
 
 ALIGNMENT = 64
@@ -43,13 +43,24 @@ class ModelShape:
     @cached_property
     def prior_parameters(self) -> tuple[Parameter, ...]:
         """Those of the prior, which come after; their names begin with `prior.`."""
-        own = parts.prior(self.prior).parameters(self.latent_dim)
-        return tuple(parameter._replace(name=f"prior.{parameter.name}") for parameter in own)
+        return _of_prior(parts.prior(self.prior).parameters(self.latent_dim))
+
+    @cached_property
+    def input_parameters(self) -> tuple[Parameter, ...]:
+        """Those of the prior's pseudo-inputs, which come last; their names begin with `prior.` too."""
+        prior = parts.prior(self.prior)
+        return _of_prior(prior.input_parameters(self.pixels)) if isinstance(prior, EncodedPrior) else ()
+
+    @cached_property
+    def n_inputs(self) -> int:
+        """Pseudo-inputs of the prior."""
+        prior = parts.prior(self.prior)
+        return prior.n_inputs if isinstance(prior, EncodedPrior) else 0
 
     def places(self) -> Iterator[tuple[Parameter, slice]]:
         """Every parameter with its place in the flat vector."""
         at = 0
-        for parameter in (*self.network_parameters, *self.prior_parameters):
+        for parameter in (*self.network_parameters, *self.prior_parameters, *self.input_parameters):
             end = at + math.prod(parameter.shape)
             yield parameter, slice(at, end)
             at = end
@@ -57,7 +68,7 @@ class ModelShape:
     @cached_property
     def n_parameters(self) -> int:
         """Trainable numbers of one model."""
-        return _count(self.network_parameters) + _count(self.prior_parameters)
+        return sum(map(_count, (self.network_parameters, self.prior_parameters, self.input_parameters)))
 
     @property
     def row(self) -> int:
@@ -69,12 +80,27 @@ class ModelShape:
         """Arithmetic of the matrix products of one training step, per example."""
         return sum(each.flop_per_example for each in (*self.network_parameters, *self.prior_parameters))
 
+    def flop_per_step(self, batch_size: int) -> float:
+        """Arithmetic of the matrix products of one training step of one model."""
+        encoder = sum(each.flop_per_example for each in self.network_parameters) / 2  # the decoder is as large
+        return batch_size * self.flop_per_example + self.n_inputs * encoder
+
     def bytes_per_model(self, batch_size: int, *, bytes_per_number: int = 4) -> int:
         """Memory that one more model in a pack costs while training: parameters, gradient, Adam, activations."""
-        # A learned prior compares each code with all of its parameters, and keeps what autograd needs.
-        activations = 2 * self.network.activations + 4 * _count(self.prior_parameters)
+        # A learned prior compares each code with all of its parameters, or with the codes of its pseudo-inputs, and
+        # keeps what autograd needs.
+        compared = _count(self.prior_parameters) + self.n_inputs * 2 * self.latent_dim
+        activations = 2 * self.network.activations + 4 * compared
         chunk = 2 * 64 * (self.latent_dim + 1)  # noise and order of a chunk of steps; a GPU has the next one's too
-        return bytes_per_number * (5 * self.row + batch_size * (activations + chunk) + batch_size * self.pixels)
+        inputs = 0  # encoded behind a copy of the batch
+        if self.n_inputs:
+            inputs = batch_size * self.pixels + self.n_inputs * (self.network.activations + 4 * self.pixels)
+        examples = batch_size * (activations + chunk) + batch_size * self.pixels
+        return bytes_per_number * (5 * self.row + examples + inputs)
+
+
+def _of_prior(parameters: tuple[Parameter, ...]) -> tuple[Parameter, ...]:
+    return tuple(parameter._replace(name=f"prior.{parameter.name}") for parameter in parameters)
 
 
 def _count(parameters: tuple[Parameter, ...]) -> int:

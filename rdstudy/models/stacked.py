@@ -7,8 +7,10 @@ The gradient of the objective D + beta * R is put together from those of its par
 
     d output = dD/d output,    d mean = dz + beta * dR/d mean,    d log_std = dz * std * noise + beta * dR/d log_std
 
-Each part's is written by hand where it offers one, tested against autograd, and autograd's where it does not. Nothing
-here mixes two models; on one CPU thread even the rounding of a model is the same in every stack.
+Each part's is written by hand where it offers one, tested against autograd, and autograd's where it does not. The
+pseudo-inputs of a prior, where it has some, are more rows of the encoder's batch, which are not decoded: of their code
+only the rate has a gradient. Nothing here mixes two models; on one CPU thread even the rounding of a model is the same
+in every stack.
 """
 
 from __future__ import annotations
@@ -22,6 +24,8 @@ from torch import Tensor
 from rdstudy.models import autograd, parts
 from rdstudy.models.objective import Posterior
 from rdstudy.models.protocols import (
+    CODE,
+    EncodedPrior,
     HandWrittenDistortion,
     HandWrittenNetwork,
     HandWrittenRate,
@@ -29,6 +33,7 @@ from rdstudy.models.protocols import (
     Parameter,
     Values,
 )
+from rdstudy.models.pseudo_inputs import PseudoInputs
 from rdstudy.models.shape import ModelShape
 from rdstudy.models.vae import VAE
 from rdstudy.study.seeding import generator
@@ -69,10 +74,11 @@ class StackedVAE:
         self.rows = rows
         self.grad = torch.zeros_like(rows)
         self.batch_size = batch_size
-        self.n_rows = math.ceil(batch_size / ROW_MULTIPLE) * ROW_MULTIPLE
+        self.n_rows = _padded(batch_size)
         self.product_dtype = product_dtype or rows.dtype
         self._on_cuda = rows.device.type == "cuda"
         self._prior, self._likelihood = parts.prior(shape.prior), parts.likelihood(shape.likelihood)
+        self._inputs = self._make_inputs()
         self._network = self._make_network()
         self._prior_values = _views(shape, rows, shape.prior_parameters, prefix="prior.")
         self._prior_grad = _views(shape, self.grad, shape.prior_parameters, prefix="prior.")
@@ -102,8 +108,10 @@ class StackedVAE:
         """
         network, dtype = self._network, self.rows.dtype
         network.begin()
-        code = network.encode(images.to(self.product_dtype)).to(dtype)
-        posterior = Posterior(*code.chunk(2, dim=-1))
+        inputs = self._inputs
+        batch = images.to(self.product_dtype) if inputs is None else inputs.behind(images)
+        code = network.encode(batch).to(dtype)
+        posterior = Posterior(*code[:, : self.n_rows].chunk(2, dim=-1))
         std = posterior.log_std.exp()
         latent = torch.addcmul(posterior.mean, std, noise)
         delta = self._output_gradient(latent.to(self.product_dtype), images)
@@ -113,11 +121,18 @@ class StackedVAE:
         if isinstance(self._prior, HandWrittenRate):
             gradients = self._prior.add_rate_gradient(posterior, std, weight, latent_grad, log_std_grad)
         else:
-            own = self._prior_values, self._prior_grad
+            values, grad = self._prior_values, self._prior_grad
+            if inputs is not None:
+                values, grad = {**values, CODE: inputs.code(code)}, {**grad, CODE: inputs.code_grad}
             gradients = autograd.add_rate_gradient(
-                self._prior, posterior, noise, weight, *own, latent_grad, log_std_grad
+                self._prior, posterior, noise, weight, values, grad, latent_grad, log_std_grad
             )
-        network.encoder_gradient(torch.cat(gradients, dim=-1).to(self.product_dtype))
+        delta = torch.cat(gradients, dim=-1)
+        if inputs is None:
+            network.encoder_gradient(delta.to(self.product_dtype))
+        else:
+            delta = torch.cat([delta, inputs.delta], dim=1)
+            inputs.backward(network.encoder_gradient(delta.to(self.product_dtype)))
         network.finish()
 
     def _output_gradient(
@@ -132,12 +147,25 @@ class StackedVAE:
             return likelihood.fused_distortion_gradient(output, network.last_bias.to(dtype), images, self.batch_size)
         return likelihood.distortion_gradient(network.decode(latent).to(dtype), images, self._row_weight)
 
+    def _make_inputs(self) -> PseudoInputs | None:
+        if not isinstance(self._prior, EncodedPrior):
+            return None
+        shape, rows = self.shape, _padded(self._prior.n_inputs)
+        p, grad = (_views(shape, each, shape.input_parameters, prefix="prior.") for each in (self.rows, self.grad))
+        batch = self.rows.new_zeros(len(self), self.n_rows + rows, shape.pixels, dtype=self.product_dtype)
+        delta = self.rows.new_zeros(len(self), rows, 2 * shape.latent_dim)
+        return PseudoInputs(self._prior, p, grad, batch, delta)
+
     def _make_network(self) -> Network:
-        architecture = self.shape.network
+        architecture, inputs = self.shape.network, 0 if self._inputs is None else self._inputs.rows
         p, grad = (_views(self.shape, each, self.shape.network_parameters) for each in (self.rows, self.grad))
         if isinstance(architecture, HandWrittenNetwork):
-            return architecture.by_hand(p, grad, self.n_rows, self.product_dtype)
-        return autograd.AutogradNetwork(architecture, p, grad, self.product_dtype)
+            return architecture.by_hand(p, grad, self.n_rows, self.product_dtype, inputs=inputs)
+        return autograd.AutogradNetwork(architecture, p, grad, self.product_dtype, inputs=inputs)
+
+
+def _padded(rows: int) -> int:
+    return math.ceil(rows / ROW_MULTIPLE) * ROW_MULTIPLE
 
 
 def _views(

@@ -22,6 +22,7 @@ PARTS: dict[str, dict[str, str]] = {
         "gaussian": "rdstudy.models.priors.gaussian:Gaussian",
         "mixture(COMPONENTS)": "rdstudy.models.priors.mixture:Mixture",
         "flow(COUPLINGS)": "rdstudy.models.priors.flow:Flow",
+        "vampprior(PSEUDO_INPUTS)": "rdstudy.models.priors.vampprior:VampPrior",
     },
     "likelihood": {
         "bernoulli": "rdstudy.models.likelihoods.bernoulli:Bernoulli",

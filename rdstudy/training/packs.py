@@ -84,7 +84,7 @@ def images_key(cell: Cell) -> int | None:
 
 def flop(cell: Cell, pixels: int) -> float:
     """Arithmetic of the matrix products of a cell's whole training."""
-    return model_shape(cell, pixels).flop_per_example * cell.batch_size * cell.steps
+    return model_shape(cell, pixels).flop_per_step(cell.batch_size) * cell.steps
 
 
 def plan_packs(

@@ -27,7 +27,7 @@ SHORT = {
 """Settings that make a test quick."""
 EVALUATION = Evaluation.model_validate(SHORT)
 INDICES = np.random.default_rng(3).permutation(100)[:37]
-PRIORS = ("standard_normal", "mixture(3)")
+PRIORS = ("standard_normal", "mixture(3)", "vampprior(3)")
 
 each_measure = pytest.mark.parametrize("name", measure_classes())
 each_prior = pytest.mark.parametrize("prior", PRIORS)

@@ -51,6 +51,7 @@ KINDS = [
     {"optimizer": "adamw", "precision": "float64", "depth": 3},
     {"optimizer": "sgd", "precision": "float32", "depth": 0},
     {"optimizer": "adam", "precision": "float32", "width": 512, "batch_size": 128, "depth": 2},
+    {"optimizer": "adam", "precision": "float32", "prior": "vampprior(40)"},
 ]
 
 

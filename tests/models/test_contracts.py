@@ -8,7 +8,7 @@ import torch
 
 from rdstudy.models import parts
 from rdstudy.models.objective import Posterior, lagrangian
-from rdstudy.models.protocols import FactorisedRate
+from rdstudy.models.protocols import CODE, EncodedPrior, FactorisedRate
 from rdstudy.models.shape import ModelShape
 from rdstudy.models.stacked import StackedVAE, initial_parameters
 from rdstudy.models.vae import VAE
@@ -47,10 +47,15 @@ def row_of(shape: ModelShape, cell_id: str, dtype: torch.dtype = torch.float64) 
 
 
 def prior_values(name: str, latent_dim: int) -> dict[str, torch.Tensor]:
-    return {
+    """Of its parameters, and the code of its pseudo-inputs where it has some."""
+    prior = parts.prior(name)
+    values = {
         parameter.name: 0.5 * tensor(1, *parameter.shape, seed=k)
-        for k, parameter in enumerate(parts.prior(name).parameters(latent_dim))
+        for k, parameter in enumerate(prior.parameters(latent_dim))
     }
+    if isinstance(prior, EncodedPrior):
+        values[CODE] = 0.5 * tensor(1, prior.n_inputs, 2 * latent_dim, seed=9)
+    return values
 
 
 @each_shape

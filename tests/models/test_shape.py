@@ -66,11 +66,23 @@ def test_arithmetic_is_two_forward_and_four_backward_per_weight_but_for_the_imag
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "float64"])
-@pytest.mark.parametrize(("depth", "width", "batch_size"), [(1, 64, 128), (3, 32, 64), (0, 1, 96), (1, 256, 32)])
-def test_a_model_takes_no_more_memory_than_is_planned_for_it(make_cell, dataset, depth, width, batch_size, precision):
+@pytest.mark.parametrize(
+    ("depth", "width", "batch_size", "prior"),
+    [
+        (1, 64, 128, "standard_normal"),
+        (3, 32, 64, "standard_normal"),
+        (0, 1, 96, "standard_normal"),
+        (1, 256, 32, "standard_normal"),
+        (1, 256, 128, "vampprior(40)"),
+        (1, 256, 32, "vampprior(5)"),
+    ],
+)
+def test_a_model_takes_no_more_memory_than_is_planned_for_it(
+    make_cell, dataset, depth, width, batch_size, prior, precision
+):
     """Counted are the tensors that live from step to step; what a step makes and frees comes on top."""
     cells = [
-        make_cell(depth=depth, width=width, batch_size=batch_size, precision=precision, steps=1, seed=seed)
+        make_cell(depth=depth, width=width, batch_size=batch_size, prior=prior, precision=precision, steps=1, seed=seed)
         for seed in range(3)
     ]
     images = torch.from_numpy(dataset.images.copy())
@@ -82,11 +94,21 @@ def test_a_model_takes_no_more_memory_than_is_planned_for_it(make_cell, dataset,
     network: Any = stack._network
     tensors += [mine for mine, _ in network._rounded] + [mine for _, mine in network._unrounded]
     tensors += [layer.output for part in (network._encoder, network._decoder) for layer in part]
+    if stack._inputs is not None:
+        tensors += [stack._inputs._batch, stack._inputs.delta, *stack._inputs._padded.values()]
     held = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
     bytes_per_number = 8 if precision == "float64" else 4
     planned = 3 * model_shape(cells[0], 15).bytes_per_model(batch_size, bytes_per_number=bytes_per_number)
     assert held <= planned
     assert planned <= 4 * held
+
+
+def test_pseudo_inputs_are_planned_as_more_rows_of_the_encoder():
+    """Not as parameters that each code is compared with, of which they have as many as pixels."""
+    plain, vampprior = (ModelShape(784, 1, 512, 10, prior=prior) for prior in ("standard_normal", "vampprior(128)"))
+    assert vampprior.n_parameters - plain.n_parameters == 128 * 784
+    assert 1.4 < vampprior.flop_per_step(128) / plain.flop_per_step(128) < 1.6
+    assert vampprior.bytes_per_model(128) < 2 * plain.bytes_per_model(128)
 
 
 def test_packs_of_double_precision_are_planned_with_twice_the_memory(make_cell):

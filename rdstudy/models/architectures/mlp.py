@@ -68,11 +68,11 @@ class MLP:
         """The likelihood's input."""
         return _forward(self.layers[1], latent, p)
 
-    def by_hand(self, p: Values, grad: Values, rows: int, product_dtype: torch.dtype) -> MLPNetwork:
+    def by_hand(self, p: Values, grad: Values, rows: int, product_dtype: torch.dtype, *, inputs: int = 0) -> MLPNetwork:
         """Encoder and decoder with the gradient written by hand."""
         from rdstudy.models.architectures.mlp_gradient import MLPNetwork
 
-        return MLPNetwork(self.layers, p, grad, rows, product_dtype)
+        return MLPNetwork(self.layers, p, grad, rows, product_dtype, inputs=inputs)
 
 
 def _layers(part: str, sizes: tuple[int, ...]) -> tuple[Layer, ...]:

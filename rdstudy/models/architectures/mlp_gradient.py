@@ -38,6 +38,8 @@ class MLPNetwork:
         grad: Values,
         rows: int,
         product_dtype: torch.dtype,
+        *,
+        inputs: int = 0,
     ) -> None:
         """
         Args:
@@ -46,13 +48,17 @@ class MLPNetwork:
             grad: where their gradients are written.
             rows: examples per model and step, padding included.
             product_dtype: type of the matrix products.
+            inputs: rows of pseudo-inputs, which the encoder takes after those of the examples.
         """
         self._rows, self._dtype = rows, product_dtype
         # Mixed precision: products read rounded parameters and write rounded gradients, which are copied (to, from);
         # on a CUDA device they write gradients as they are.
         self._rounded: list[tuple[Tensor, Tensor]] = []
         self._unrounded: list[tuple[Tensor, Tensor]] = []
-        self._encoder, self._decoder = ([self._layer(layer, p, grad) for layer in part] for part in layers)
+        self._encoder, self._decoder = (
+            [self._layer(layer, p, grad, n) for layer in part]
+            for part, n in zip(layers, (rows + inputs, rows), strict=True)
+        )
         self._images = self._latent = torch.empty(0)
         self.last_bias: Tensor | None = self._decoder[-1].bias
 
@@ -78,16 +84,17 @@ class MLPNetwork:
         delta = _backward(self._decoder, self._latent, delta)
         return torch.bmm(delta, self._decoder[0].weight.mT)
 
-    def encoder_gradient(self, delta: Float[Tensor, "models rows code"]) -> None:
-        """Gradients of the encoder's parameters."""
-        _backward(self._encoder, self._images, delta)
+    def encoder_gradient(self, delta: Float[Tensor, "models rows code"]) -> Float[Tensor, "models inputs pixels"]:
+        """Gradients of the encoder's parameters; that of the pseudo-inputs is returned."""
+        delta = _backward(self._encoder, self._images, delta)
+        return torch.bmm(delta[:, self._rows :], self._encoder[0].weight.mT)
 
     def finish(self) -> None:
         """Copy rounded gradients to their place."""
         for exact, rounded in self._unrounded:
             exact.copy_(rounded)
 
-    def _layer(self, layer: Layer, p: Values, grad: Values) -> _StackedLayer:
+    def _layer(self, layer: Layer, p: Values, grad: Values, rows: int) -> _StackedLayer:
         """The layer's matrices: views of the parameters; or, where products are of another type, copies of such views.
 
         The copies of a matrix lie in one piece for all models. From pieces that lie as far apart as flat vectors do,
@@ -101,7 +108,7 @@ class MLPNetwork:
                 exact, gradients = gradients, self._like(gradients)
                 self._unrounded += zip(exact, gradients, strict=True)
         weight, bias = parameters
-        output = weight.new_empty(len(weight), self._rows, layer.outputs, dtype=self._dtype)
+        output = weight.new_empty(len(weight), rows, layer.outputs, dtype=self._dtype)
         return _StackedLayer(weight, bias.unsqueeze(1), *gradients, output)
 
     def _like(self, exact: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
