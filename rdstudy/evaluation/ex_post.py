@@ -5,7 +5,8 @@
 The prior that makes R least is the closest to the aggregate posterior q(z); distortion and mutual information do not
 change, so the fall of R is that of the marginal KL and of -ELBO. Priors are fitted in coordinates in which the codes
 have mean 0 and standard deviation 1: there the standard normal is the Gaussian of least R, m = E m(x) and
-s^2 = E s(x)^2 + Var m(x), with which every prior that begins as the standard normal begins.
+s^2 = E s(x)^2 + Var m(x), with which every prior that begins as the standard normal begins. Pseudo-inputs go through
+the model's encoder.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from rdstudy.models import parts
 from rdstudy.models.objective import Posterior
-from rdstudy.models.protocols import Prior, Values
+from rdstudy.models.protocols import CODE, EncodedPrior, Prior, Values
 from rdstudy.models.vae import VAE
 
 LEARNING_RATE, BATCH = 0.01, 512
@@ -62,12 +63,15 @@ class FittedPrior:
         return self.centre + self.scale * self.prior.sample(rng, n, len(self.centre), self.values)[0].double()
 
 
-def fit_prior(name: str, posterior: Posterior, rng: np.random.Generator, *, steps: int) -> FittedPrior:
+def fit_prior(
+    name: str, posterior: Posterior, rng: np.random.Generator, *, steps: int, model: VAE | None = None
+) -> FittedPrior:
     """The prior that gives these codes the least mean rate, by Adam.
 
     Args:
         name: as in a study's grid, such as `mixture(32)`.
         posterior: q(z|x) of the examples, [examples, latent].
+        model: whose codes they are; only a prior made of pseudo-inputs needs it, for its encoder.
         rng: source of the initial values, the batches and the draws.
         steps: of the search; each sees 512 codes with a fresh draw of z.
 
@@ -79,23 +83,34 @@ def fit_prior(name: str, posterior: Posterior, rng: np.random.Generator, *, step
     """
     prior = parts.prior(name)
     mean, log_std = (part.detach().double() for part in posterior)
-    latent = mean.shape[-1]
-    if not prior.parameters(latent):
+    learned = prior.parameters(mean.shape[-1])
+    if isinstance(prior, EncodedPrior) and model is not None:
+        learned += prior.input_parameters(model.shape.pixels)
+    if not learned:
         raise ValueError(f"prior {name} has no parameters, so there is nothing to fit")
     centre = mean.mean(0)
     scale = ((2 * log_std).exp().mean(0) + mean.var(0, correction=0)).sqrt()
     codes = _moved(Posterior(mean, log_std), centre, scale)
     values = {
-        each.name: torch.from_numpy(rng.uniform(-each.bound, each.bound, (1, *each.shape))).to(mean)
-        for each in prior.parameters(latent)
+        each.name: torch.from_numpy(rng.uniform(-each.bound, each.bound, (1, *each.shape))).to(mean) for each in learned
     }
+
+    def known() -> Values:
+        """What the prior takes: its parameters, and the code of its pseudo-inputs."""
+        if not isinstance(prior, EncodedPrior) or model is None:
+            return values
+        inputs = prior.inputs(values)[0].to(next(model.parameters()))
+        return {**values, CODE: torch.cat(_moved(model.encode(inputs), centre, scale), dim=-1)}
+
     judged = _noise(rng, tuple(codes.mean.shape), mean)
 
     def rate_of_all() -> float:
-        return float(prior.rate(codes, codes.sample(judged), values).mean())
+        return float(prior.rate(codes, codes.sample(judged), known()).mean())
 
-    begun, begun_rate = {key: value.clone() for key, value in values.items()}, rate_of_all()
-    optimizer = torch.optim.Adam([value.requires_grad_() for value in values.values()], lr=LEARNING_RATE)
+    with torch.no_grad():
+        begun, begun_rate = {key: value.clone() for key, value in known().items()}, rate_of_all()
+    leaves = [value.requires_grad_() for value in values.values()]
+    optimizer = torch.optim.Adam(leaves, lr=LEARNING_RATE)
     halfway = begun_rate
     for step in range(steps):
         chosen = torch.from_numpy(rng.integers(len(mean), size=min(BATCH, len(mean)))).to(mean.device)
@@ -103,17 +118,17 @@ def fit_prior(name: str, posterior: Posterior, rng: np.random.Generator, *, step
         noise = _noise(rng, tuple(batch.mean.shape), mean)
         for group in optimizer.param_groups:
             group["lr"] = LEARNING_RATE * (1 - step / steps)
-        optimizer.zero_grad()
         with torch.enable_grad():
-            prior.rate(batch, batch.sample(noise), values).mean().backward()
+            rate = prior.rate(batch, batch.sample(noise), known()).mean()
+        for leaf, gradient in zip(leaves, torch.autograd.grad(rate, leaves), strict=True):  # the model gets none
+            leaf.grad = gradient
         optimizer.step()
         if step + 1 == steps // 2:
             with torch.no_grad():
                 halfway = rate_of_all()
     with torch.no_grad():
-        ended = rate_of_all()
-    found = {key: value.detach() for key, value in values.items()} if ended < begun_rate else begun
-    return FittedPrior(prior, found, centre, scale, halfway - ended)
+        ended, found = rate_of_all(), {key: value.detach() for key, value in known().items()}
+    return FittedPrior(prior, found if ended < begun_rate else begun, centre, scale, halfway - ended)
 
 
 class WithPrior:

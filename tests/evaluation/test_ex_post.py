@@ -9,6 +9,7 @@ from rdstudy.evaluation.measures.ex_post_prior import ExPostPrior
 from rdstudy.evaluation.population import encode_population
 from rdstudy.models.objective import Posterior
 from rdstudy.models.priors.standard_normal import StandardNormal
+from rdstudy.models.priors.vampprior import VampPrior
 from rdstudy.models.shape import ModelShape
 from rdstudy.models.stacked import initial_parameters
 from rdstudy.models.vae import VAE
@@ -95,6 +96,21 @@ def encoded(dataset):
         train = encode_population(model, images, order[:60], np.random.default_rng(1), beta=1.0)
         test = encode_population(model, images, order[60:], np.random.default_rng(2), beta=1.0, fitted_on=train)
     return train, test
+
+
+def test_pseudo_inputs_go_through_the_encoder_which_stays_as_it_is(encoded):
+    train, _ = encoded
+    before = train.model.row().clone()
+    fitted = fit_prior("vampprior(3)", train.posterior, np.random.default_rng(0), steps=60, model=train.model)
+    assert torch.equal(train.model.row(), before)
+    assert all(parameter.grad is None for parameter in train.model.parameters())
+    assert isinstance(fitted.prior, VampPrior)
+    z = 2 * torch.randn(20, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        posterior = train.model.encode(fitted.prior.inputs(fitted.values)[0].float())
+    mean, std = posterior.mean.double(), posterior.log_std.double().exp()
+    each = torch.distributions.Normal(mean, std).log_prob(z[:, None]).sum(-1)
+    assert torch.allclose(fitted.log_density(z), each.logsumexp(1) - np.log(3), atol=1e-5)
 
 
 def test_the_prior_is_that_of_the_training_codes_for_every_population(encoded):

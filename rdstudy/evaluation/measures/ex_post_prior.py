@@ -140,7 +140,8 @@ class ExPostPrior(Scheduled, Measure):
         from rdstudy.study.seeding import generator
 
         def made() -> FittedPrior:
-            return fit_prior(self.prior, training.posterior, generator("ex post", self.prior), steps=self.steps)
+            rng = generator("ex post", self.prior)
+            return fit_prior(self.prior, training.posterior, rng, steps=self.steps, model=training.model)
 
         return training.once(("ex post", self.prior, self.steps), made)
 
