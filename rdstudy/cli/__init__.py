@@ -18,6 +18,7 @@ from rich.text import Text
 import rdstudy
 from rdstudy.cli.boundary import close_output, flushed, mend_environment, message_of
 from rdstudy.cli.cells import ls, show
+from rdstudy.cli.clean import clean
 from rdstudy.cli.clusters import doctor, submit
 from rdstudy.cli.exit_codes import BROKEN_PIPE, INTERRUPTED, INVALID_INPUT
 from rdstudy.cli.export import export
@@ -52,6 +53,7 @@ for _command in (
     report,
     verify,
     export,
+    clean,
     submit,
     doctor,
     data,

@@ -12,6 +12,7 @@ import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from rdstudy.data.temporary import remove_abandoned
 from rdstudy.execution import machine
 from rdstudy.execution.budget import Budget
 from rdstudy.execution.device import pick_device
@@ -99,7 +100,7 @@ def run_study(
     data = load_data(study)
     check_sizes(study, data)
     listener = listener or RunListener()
-    listener.on_notes(data.notes)
+    listener.on_notes([*data.notes, *remove_abandoned()])
     if not status.missing:
         check_data(results, study, data.fingerprints, states)
         if not is_recorded(results, study, data.fingerprints):

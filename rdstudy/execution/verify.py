@@ -15,13 +15,12 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
+from rdstudy.data.temporary import temporary_folder
 from rdstudy.errors import UserError
 from rdstudy.execution.budget import Budget
 from rdstudy.execution.device import pick_device
@@ -254,8 +253,7 @@ def train_again(
             )
     device = pick_device(study.resources.device)
     packs = plan_packs(cells, pixels=data.pixels, device=device.type)
-    with TemporaryDirectory(prefix="rdstudy-verify-") as folder:
-        place = Path(folder)
+    with temporary_folder("verify") as place:
         with open_results(study, place, data.fingerprints) as table, display(packs) as listener:
             recorder = TableWriter(study, place, table, listener, cells={cell.id: cell for cell in cells})
             run_in_process(packs, RunContext(study, data, place, device), recorder, Budget())

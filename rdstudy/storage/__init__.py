@@ -9,6 +9,8 @@
     <results>/staging/                     rows of finished packs, not yet in the table
     <results>/lock                         names the writing process
 
+`cleanup.py` knows which of these files are not needed any more.
+
 Workers write complete files; only the holder of the lock changes the table.
 """
 

@@ -83,7 +83,7 @@ class Checkpoints:
 
     def progress(self) -> list[tuple[list[str], int]]:
         """Cell ids and step of every unfinished pack."""
-        return [newest for _, newest in self._newest() if newest is not None]
+        return [newest for _, newest in self.newest() if newest is not None]
 
     def remove(self, pack_id: str) -> None:
         """Remove a pack's checkpoints, if it has any."""
@@ -93,14 +93,14 @@ class Checkpoints:
 
     def remove_finished(self, finished: set[str]) -> None:
         """Remove checkpoints of packs whose cells are all finished, and of packs without a complete checkpoint."""
-        for folder, newest in self._newest():
+        for folder, newest in self.newest():
             if newest is None or set(newest[0]) <= finished:
                 remove_folder(folder)
 
-    def _newest(self) -> list[tuple[StoragePath, tuple[list[str], int] | None]]:
+    def newest(self) -> list[tuple[StoragePath, tuple[list[str], int] | None]]:
         """The folder of every unfinished pack, with the cell ids and step of its newest complete checkpoint."""
 
-        def newest(folder: StoragePath) -> tuple[list[str], int] | None:
+        def newest_of(folder: StoragePath) -> tuple[list[str], int] | None:
             for path in self._files(folder):
                 members = _members(path)
                 if members is not None:
@@ -109,7 +109,7 @@ class Checkpoints:
 
         folders = self._folders()
         with ThreadPoolExecutor(READERS) as readers:  # requests to a bucket are slow
-            return list(zip(folders, readers.map(newest, folders), strict=True))
+            return list(zip(folders, readers.map(newest_of, folders), strict=True))
 
     def _folders(self) -> list[StoragePath]:
         return list_folders(self.folder)

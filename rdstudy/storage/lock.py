@@ -74,6 +74,18 @@ def holder(results: StoragePath) -> Holder | None:
     return None
 
 
+def check_free(results: StoragePath) -> None:
+    """Make sure that no process is writing to the results. Writes nothing.
+
+    Raises:
+        LockedError: a process holds the lock; the message names it.
+        StorageError: the lock cannot be read.
+    """
+    found = holder(results)
+    if found is not None:
+        raise LockedError(_refusal(results, found))
+
+
 def name_of(holder: Mapping[str, object]) -> str:
     """A holder as text for messages."""
     try:

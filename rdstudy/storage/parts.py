@@ -99,9 +99,8 @@ def bundle_parts(folder: StoragePath) -> int:
     """
     sizes = list_files(folder, ".parquet")
     bundles = _bundles(folder, sizes)
-    for name in list_files(_bundle_folder(folder), ".parquet"):
-        if name not in {path.name for path in bundles}:
-            remove(_bundle_folder(folder) / name)
+    for path in _outdated(folder, bundles):
+        remove(path)
     bundled = {name for names in bundles.values() for name in names}
     loose = [name for name in sizes if name not in bundled and not name.startswith((FAILED_PART, STOPPED_PART))]
     while len(loose) >= PARTS_PER_BUNDLE:
@@ -111,6 +110,25 @@ def bundle_parts(folder: StoragePath) -> int:
         name = hashlib.sha256(record.encode()).hexdigest()[:16]
         write_part(_bundle_folder(folder) / f"{name}.parquet", table.replace_schema_metadata({_OF_PARTS: record}))
     return PARTS_PER_BUNDLE - len(loose)
+
+
+def outdated_bundles(folder: StoragePath) -> list[StoragePath]:
+    """Bundles of parts that have changed since, which are never read.
+
+    Args:
+        folder: the folder `measurements`.
+
+    Raises:
+        StorageError: a bundle is damaged.
+    """
+    return _outdated(folder, _bundles(folder, list_files(folder, ".parquet")))
+
+
+def _outdated(folder: StoragePath, valid: Iterable[StoragePath]) -> list[StoragePath]:
+    names = {path.name for path in valid}
+    return [
+        _bundle_folder(folder) / name for name in list_files(_bundle_folder(folder), ".parquet") if name not in names
+    ]
 
 
 def _bundle_folder(folder: StoragePath) -> StoragePath:

@@ -16,10 +16,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from rdstudy.data.files import open_regular
+from rdstudy.data.temporary import temporary_folder
 from rdstudy.errors import UserError
 
 if TYPE_CHECKING:
@@ -206,7 +206,7 @@ def local_copy(path: StoragePath) -> Iterator[Path]:
     if not in_bucket(path):
         yield path
         return
-    with TemporaryDirectory(prefix="rdstudy-") as folder:
-        copy = Path(folder) / path.name
+    with temporary_folder("copy") as folder:
+        copy = folder / path.name
         copy.write_bytes(retry(path.read_bytes))
         yield copy

@@ -142,7 +142,7 @@ class Table:
             try:
                 part = _read_staged(staged)
             except StorageError as error:
-                if isinstance(error.__cause__, OSError) and (in_bucket(staged) or staged.is_file()):
+                if not _is_foreign(staged, error):
                     raise
                 self._set_aside(staged, str(error.__cause__ or error))  # the pack's checkpoint makes it again
                 continue
@@ -252,6 +252,35 @@ def measured_cells(folder: StoragePath, evaluation_id: str) -> set[str]:
     final = pa.compute.and_(table["is_final"], _to_its_end(table))
     of_evaluation = pa.compute.equal(table["evaluation_id"], evaluation_id)
     return set(pa.compute.unique(table.filter(pa.compute.and_(final, of_evaluation))["cell_id"]).to_pylist())
+
+
+def is_committed(staged: StoragePath, states: CellStates) -> bool:
+    """Whether committing a staged part would add nothing, because the table has all its cells already.
+
+    Args:
+        staged: the part, in the folder `staging`. One that is damaged or foreign is not committed.
+        states: what the table says of its cells.
+
+    Raises:
+        StorageError: the file, or the table, cannot be read.
+    """
+    try:
+        part = _read_staged(staged)
+    except StorageError as error:
+        if _is_foreign(staged, error):
+            return False
+        raise
+    if _problem(part):
+        return False
+    there = states.finished
+    if staged.name.startswith(_AGAIN_PART):
+        there = measured_cells(staged.parent.parent / "measurements", part["evaluation_id"][0].as_py())
+    return set(part["cell_id"].to_pylist()) <= there
+
+
+def _is_foreign(staged: StoragePath, error: StorageError) -> bool:
+    """Whether a staged part could be read, but is none; otherwise the storage failed."""
+    return not (isinstance(error.__cause__, OSError) and (in_bucket(staged) or staged.is_file()))
 
 
 def _to_its_end(table: pa.Table) -> pa.ChunkedArray:

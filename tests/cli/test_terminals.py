@@ -228,6 +228,7 @@ def test_every_document_has_the_keys_of_its_help_and_nothing_stands_beside_it(co
     assert document("remeasure", results, "--no-ray", "--mi-draws", "2")[0]["measured"] == 4
     assert {curve["n_seeds"] for curve in document("report", results)[0]["curves"]} == {2}
     assert document("data", study_file)[0]["examples"] == 100
+    assert document("clean", results)[0]["bytes"] == 0
     assert document("export", results, "out", "--format", "csv")[0]["cells"] == 4
     assert document("examples", "list", verb=("examples", "list"))[0]["examples"][0]["name"]
     told = {column["name"]: column for column in document("columns")[0]["columns"]}

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -244,3 +245,25 @@ def test_no_credentials_are_written_anywhere(url, server, command, study_file):
     for path in root.fs.find(root.path):
         assert secret.encode() not in root.fs.cat_file(path), path
     assert json.loads((root / "study.json").read_bytes())["name"] == "tiny"
+
+
+def test_a_bucket_is_cleaned_of_what_is_finished_only(command, url, study_file):
+    assert command("run", study_file, "--no-ray", "--results", url).code == 0
+    results: Any = storage_path(url)
+    other = "checkpoints/unfinished/000000000003.safetensors"
+    before = sizes(results)
+    [part, *_] = list_files(results / "measurements", ".parquet")
+    atomic_write(results / "staging" / part, lambda file: file.write((results / "measurements" / part).read_bytes()))
+    atomic_write(results / other, lambda file: file.write(b"half"))
+    listed = json.loads(command("clean", url, "--json").out)
+    assert {each["kind"] for each in listed["disposable"]} == {"damaged checkpoints", "staged rows that the table has"}
+    with locked(results):
+        refused(command("clean", url, "--yes"), "is being written by process ")
+    assert (results / other).exists()
+    assert json.loads(command("clean", url, "--yes", "--json").out)["bytes"] == listed["bytes"]
+    assert sizes(results) == before
+
+
+def sizes(results):
+    """Of all objects, apart from leases."""
+    return {path: results.fs.info(path)["size"] for path in results.fs.find(results.path) if "/lease/" not in path}

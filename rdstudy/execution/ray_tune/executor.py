@@ -8,15 +8,13 @@ Tune's experiment files are in a temporary folder that is removed: resuming need
 from __future__ import annotations
 
 import logging
-import shutil
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import ray
 from ray import tune
 
+from rdstudy.data.temporary import temporary_folder
 from rdstudy.execution.budget import Budget
 from rdstudy.execution.protocols import Listener, NextPacks, RunContext
 from rdstudy.execution.ray_tune.callback import TuneCallback, reason
@@ -86,8 +84,7 @@ def run_on_ray(
 
 def _fit(trainable: object, callback: TuneCallback, room: Callable[[int], int]) -> None:
     """One Tune experiment over the remaining packs, with its files in a temporary folder."""
-    files = Path(tempfile.mkdtemp(prefix="rdstudy-ray-"))
-    try:
+    with temporary_folder("ray") as files:
         tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(
@@ -106,8 +103,6 @@ def _fit(trainable: object, callback: TuneCallback, room: Callable[[int], int]) 
                 failure_config=tune.FailureConfig(max_failures=0),  # the queue decides about retries
             ),
         ).fit()
-    finally:
-        shutil.rmtree(files, ignore_errors=True)
 
 
 def _trial_name(trial: Any) -> str:

@@ -168,6 +168,7 @@ def kill_and_resume(
     assert found["cell_id"].nunique() == n_cells
     assert not list((runs.results / "checkpoints").iterdir()), "checkpoints of finished packs are left"
     assert not list((runs.results / "staging").iterdir()), "staged rows are left"
+    assert not list(runs.tmp.glob("rdstudy-*")), "temporary folders of killed runs are left"
     runs.log.append(f"{n_cells} cells, {len(found)} rows, each once, equal to the uninterrupted run bit for bit")
     return runs.log
 
