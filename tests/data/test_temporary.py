@@ -28,7 +28,7 @@ with temporary_folder("test") as folder:
 @pytest.fixture(autouse=True)
 def place(tmp_path, monkeypatch) -> Path:
     """An empty temporary folder of the system's."""
-    made = tmp_path / "tmp"
+    made: Path = tmp_path / "tmp"
     made.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(made))
     monkeypatch.setattr(temporary, "SHORT", made)
