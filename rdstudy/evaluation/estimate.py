@@ -57,8 +57,8 @@ def regressed_mean(
 
         1/m sum_m v_n + b . (1/N sum_N t_n - 1/m sum_m t_n),    Var = Var(v_n) / N + (1/m - 1/N) Var(v_n - b . t_n)
 
-    The regression estimator of two-phase sampling (Cochran 1977, section 12.9). The slopes b are by least squares; they
-    are 1 for fewer than 20 examples.
+    The regression estimator of two-phase sampling (Cochran 1977, section 12.9). The slopes b are by least squares; for
+    fewer than 20 examples they are 0, and the mean is that of the m.
 
     Args:
         each: v of the first m examples.
@@ -72,7 +72,7 @@ def regressed_mean(
 
     value, term = torch.tensor(each, dtype=torch.float64), torch.stack(list(terms), dim=1).cpu()
     m, n, k = len(value), len(term), term.shape[1]
-    slopes, freedom = torch.ones(k, dtype=term.dtype), m - 1
+    slopes, freedom = torch.full((k,), 0.0 if fitted else 1.0, dtype=term.dtype), m - 1
     if fitted and m >= LEAST_TO_REGRESS:
         centred = term[:m] - term[:m].mean(0)
         slopes = torch.linalg.lstsq(centred, (value - value.mean())[:, None], driver="gelsd").solution[:, 0]
