@@ -189,7 +189,7 @@ def test_impossible_requests_are_refused(settings):
         annealed_importance_sampling(model, model.images(2), generator=philox(), **settings)
 
 
-def test_the_measure_carries_a_subsample_over_to_all_by_the_elbo_and_is_below_importance_sampling(images):
+def test_the_measure_carries_a_subsample_over_to_all_and_is_below_importance_sampling(images):
     indices = np.arange(100)
     with torch.no_grad():
         population = encode_population(vae(), images, indices, philox(), beta=0.3)
