@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from threadpoolctl import threadpool_limits
+
 from rdstudy.execution import machine
 from rdstudy.execution.costs import EFFICIENCY, Costs, makespan
 from rdstudy.execution.executors import memory_here
@@ -49,8 +51,10 @@ def choose_ray(study: Study, results: StoragePath, cells: Sequence[Cell], pixels
     if study.resources.device in ("auto", "cuda") and machine.gpu_count():
         return RayChoice(True, "its workers share the GPU")
     n = machine.packs_side_by_side(study, 0)
-    costs, now = Costs(study, pixels, n_test), machine.cpu_throughput(0.1)
-    rate = EFFICIENCY["cpu"] * now.flops / now.cpu_share / n
+    with threadpool_limits(1, user_api="blas"):  # threads that wait for each other are slow beside other programs
+        now = machine.cpu_throughput(0.1)
+    costs = Costs(study, pixels, n_test)
+    rate = EFFICIENCY["cpu"] * now.flops / now.cpu_share * study.resources.cpus_per_pack
 
     def seconds(workers: int) -> float:
         where = Workers(workers, "cpu", memory_here(study, workers, "cpu"))
