@@ -31,7 +31,7 @@ def run(
     results: str | StoragePath | None = None,
     *,
     settings: Sequence[str] = (),
-    ray: bool = True,
+    ray: bool | None = None,
     address: str | None = None,
     max_hours: float | None = None,
     progress: bool = False,
@@ -43,7 +43,8 @@ def run(
         results: folder, `s3://BUCKET/NAME` or `gs://BUCKET/NAME`; None: the study's name in RDSTUDY_RESULTS, or in
             the folder `results`.
         settings: such as `grid.beta=[1,0.1]`, which replace the study's.
-        ray: train on Ray, several packs side by side; else in this process, pack after pack.
+        ray: train on Ray, several packs side by side; else in this process, pack after pack. None: on Ray, unless the
+            study is so small that starting Ray takes longer than it saves.
         address: of a Ray cluster: `auto` or HOST:PORT; None: RAY_ADDRESS, or a local Ray.
         max_hours: after which the run stops; None: no limit.
         progress: show progress on standard output or in the notebook; else nothing is printed.
@@ -61,7 +62,7 @@ def run(
         from rdstudy.cli.listeners import TerminalListener
         from rdstudy.cli.terminal import console_for
 
-        listener = TerminalListener(wanted, folder, console_for(), ray=ray, address=address)
+        listener = TerminalListener(wanted, folder, console_for(), address=address)
     with _located(study, settings):
         budget = Budget.of(wanted, max_hours)
         return run_study(wanted, folder, ray=ray, address=address, budget=budget, listener=listener)

@@ -14,6 +14,7 @@ from rdstudy.study import Study
 from rdstudy.training.packs import Pack
 
 if TYPE_CHECKING:
+    from rdstudy.execution.ray_choice import RayChoice
     from rdstudy.execution.remeasure import Remaining
     from rdstudy.execution.status import StudyStatus
     from rdstudy.storage.paths import StoragePath
@@ -22,9 +23,8 @@ if TYPE_CHECKING:
 class TerminalListener(RunListener):
     """Shows a run on the terminal."""
 
-    def __init__(self, study: Study, folder: StoragePath, console: Console, *, ray: bool, address: str | None) -> None:
-        self.study, self.folder, self.console = study, folder, console
-        self.ray, self.address = ray, address
+    def __init__(self, study: Study, folder: StoragePath, console: Console, *, address: str | None) -> None:
+        self.study, self.folder, self.console, self.address = study, folder, console, address
         self.display: RunDisplay | None = None
 
     @property
@@ -35,11 +35,14 @@ class TerminalListener(RunListener):
     def on_notes(self, notes: Sequence[str]) -> None:
         print_notes(self.console, notes)
 
-    def on_begin(self, status: StudyStatus) -> None:
+    def on_begin(self, status: StudyStatus, choice: RayChoice) -> None:
         print_status(self.console, self.study, self.folder, status)
-        if self.ray:
+        why = f": {choice.why}" if choice.why else ""
+        if choice.ray:
             verb = "connecting to" if self.address else "starting"
-            self.console.print(f"{verb} Ray; the first packs report within a minute")
+            self.console.print(f"{verb} Ray{why}; the first packs report within a minute", soft_wrap=True)
+        elif choice.why:
+            self.console.print(f"training in this process{why} (--ray starts it)", soft_wrap=True)
 
     def on_start(self, packs: Sequence[Pack], place: str) -> None:
         self.display = RunDisplay(packs, self.console, where=place)

@@ -67,6 +67,15 @@ Price = Annotated[float | None, typer.Option(help="Price of one machine per hour
 UseRay = Annotated[
     bool, typer.Option("--ray/--no-ray", help="Train on Ray; or in this process, one pack after the other.")
 ]
+ChooseRay = Annotated[
+    bool | None,
+    typer.Option(
+        "--ray/--no-ray",
+        help="Train on Ray; or in this process, one pack after the other. Default: on Ray where that saves more time "
+        "than Ray takes to start, and on a cluster.",
+        show_default=False,
+    ),
+]
 
 
 def _allow_plugins(allowed: bool) -> bool:

@@ -13,13 +13,13 @@ from rdstudy.cli.messages import print_failures, print_next, print_search, print
 from rdstudy.cli.options import (
     Address,
     AllowPlugins,
+    ChooseRay,
     MaxCost,
     MaxHours,
     Price,
     ResultsOption,
     Settings,
     StudyFile,
-    UseRay,
 )
 from rdstudy.cli.terminal import console_for
 
@@ -33,7 +33,7 @@ def run(
     settings: Settings = None,
     allow_plugins: AllowPlugins = False,
     address: Address = None,
-    ray: UseRay = True,
+    ray: ChooseRay = None,
     max_hours: MaxHours = None,
     max_cost: MaxCost = None,
     price: Price = None,
@@ -51,7 +51,7 @@ def run(
     budget = Budget.of(study, max_hours, max_cost, price)
     folder = results or default_results(study.name)
     console = console_for(stderr=json_wanted)
-    display = TerminalListener(study, folder, console, ray=ray, address=address)
+    display = TerminalListener(study, folder, console, address=address)
     try:
         with located(study_file, settings or ()):
             result = run_study(study, folder, ray=ray, address=address, budget=budget, listener=display)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rdstudy.data.dataset import Dataset
     from rdstudy.execution.budget import Budget
     from rdstudy.execution.provenance import Commit
+    from rdstudy.execution.ray_choice import RayChoice
     from rdstudy.execution.remeasure import Remaining
     from rdstudy.execution.status import StudyStatus
 
@@ -96,8 +97,8 @@ class RunListener:
     def on_notes(self, notes: Sequence[str]) -> None:
         """What to know of the user's own images, of foreign files, and of cells that begin anew."""
 
-    def on_begin(self, status: StudyStatus) -> None:
-        """The results folder is open; `status` says what is to be trained."""
+    def on_begin(self, status: StudyStatus, choice: RayChoice) -> None:
+        """The results folder is open; `status` says what is to be trained, `choice` whether on Ray."""
 
     def on_remaining(self, remaining: Remaining) -> None:
         """A remeasuring run: `remaining` says what is to be measured."""

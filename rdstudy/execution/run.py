@@ -20,6 +20,7 @@ from rdstudy.execution.executors import Backend, open_backend
 from rdstudy.execution.packing import packs_of
 from rdstudy.execution.protocols import RunContext, RunListener
 from rdstudy.execution.provenance import git_commit
+from rdstudy.execution.ray_choice import RayChoice, choose_ray
 from rdstudy.execution.results_folder import TableWriter, check_data, is_recorded, open_results
 from rdstudy.execution.status import StudyStatus, status_from
 from rdstudy.storage.cell_states import read_cell_states
@@ -75,7 +76,7 @@ def run_study(
     study: Study,
     results: StoragePath,
     *,
-    ray: bool = True,
+    ray: bool | None = None,
     address: str | None = None,
     budget: Budget | None = None,
     listener: RunListener | None = None,
@@ -85,7 +86,7 @@ def run_study(
     Args:
         study: what to run.
         results: where results go; finished cells in it are not trained again.
-        ray: train on Ray; else in this process, pack after pack.
+        ray: train on Ray; else in this process, pack after pack. None: on Ray where that is faster (`ray_choice`).
         address: of a Ray cluster: `auto` or HOST:PORT; None: RAY_ADDRESS, or a local Ray.
         budget: limits of time and cost; None: none but the study's own.
         listener: receives what happens.
@@ -98,7 +99,7 @@ def run_study(
     states = read_cell_states(results / "measurements")
     status = status_from(study, results, states, _search(study, results, record=False))
     data = load_data(study)
-    check_sizes(study, data)
+    n_test = check_sizes(study, data)
     listener = listener or RunListener()
     listener.on_notes([*data.notes, *remove_abandoned()])
     if not status.missing:
@@ -107,10 +108,14 @@ def run_study(
             with open_results(study, results, data.fingerprints, states=states):
                 _search(study, results, record=True)
         return RunResult(study, results, status, trained=0)
-    if not address and not os.environ.get("RAY_ADDRESS"):
+    here = not address and not os.environ.get("RAY_ADDRESS")
+    if here:
         machine.check_fits(study, machine.gpu_count())
+    choice = RayChoice(not here if ray is None else ray)
+    if here and ray is None:
+        choice = choose_ray(study, results, status.missing, data.pixels, n_test)
     # On Ray each worker picks the device of its own machine, and this one may have none.
-    device = pick_device("cpu" if ray else study.resources.device)
+    device = pick_device("cpu" if choice.ray else study.resources.device)
     context = RunContext(study, data, results, device, git_commit())
     anew = _begun_anew(study, results, status)
     with open_results(study, results, data.fingerprints, states=states) as table:
@@ -118,8 +123,8 @@ def run_study(
         search = _search(study, results, record=True)
         status = status_from(study, results, table.states, search)
         n_before = len(status.finished)
-        listener.on_begin(status)
-        with open_backend(context, ray=ray, address=address, data_bytes=data.n_bytes) as backend:
+        listener.on_begin(status, choice)
+        with open_backend(context, ray=choice.ray, address=address, data_bytes=data.n_bytes) as backend:
             writer = TableWriter(study, results, table, listener, cells=study.cells if search is None else search.cells)
             limit = _train(status, context, data.pixels, backend, writer, budget or Budget.of(study), listener)
         status = status_from(study, results, table.states, search)

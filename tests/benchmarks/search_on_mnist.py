@@ -76,7 +76,7 @@ def run(text: str, judge: str, folder: Path) -> Ran:
     folder.mkdir()
     path.write_text(text)
     began = time.perf_counter()
-    subprocess.run([sys.executable, "-m", "rdstudy", "run", path, "--results", results], check=True)
+    subprocess.run([sys.executable, "-m", "rdstudy", "run", path, "--results", results, "--ray"], check=True)
     seconds = time.perf_counter() - began
     (folder / "judge.yaml").write_text(judge)
     outcomes = load_outcomes(results)

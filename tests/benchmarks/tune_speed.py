@@ -64,9 +64,8 @@ def write_study(folder: Path, cells: int, steps: int) -> Path:
 def with_rdstudy(study: Path, folder: Path) -> pd.DataFrame:
     """`rdstudy run`, as anyone would."""
     results = folder / "results"
-    subprocess.run(
-        [sys.executable, "-m", "rdstudy", "run", str(study), "--results", str(results)], check=True, capture_output=True
-    )
+    command = [sys.executable, "-m", "rdstudy", "run", str(study), "--results", str(results), "--ray"]
+    subprocess.run(command, check=True, capture_output=True)
     from rdstudy.storage import load_measurements
 
     table = load_measurements(results)

@@ -107,7 +107,7 @@ def test_the_report_package_keeps_its_name():
 def test_ray_and_this_process_give_the_same_bits(no_ray, study_file, tmp_path, capsys):
     no_ray(study_file, tmp_path / "here")
     capsys.readouterr()
-    result = rdstudy.run(study_file, tmp_path / "ray")
+    result = rdstudy.run(study_file, tmp_path / "ray", ray=True)
     assert (result.trained, result.complete) == (4, True)
     assert capsys.readouterr().out == ""
     pd.testing.assert_frame_equal(values(tmp_path / "ray"), values(tmp_path / "here"), check_exact=True)

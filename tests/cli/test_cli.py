@@ -131,8 +131,9 @@ def test_an_inline_run_does_without_ray(command, study_file, monkeypatch):
     for name in ("ray", "rdstudy.execution.ray_tune", "rdstudy.execution.ray_tune.executor"):
         monkeypatch.setitem(sys.modules, name, None)  # importing it raises from now on
     assert command("run", study_file, "--no-ray").code == 0
+    assert command("run", study_file, "--results", "small").code == 0
     with pytest.raises(ModuleNotFoundError):
-        command("run", study_file, "--results", "another")
+        command("run", study_file, "--ray", "--results", "another")
 
 
 def test_a_failed_cell_is_named_and_the_exit_code_is_one(command, study_file, tmp_path, monkeypatch):

@@ -26,7 +26,7 @@ with temporary_folder("test") as folder:
 
 
 @pytest.fixture(autouse=True)
-def place(tmp_path, monkeypatch) -> Path:
+def place(tmp_path: Path, monkeypatch) -> Path:
     """An empty temporary folder of the system's."""
     made: Path = tmp_path / "tmp"
     made.mkdir()

@@ -101,7 +101,7 @@ def test_a_pack_that_the_gpu_has_no_memory_for_is_halved(tmp_path, cuda):
 def test_ray_on_a_gpu_gives_the_bits_that_one_process_gives(tmp_path: Path, cuda):
     study = write_study(tmp_path, cells=16, steps=500, pack_size=4)
     said = {}
-    for name, options in (("ray", []), ("inline", ["--no-ray"])):
+    for name, options in (("ray", ["--ray"]), ("inline", ["--no-ray"])):
         command = [sys.executable, "-m", "rdstudy", "run", str(study), "--results", str(tmp_path / name), *options]
         done = subprocess.run(command, capture_output=True, text=True, timeout=240, env={**os.environ}, check=False)
         said[name] = done.stdout + done.stderr

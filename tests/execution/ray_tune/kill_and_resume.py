@@ -67,8 +67,9 @@ class Runs:
     log: list[str] = field(default_factory=list)
 
     def start(self, *options: str) -> subprocess.Popen[str]:
-        """`rdstudy run` in a session of its own."""
-        command = [sys.executable, "-m", "rdstudy", "run", str(self.study), "--results", str(self.results), *options]
+        """`rdstudy run` in a session of its own; on Ray, unless told otherwise."""
+        command = [sys.executable, "-m", "rdstudy", "run", str(self.study), "--results", str(self.results)]
+        command += options if "--no-ray" in options else ["--ray", *options]
         environment = {**os.environ, "TMPDIR": str(self.tmp)}
         return subprocess.Popen(
             command,
