@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 import rdstudy
+from rdstudy.analysis.ex_post import SUFFIX
 from rdstudy.analysis.replicates import final_measurements
 from tests.docs.documents import ROOT, commands, tables, text
 from tests.docs.test_commands import mistake
@@ -81,7 +82,9 @@ def test_the_readme_states_whose_the_rise_is():
 
 
 def test_the_readme_states_what_priors_change():
-    found = pd.read_parquet(REFERENCE / "priors" / "report" / "analyses" / "priors.parquet").set_index("criterion")
+    table = pd.read_parquet(REFERENCE / "priors" / "report" / "analyses" / "priors.parquet").set_index("criterion")
+    ex_post = table["prior"].str.endswith(SUFFIX)
+    found = table[~ex_post]
     claims = pd.read_parquet(REFERENCE / "priors" / "report" / "analyses" / "claims.parquet")
     said = " ".join(text("README.md").split())
     largest = re.search(r"change test distortion by less than ([\d.]+) nats", said)
@@ -92,6 +95,59 @@ def test_the_readme_states_what_priors_change():
     lowering = claims[(claims["claim"] == "lowering_beta") & (claims["criterion"] == "distortion_nats")]
     assert set(lowering["verdict"]) == {"better"}
     assert "lowering beta improves test distortion under each of them" in said
+    gain = table[ex_post]["difference_nats"]["negative_elbo_nats"].max()
+    assert f"gain up to {gain:.0f} nats" in said
+
+
+def test_what_is_said_of_the_decoders_limits_is_in_the_table():
+    table = rdstudy.load_measurements(REFERENCE / "tetrominoes")
+    test = table[table["is_final"] & (table["population"] == "test")]
+    curves = test[test["ais_nll_nats"].notna()].set_index("cell_id")
+    own = test[test["pack_id"].notna()].set_index("cell_id").loc[curves.index]
+    refitted = test[test["refit_distortion_nats"].notna()].set_index("cell_id").loc[curves.index]
+    beta = curves["beta"]
+    limit = curves["ais_curve_distortion_nats"].str[-1] + beta * curves["ais_curve_rate_nats"].str[-1]
+    refit = refitted["refit_distortion_nats"] + beta * refitted["refit_rate_nats"]
+    above = own["distortion_nats"] + beta * own["rate_nats"] - limit
+    errors = curves["ais_curve_distortion_se"].str[-1]
+    said = " ".join(text("results/README.md").split())
+    assert f"gives for {len(curves)} decoders" in said
+    assert (limit - refit).abs().max() < 8
+    assert "agree within 8 nats in every cell" in said
+    assert f"standard errors of the curves {errors.min():.1f} to {errors.max():.1f} nats" in said
+    assert f"the encoders stand {above.min():.0f} to {above.max():.0f} nats above the curves" in said
+
+
+def test_what_is_said_of_priors_fitted_ex_post_is_in_the_table():
+    found = pd.read_parquet(REFERENCE / "priors" / "report" / "analyses" / "priors.parquet")
+    gains = found[found["criterion"] == "negative_elbo_nats"].set_index(["prior", "train_size", "depth", "beta"])
+    trained, after = (gains.loc[name, "difference_nats"] for name in ("mixture(32)", "mixture(32)" + SUFFIX))
+    assert (after.round(1) >= trained.round(1)).all()
+    table = rdstudy.load_measurements(REFERENCE / "priors")
+    flow = table[(table["ex_post_prior"] == "flow(4)") & (table["beta"] == 0.01)].groupby("population")
+    low, high = flow["ex_post_gain_nats"].min(), flow["ex_post_gain_nats"].max()
+    said = " ".join(text("results/README.md").split())
+    assert f"gains {low['train']:.0f} to {high['train']:.0f} nats on the training codes" in said
+    assert f"loses up to {-low['test']:.0f} nats on a test set" in said
+    assert flow["ex_post_worst_nats"].max()["test"] > 1000
+
+
+def test_the_table_of_priors_is_that_of_the_analysis():
+    [rows] = [rows for rows in tables(text("results/README.md")) if "prior" in rows[0]]
+    found = pd.read_parquet(REFERENCE / "priors" / "report" / "analyses" / "priors.parquet")
+    names = sorted(found["prior"].unique(), key=lambda name: (name.endswith(SUFFIX), name))
+    assert [row["prior"] for row in rows] == names
+    for row in rows:
+        for name, criterion in (("test distortion", "distortion_nats"), ("test -ELBO", "negative_elbo_nats")):
+            of = found[(found["prior"] == row["prior"]) & (found["criterion"] == criterion)]
+            if of.empty:
+                assert row[name] == "unchanged"
+                continue
+            counted = of["verdict"].value_counts()
+            words = [word for word in ("better", "worse", "equivalent", "open") if word in counted]
+            said = ", ".join(f"{word} at {counted[word]}" for word in words)
+            low, high = (round(gain, 1) + 0.0 for gain in (of["difference_nats"].min(), of["difference_nats"].max()))
+            assert row[name] == f"{said} of {len(of)} ({low:.1f} to {high:.1f})"
 
 
 def test_the_gains_of_the_digits_are_those_of_their_table():

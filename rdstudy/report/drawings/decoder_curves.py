@@ -16,7 +16,7 @@ from rdstudy.report.figures.decoder_curves import MAX_CURVES
 
 def decoder_curves(analyses: Analyses) -> FigureSpec:
     """One setting a panel, one curve per beta."""
-    settings = settings_of(analyses.decoder_curves)
+    settings = settings_of(analyses.decoder_curves, analyses.names)
     panels = []
     for title, rows in evenly(settings, MAX_PANELS):
         betas = evenly(list(rows["beta"].unique()), MAX_CURVES)
@@ -26,7 +26,8 @@ def decoder_curves(analyses: Analyses) -> FigureSpec:
         "Lines: the rate-distortion curve of each beta's decoder by annealed importance sampling, which no encoder "
         "limits (test examples, the first seed; rates are upper bounds, looser where they are large). Filled: where "
         "the cell's encoder stands; hollow: with posteriors refitted for each example. The distance of a filled point "
-        f"from its line is what the encoder costs.{left_out(len(settings), MAX_PANELS, 'settings')}"
+        "from its line is what the encoder costs. Lines are of fewer examples than points, so a hollow point may lie "
+        f"below its line by their error.{left_out(len(settings), MAX_PANELS, 'settings')}"
     )
     return FigureSpec("decoder_curves", "What the decoders allow", caption, panels, minor=True)
 

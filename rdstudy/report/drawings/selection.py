@@ -18,11 +18,11 @@ MAX_SETTINGS = 3  # of figures that show one setting a panel
 Item = TypeVar("Item")
 
 
-def settings_of(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """The rows of each setting with its label."""
+def settings_of(frame: pd.DataFrame, names: Sequence[str] | None = None) -> list[tuple[str, pd.DataFrame]]:
+    """The rows of each setting with its label, of these columns; None: those in which the settings differ."""
     if frame.empty:
         return []
-    names = varying(frame)
+    names = varying(frame) if names is None else names
     groups = frame.groupby(list(SETTING), dropna=False, sort=True)
     return [(setting_label(rows.iloc[0], names), rows) for _, rows in groups]
 
