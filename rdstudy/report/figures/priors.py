@@ -13,6 +13,7 @@ from rdstudy.analysis.replicates import CRITERIA
 from rdstudy.report.figures.against_beta import CRITERION_LABELS
 from rdstudy.report.figures.beta_axis import positions, set_beta_axis
 from rdstudy.report.figures.drawable import drawable, dropped_note
+from rdstudy.report.figures.far_points import leave_out_far_points, name_far_points
 from rdstudy.report.figures.style import (
     COLOURS,
     FAINT,
@@ -44,6 +45,7 @@ def priors(rows: pd.DataFrame, criterion: str = CRITERIA[0], *, ax: Axes | None 
     names = sorted(points["prior"].astype(str).unique(), key=lambda name: (name.endswith(SUFFIX), name))
     bases = list(dict.fromkeys(name.removesuffix(SUFFIX) for name in names))[:MAX_PRIORS]
     handles = []
+    curves = []
     for name in names:
         if name.removesuffix(SUFFIX) not in bases:
             continue
@@ -55,7 +57,11 @@ def priors(rows: pd.DataFrame, criterion: str = CRITERIA[0], *, ax: Axes | None 
         bars = error_bars(y, *ends)
         axes.errorbar(x, y, bars, color=colour, marker=marker, ls=style, markerfacecolor=face, elinewidth=0.9)
         handles.append(Line2D([], [], color=colour, marker=marker, ls=style, markerfacecolor=face, label=name))
+        curves.append((x, y, colour))
+    leave_out_far_points(axes, points["difference_nats"].to_numpy(dtype=np.float64))
     set_beta_axis(axes, points["beta"].to_numpy())
+    for x, y, colour in curves:
+        name_far_points(axes, x, y, colour)
     axes.set_ylabel(f"gain in {CRITERION_LABELS[criterion]}\nover the standard normal (nats)")
     legend_above(axes, [*handles, *dropped_note(dropped)], title, columns=2)
     return figure_of(axes)
