@@ -176,9 +176,8 @@ def anneal(target: Target, annealing: Annealing, chains: int, draws: Draws) -> R
         log_weights = log_weights - step * state.distortion
         if k == annealing.one:
             at_one = log_weights
-        state, probability = transition(
-            target, state, _filled(state, t), annealing.kernel(k), annealing.leapfrog_steps, draws
-        )
+        kernel = annealing.kernel(k, state.z.device)
+        state, probability = transition(target, state, _filled(state, t), kernel, annealing.leapfrog_steps, draws)
         accepted.append(probability.mean().item())
         points.append(point(log_weights, state.distortion, t))
     return Run(at_one, points, float(np.mean(accepted)))
@@ -206,7 +205,8 @@ def anneal_back(
     log_weights = torch.zeros_like(state.distortion)
     for k in range(annealing.one, 0, -1):
         t, step = float(annealing.temperatures[k]), float(annealing.temperatures[k] - annealing.temperatures[k - 1])
-        state, _ = transition(target, state, _filled(state, t), annealing.kernel(k), annealing.leapfrog_steps, draws)
+        kernel = annealing.kernel(k, state.z.device)
+        state, _ = transition(target, state, _filled(state, t), kernel, annealing.leapfrog_steps, draws)
         log_weights = log_weights - step * state.distortion
     return log_weights
 

@@ -65,8 +65,8 @@ class Annealing:
         """Number of the temperature t = 1."""
         return int((self.temperatures == 1).nonzero()[0])
 
-    def kernel(self, k: int) -> Kernel:
-        """Of the transitions at temperature number k, interpolated in log t."""
+    def kernel(self, k: int, device: torch.device) -> Kernel:
+        """Of the transitions at temperature number k, interpolated in log t; on the chains' device."""
         log_t = float(self.temperatures[k].log())
         size, curvature = [], []
         for path in self.paths:
@@ -82,7 +82,8 @@ class Annealing:
                 for each in (path.distortion_curvature, path.surprise_curvature)
             )
             curvature.append(np.exp(log_t) * distortion + surprise)
-        return Kernel(torch.tensor(size, dtype=torch.float64).exp(), _scale(torch.from_numpy(np.stack(curvature))))
+        scale = _scale(torch.from_numpy(np.stack(curvature)))
+        return Kernel(torch.tensor(size, dtype=torch.float64).exp().to(device), scale.to(device))
 
 
 def adapt(
