@@ -117,6 +117,13 @@ def kill_all(process: subprocess.Popen[str]) -> int:
     return len(family)
 
 
+def _last_words(process: subprocess.Popen[str]) -> str:
+    """What a run has printed, which is ended here."""
+    process.kill()
+    output, _ = process.communicate(timeout=30)
+    return output
+
+
 def values(results: str | Path) -> pd.DataFrame:
     """The table without what may differ: who made a row, and when."""
     return rdstudy.load_measurements(results).drop(columns=list(PROVENANCE))
@@ -141,8 +148,8 @@ def kill_and_resume(
     for kill in range(kills):
         process = runs.start()
         try:
-            first_packs = kill == 0 and _wait_for(runs.results / "checkpoints", process, 120)
-            if first_packs:
+            if kill == 0:
+                assert _wait_for(runs.results / "checkpoints", process, 300), f"no pack began: {_last_words(process)}"
                 longest = time.monotonic() - started + 4
                 process.send_signal(signal.SIGSTOP)  # it holds the folder, and cannot end before the second run asks
                 second = runs.finish()
@@ -151,7 +158,7 @@ def kill_and_resume(
                 assert f"process {process.pid}" in second[1], second[1]
                 runs.log.append(f"second run refused: {second[1].strip().splitlines()[-1][:100]}")
             elif kill == 1:  # once when some packs are in the table and others are not
-                _wait_for(runs.results / "measurements", process, 120)
+                _wait_for(runs.results / "measurements", process, 300)
                 time.sleep(rng.uniform(0, 0.5))
             else:
                 time.sleep(rng.uniform(0.5, spread * longest))
