@@ -39,7 +39,7 @@ def test_the_commands_run_in_their_order(quickstart):
         if arguments[0] in ("run", "plan"):
             arguments += [part for setting in SMALL for part in ("--set", setting)]
         if arguments[0] == "fit-prior":
-            arguments += ["--steps", "20", "--set", "evaluation.ex_post_prior.nll_examples=2"]
+            arguments += ["--where", "beta=1", "--steps", "20", "--set", "evaluation.ex_post_prior.nll_examples=2"]
         if arguments[0] in ("run", "remeasure", "fit-prior"):
             arguments.append("--no-ray")  # on Ray they are run in tests/execution/ray_tune
         ended = quickstart(*arguments)

@@ -47,8 +47,8 @@ main(sys.argv[1:])
 """
 
 
-UNTRACKED_BESIDE = ("tetrominoes", "mnist")
-"""Trained while the results of another study were in the checkout, not yet committed: some of their rows say dirty."""
+UNTRACKED_BESIDE = ("tetrominoes", "mnist", "priors")
+"""Made while other files, results or images, were in the checkout, not committed: some of their rows say dirty."""
 
 
 def trained_rows(table: pd.DataFrame) -> pd.DataFrame:
