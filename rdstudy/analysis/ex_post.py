@@ -9,12 +9,12 @@ from __future__ import annotations
 import pandas as pd
 
 from rdstudy.storage.schema import OK
+from rdstudy.study.measures import measured_columns
 
 REFERENCE = "standard_normal"
 SUFFIX = " ex post"
 CHANGED = ("negative_elbo_nats", "nll_nats")
 """Criteria that a prior fitted ex post can change."""
-_OWN = ("study", "cell_id", "step", "is_final", "population", "status", "finished_at", "n_examples")
 
 
 def with_ex_post_priors(table: pd.DataFrame) -> pd.DataFrame:
@@ -35,28 +35,22 @@ def with_ex_post_priors(table: pd.DataFrame) -> pd.DataFrame:
     if fitted.empty:
         return table
     key = ["cell_id", "population", "ex_post_prior"]
-    order = [*key, "ex_post_steps", *(name for name in ("finished_at",) if name in table.columns)]
-    fitted = fitted.sort_values(order, kind="stable").drop_duplicates(key, keep="last")
-    of_axes = [name for name in table.columns if name in _axes()]
-    made = fitted[[name for name in (*_OWN, *of_axes) if name in table.columns]].copy()
+    fitted = fitted.sort_values([*key, "ex_post_steps", "finished_at"], kind="stable").drop_duplicates(key, keep="last")
+    made = fitted.drop(columns=[column.name for column in measured_columns() if column.name in fitted.columns])
     made["prior"] = fitted["ex_post_prior"].astype(str) + SUFFIX
     made["cell_id"] = fitted["cell_id"].astype(str) + "-" + fitted["ex_post_prior"].astype(str)
-    made["evaluation_id"] = fitted["evaluation_id"]
     made["distortion_nats"] = fitted["distortion_nats"]
     made["rate_nats"] = fitted["ex_post_rate_nats"]
     made["elbo_nats"] = -(fitted["distortion_nats"] + fitted["ex_post_rate_nats"])
+    made["ex_post_worst_nats"] = fitted["ex_post_worst_nats"]
+    made["ex_post_steps"] = fitted["ex_post_steps"]
+    made["ex_post_rate_nats"] = fitted["ex_post_rate_nats"]
     comparable = _by_adaptive_proposal(table, fitted)
     made["nll_nats"] = fitted["ex_post_nll_nats"].where(comparable)
     made["nll_unreliable_share"] = fitted["ex_post_nll_unreliable_share"].where(comparable)
     made["nll_examples"] = fitted["ex_post_nll_examples"]
     made["nll_components"] = 1  # not null: from an adaptive proposal
     return pd.concat([table, made], ignore_index=True)
-
-
-def _axes() -> tuple[str, ...]:
-    from rdstudy.study.axes import AXES
-
-    return tuple(AXES)
 
 
 def _by_adaptive_proposal(table: pd.DataFrame, fitted: pd.DataFrame) -> pd.Series:

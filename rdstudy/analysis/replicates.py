@@ -47,6 +47,7 @@ QUANTITIES = (
     "refit_change_nats",
     "inference_gap_nats",
     "inference_gap_se",
+    "ex_post_one_example_nats",
 )
 
 
@@ -129,7 +130,8 @@ def final_measurements(table: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         The setting's columns, `cell_id beta seed data_seed population`, and the quantities of this module as float64,
-        with `negative_elbo_nats = D + R` and `mi_share = I / ceiling` added.
+        with `negative_elbo_nats = D + R`, `mi_share = I / ceiling` and `ex_post_one_example_nats` added: what a single
+        example of a prior fitted ex post adds to the mean rate.
     """
     if "population" not in table.columns or "beta" not in table.columns:
         raise UserError(
@@ -156,6 +158,7 @@ def final_measurements(table: pd.DataFrame) -> pd.DataFrame:
     negative_elbo = -rows["elbo_nats"]
     rows["negative_elbo_nats"] = negative_elbo.where(negative_elbo.notna(), rows["distortion_nats"] + rows["rate_nats"])
     rows["mi_share"] = rows["mi_nats"] / rows["mi_ceiling_nats"].where(rows["mi_ceiling_nats"] > 0)
+    rows["ex_post_one_example_nats"] = rows["ex_post_worst_nats"] / _numbers(rows.get("n_examples"), len(rows))
     kept = [*SETTING, "cell_id", "beta", "seed", "data_seed", "population", *QUANTITIES, "nll_ess"]
     return rows[kept].sort_values(["cell_id", "population"], ignore_index=True)
 

@@ -66,7 +66,7 @@ def test_there_is_nothing_to_compare_without_the_standard_normal_or_another_prio
     assert priors(table[table["prior"] == "standard_normal"]).empty
 
 
-def with_ex_post(gain: float, *, components: float | None = 5.0) -> pd.DataFrame:
+def with_ex_post(gain: float, *, components: float | None = 5.0, worst: float = 0.0) -> pd.DataFrame:
     """A study with the standard normal, and a flow that was fitted to its codes and gains this on the rate."""
     one = study_table([Planted()], betas=BETAS, seeds=5).assign(prior="standard_normal", nll_components=components)
     again = one.assign(
@@ -79,6 +79,7 @@ def with_ex_post(gain: float, *, components: float | None = 5.0) -> pd.DataFrame
         ex_post_nll_unreliable_share=0.0,
         ex_post_nll_examples=64.0,
         ex_post_steps=1000.0,
+        ex_post_worst_nats=worst * one["n_examples"],
     )
     return pd.concat([one, again[again["is_final"].astype(bool)]], ignore_index=True)
 
@@ -111,3 +112,51 @@ def test_of_two_fits_the_one_of_more_steps_counts():
     found = priors(pd.concat([long, short], ignore_index=True))
     elbo = found[found["criterion"] == "negative_elbo_nats"]
     assert elbo["difference_nats"].to_numpy() == pytest.approx(9.0)
+
+
+def test_no_verdict_is_given_where_a_single_example_decides():
+    table = with_ex_post(7.0)
+    one = table["ex_post_prior"].notna() & (table["beta"] == 0.01) & (table["seed"] == 2)
+    table.loc[one, "ex_post_worst_nats"] = 3.0 * table.loc[one, "n_examples"]
+    found = priors(table)
+    assert set(found.loc[found["beta"] == 0.01, "verdict"]) == {"not_measurable"}
+    assert found.loc[found["beta"] == 0.01, "reason"].str.contains("single test example takes up to 3.0 nats").all()
+    assert set(found.loc[found["beta"] != 0.01, "verdict"]) == {"better"}
+
+
+def heavy(generator: np.random.Generator, seeds: int) -> tuple[np.ndarray, np.ndarray]:
+    """Gains of mean 0 whose tail is rare large losses by single examples, and those losses."""
+    loss = generator.lognormal(1.0, 1.2, (seeds, 3))
+    return np.exp(1.0 + 1.2**2 / 2) - loss, loss
+
+
+def even(generator: np.random.Generator, seeds: int) -> tuple[np.ndarray, np.ndarray]:
+    """Gains of mean 0, noisier at small beta."""
+    gain = np.array([0.02, 0.3, 2.0]) * generator.standard_normal((seeds, 3))
+    return gain, np.zeros_like(gain)
+
+
+@pytest.mark.parametrize("tail", [even, heavy])
+def test_a_prior_fitted_ex_post_that_gains_nothing_is_rarely_called_better_or_worse(tail):
+    """Four settings in each of 60 studies of five seeds; at 2.5% each, three standard errors."""
+    generator, wrong = np.random.default_rng(0), {"better": 0, "worse": 0}
+    for _ in range(60):
+        made = []
+        for k in range(4):
+            own = {**dict.fromkeys(SETTING), "depth": k}
+            base = 100 + 5 * generator.standard_normal((5, 1)) + 2 * generator.standard_normal((5, 3))
+            gain, loss = tail(generator, 5)
+            values = {
+                ("test", "negative_elbo_nats"): base - gain,
+                ("test", "ex_post_one_example_nats"): loss,
+            }
+            for name, found in (
+                ("standard_normal", {("test", "negative_elbo_nats"): base}),
+                ("flow(4) ex post", values),
+            ):
+                made.append(Replicates({**own, "prior": name}, np.array(BETAS), np.arange(5), found))
+        verdicts = priors(made)["verdict"]
+        for word in wrong:
+            wrong[word] += int((verdicts == word).any())
+    for word in wrong:
+        assert wrong[word] / 60 <= 0.025 + 3 * np.sqrt(0.025 * 0.975 / 60), word
