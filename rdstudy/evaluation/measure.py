@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
     from rdstudy.evaluation.population import EncodedPopulation
 
+FLOP_PER_PIXEL = 180.0
+"""Cost of one pixel of one draw: the operations of a matrix product that takes equally long (measured)."""
+
 Value: TypeAlias = float | int | str | list[float] | None
 """Of a column in one row; None: it cannot be estimated here."""
 

@@ -16,10 +16,10 @@ from rdstudy.models.vae import VAE
 
 OUTPUTS_IN_CACHE, OUTPUTS_ON_DEVICE = 2**18, 2**26
 """Decoder outputs at a time: on a CPU few enough for its cache, which is 3 times as fast."""
-Found = TypeVar("Found")
-
 EXAMPLES_AT_ONCE = 1024
 """Examples per forward pass. Part of the numerics: rounding of a product may depend on its size."""
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True)

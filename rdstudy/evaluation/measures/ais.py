@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from rdstudy.evaluation.measure import Measure, Value
+from rdstudy.evaluation.measure import FLOP_PER_PIXEL, Measure, Value
 from rdstudy.study.measures import MeasuredColumn, Scheduled
 from rdstudy.study.scalars import PositiveInt
 from rdstudy.study.schedule import Examples, When, examples_of
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from rdstudy.evaluation.population import EncodedPopulation
 
-FLOP_PER_PIXEL = 180.0
-"""Cost of one pixel of one draw: the operations of a matrix product that takes equally long (as of the NLL)."""
 PASSES_PER_GRADIENT = 1.25
 """Passes through decoder and likelihood that take as long as a leapfrog step (measured at 3,072 pixels, 10 latents)."""
 ADAPTING_STEPS, PASSES_PER_SHAPE = 25, 60.0

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from pydantic import AfterValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from rdstudy.evaluation.measure import Measure, Value
+from rdstudy.evaluation.measure import FLOP_PER_PIXEL, Measure, Value
+from rdstudy.evaluation.measures.nll import PASSES_OF_FIT
 from rdstudy.study.measures import MeasuredColumn, Scheduled
 from rdstudy.study.registry import canonical, json_schema
 from rdstudy.study.scalars import PositiveInt
@@ -22,10 +23,9 @@ if TYPE_CHECKING:
     from rdstudy.evaluation.ex_post import FittedPrior
     from rdstudy.evaluation.population import EncodedPopulation
 
-FLOP_PER_PIXEL, PASSES_OF_FIT = 180.0, 640.0
-"""Of the NLL, as in `measures/nll.py`."""
 FLOP_PER_STEP = 5e7
-"""Cost of a step of the search, whatever the prior: the operations of a matrix product that takes equally long."""
+"""A third of the cost of a step of the search, which is made once for up to three populations: the operations of a
+matrix product that takes equally long (2 to 6 ms a step were measured with 10 latents, by the prior)."""
 
 
 def _learned(value: str) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from rdstudy.evaluation.measure import Measure, Value
+from rdstudy.evaluation.measure import FLOP_PER_PIXEL, Measure, Value
 from rdstudy.study.measures import MeasuredColumn, Scheduled
 from rdstudy.study.renamed_keys import Record
 from rdstudy.study.scalars import PositiveInt
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from rdstudy.evaluation.population import EncodedPopulation
 
-FLOP_PER_PIXEL = 180.0
-"""Cost of one pixel of one draw: the operations of a matrix product that takes equally long (measured)."""
 PASSES_OF_FIT = 640.0
 """Passes through the decoder per example that take as long as the fit of an adaptive proposal (measured)."""
 

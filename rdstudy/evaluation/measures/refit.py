@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from rdstudy.evaluation.measure import Measure, Value
+from rdstudy.evaluation.measure import FLOP_PER_PIXEL, Measure, Value
 from rdstudy.study.measures import MeasuredColumn, Scheduled
 from rdstudy.study.scalars import PositiveInt
 from rdstudy.study.schedule import Examples, When, examples_of
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from rdstudy.evaluation.population import EncodedPopulation
 
-FLOP_PER_PIXEL = 180.0
-"""Cost of one pixel of one draw: the operations of a matrix product that takes equally long (as of the NLL)."""
 PASSES_OF_NEWTON, PASSES_PER_STEP, PASSES_OF_CHOICE = 430.0, 8.0, 96.0
 """Passes through the decoder per example that take equally long (measured at 3,072 pixels and 10 latents)."""
 

@@ -14,9 +14,9 @@ from rdstudy.models.priors.mixture import Mixture
 from rdstudy.models.protocols import CODE, Parameter, Values
 
 START = math.log(0.05 / 0.95)
-"""Pseudo-inputs begin about an intensity of 0.05, a dark image, as those of Tomczak & Welling do."""
+"""Pseudo-inputs begin about an intensity of 0.05, a dark image, as in public code of it."""
 SPREAD = 0.4
-"""Half the range of their logits about it: a standard deviation of 0.01 in intensity, also as theirs."""
+"""Half the range of their logits about it: a standard deviation of 0.01 in intensity."""
 
 
 class VampPrior:
