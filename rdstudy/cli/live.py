@@ -173,7 +173,9 @@ class RunDisplay(_Display):
 
     @property
     def left(self) -> str:
-        """Estimated time left, in words."""
+        """Estimated time left, in words; empty when all cells have ended."""
+        if self.tracker.ended.total() == self.tracker.n_cells:
+            return ""
         if not self.tracker.left:
             return "the last cells are being measured"
         return f"time left {duration(self.tracker.left / self.rate) if self.rate else 'not known yet'}"
@@ -186,7 +188,8 @@ class RunDisplay(_Display):
             if self.rate
             else f"training {self.where}"
         )
-        return f"{ended.total()}/{self.tracker.n_cells} cells{others}, {speed}, {self.left}"
+        left = f", {self.left}" if self.left else ""
+        return f"{ended.total()}/{self.tracker.n_cells} cells{others}, {speed}{left}"
 
     def _peak(self) -> str:
         """Training FLOP/s over the device's matrix-product FLOP/s: median of the latest reports."""
@@ -201,7 +204,9 @@ class RunDisplay(_Display):
                 self.console.print(f"{name} ended: {words} | {self._overall()}", soft_wrap=True)
         elif progress.staged:
             distortion = (
-                "" if progress.test_distortion_nats is None else f", test D {progress.test_distortion_nats:.1f} nats"
+                ""
+                if progress.test_distortion_nats is None
+                else f", median test distortion {progress.test_distortion_nats:.1f} nats"
             )
             self.console.print(
                 f"{name} finished: {len(progress.cells)} models "

@@ -126,16 +126,20 @@ class Analyses:
         found = set(self.units.values())
         return found.pop() if len(found) == 1 else "replicates" if found else SEEDS
 
+    @property
+    def with_rows(self) -> list[str]:
+        """The analyses that have rows, and so are written."""
+        return [name for name in ANALYSES if not getattr(self, name).empty]
+
     def write(self, folder: Path) -> list[Path]:
         """Each analysis that has rows, as Parquet for programs and as CSV for people."""
         folder.mkdir(parents=True, exist_ok=True)
         paths = []
         for name in ANALYSES:
-            frame: pd.DataFrame = getattr(self, name)
             for stale in (folder / f"{name}.parquet", folder / f"{name}.csv"):
                 stale.unlink(missing_ok=True)
-            if frame.empty:
-                continue
+        for name in self.with_rows:
+            frame: pd.DataFrame = getattr(self, name)
             frame.to_parquet(folder / f"{name}.parquet", index=False)
             frame.to_csv(folder / f"{name}.csv", index=False)
             paths += [folder / f"{name}.parquet", folder / f"{name}.csv"]

@@ -40,6 +40,7 @@ class Content:
     missing_unknown: bool
     facts: Sequence[tuple[str, str]]
     planned: Sequence[tuple[str, str]]
+    analyses: Sequence[str]
 
 
 def content_of(
@@ -77,6 +78,7 @@ def content_of(
         missing_unknown=unfinished and not missing.rows,
         facts=provenance.facts(analyses, study),
         planned=_planned(study),
+        analyses=analyses.with_rows,
     )
 
 

@@ -7,7 +7,6 @@ import dataclasses
 from markupsafe import Markup
 
 from rdstudy.report import provenance
-from rdstudy.report.analyses import ANALYSES
 from rdstudy.report.content import Content
 from rdstudy.report.drawings import RenderedFigure
 from rdstudy.report.templating import render_html
@@ -35,7 +34,6 @@ def page(content: Content) -> str:
         paper=provenance.PAPER,
         tool=provenance.tool(),
         loading=provenance.loading(),
-        analyses=ANALYSES,
     )
 
 

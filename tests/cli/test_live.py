@@ -35,8 +35,16 @@ def report(n: int, step: int, members: tuple[int, ...] = (0, 1), **how: Any) -> 
 def test_a_pack_that_ends_has_a_line_with_what_it_was_and_how_far_the_run_is():
     [line] = said(report(0, 10), report(0, CELL.steps, staged="x", test_distortion_nats=81.26, mfu=0.5))
     assert line.startswith("pack 1/3 finished: 2 models 1x9, latent 3, ")
-    assert "2 s, test D 81.3 nats | 2/6 cells, " in line
+    assert "2 s, median test distortion 81.3 nats | 2/6 cells, " in line
     assert "model-steps/s on 2 workers (50% of the matrix-product rate), time left " in line
+
+
+def test_time_left_is_said_while_models_train_and_not_when_all_have_ended():
+    begun, *_, ended = said(*(report(n, CELL.steps, staged="x") for n in range(3)))
+    assert "time left " in begun
+    assert "6/6 cells" in ended
+    assert "left" not in ended
+    assert "being measured" not in ended
 
 
 def test_a_pack_whose_cells_were_stopped_early_has_a_line_when_the_last_was():

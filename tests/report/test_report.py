@@ -158,6 +158,13 @@ def test_every_analysis_is_written_as_parquet_and_csv_with_the_same_rows(report)
     assert (report[0] / "analyses" / "missing.csv").exists()
 
 
+def test_the_page_names_the_analyses_that_are_written_and_no_others(report):
+    words = html.unescape((report[0] / "index.html").read_text(encoding="utf-8"))
+    named = re.search(r"analyses as Parquet and CSV \(([^)]*)\)", words)
+    assert named is not None
+    assert set(named[1].split(", ")) == {path.stem for path in (report[0] / "analyses").glob("*.parquet")}
+
+
 @pytest.mark.parametrize("name", ["index.html", "index.md"])
 def test_the_code_that_loads_the_data_works_from_the_folder_of_the_page(name, report, monkeypatch):
     folder = report[0].parent
