@@ -10,9 +10,10 @@ from rdstudy.cli.exit_codes import FAILED
 from rdstudy.cli.json_output import as_json, print_document
 from rdstudy.cli.messages import quoted
 from rdstudy.cli.options import Address, AllowPlugins, ResultsPlace, Settings, UseRay, Where
-from rdstudy.cli.remeasure import cells_where, measured_again, summary_of
+from rdstudy.cli.remeasure import cells_where, evaluation_of, measured_again, summary_of
 from rdstudy.cli.terminal import console_for
-from rdstudy.errors import UserError
+
+OPTIONS = {"--prior": ("ex_post_prior", "prior"), "--steps": ("ex_post_prior", "steps")}
 
 
 def fit_prior(
@@ -39,23 +40,13 @@ def fit_prior(
     fitted prior, on every population, in the columns that begin with ex_post. After an interruption the same command
     resumes.
     """
-    from pydantic import ValidationError
-
-    from rdstudy.execution.remeasure import changed_evaluation
     from rdstudy.storage.study_record import recorded_study
 
     study = recorded_study(results, overrides=settings or ())
     studies = []
     for name in dict.fromkeys(prior):
-        changes: dict[str, str | int] = {"prior": name} | ({} if steps is None else {"steps": steps})
-        try:
-            evaluation = changed_evaluation(study, {"ex_post_prior": changes})
-        except ValidationError as error:
-            first = error.errors()[0]
-            reason = first["msg"].removeprefix("Value error, ")
-            option = "--steps" if first["loc"][-1] == "steps" else "--prior"
-            raise UserError(f"{option}: {reason[:1].lower()}{reason[1:]}; found {first['input']!r}") from error
-        studies.append(study.model_copy(update={"evaluation": evaluation}))
+        given: dict[str, str | int] = {"--prior": name} | ({} if steps is None else {"--steps": steps})
+        studies.append(study.model_copy(update={"evaluation": evaluation_of(study, given, OPTIONS)}))
     console = console_for(stderr=json_wanted)
     only = cells_where(study, results, where)
     found = [measured_again(each, results, console, ray=ray, address=address, only=only) for each in studies]

@@ -99,8 +99,10 @@ def remeasure(
         "--ais-steps": ais_steps,
         "--ais-examples": _examples("--ais-examples", ais_examples),
     }
-    evaluation = _evaluation(study, {option: value for option, value in given.items() if value is not None})
-    study = study.model_copy(update={"evaluation": evaluation})
+    named = {option: value for option, value in given.items() if value is not None}
+    if named.keys() & {"--nll-draws", "--nll-examples"}:
+        named = {"--nll-proposal": "adaptive", **named}  # a folder of an earlier version records the encoder
+    study = study.model_copy(update={"evaluation": evaluation_of(study, named, OPTIONS)})
     console = console_for(stderr=json_wanted)
     result = measured_again(study, results, console, ray=ray, address=address, only=cells_where(study, results, where))
     if json_wanted:
@@ -163,24 +165,32 @@ def measured_again(
     return result
 
 
-def _evaluation(study: Study, given: Mapping[str, str | int]) -> Evaluation:
+def evaluation_of(study: Study, given: Mapping[str, str | int], options: Mapping[str, tuple[str, str]]) -> Evaluation:
+    """The study's evaluation with only the measures that options name; without any, all that it asks for.
+
+    Args:
+        study: gives the settings that no option names.
+        given: the options' values.
+        options: for each option, the measure and its setting.
+
+    Raises:
+        UserError: a value that the measure does not allow.
+    """
     from pydantic import ValidationError
 
     from rdstudy.execution.remeasure import changed_evaluation
 
     changes: dict[str, dict[str, str | int]] = {}
-    if given.keys() & {"--nll-draws", "--nll-examples"}:
-        given = {"--nll-proposal": "adaptive", **given}  # a folder of an earlier version records the encoder
     for option, value in given.items():
-        measure, setting = OPTIONS[option]
+        measure, setting = options[option]
         changes.setdefault(measure, {})[setting] = value
     try:
         return changed_evaluation(study, changes)
     except ValidationError as error:
         first = error.errors()[0]
-        option = {place: name for name, place in OPTIONS.items()}[str(first["loc"][0]), str(first["loc"][1])]
-        message = f"{first['msg'][:1].lower()}{first['msg'][1:]}; found {first['input']!r}"
-        raise UserError(f"{option}: {message}") from error
+        option = {place: name for name, place in options.items()}[str(first["loc"][0]), str(first["loc"][1])]
+        reason = first["msg"].removeprefix("Value error, ")
+        raise UserError(f"{option}: {reason[:1].lower()}{reason[1:]}; found {first['input']!r}") from error
 
 
 def _examples(option: str, text: str | None) -> Examples | None:
